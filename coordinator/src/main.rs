@@ -1,0 +1,2 @@
+//! `scale-coordinator`.
+fn main() {}

@@ -1,0 +1,35 @@
+//! What travels between devices and the coordinator: the schema, ids, time, limits and checked conversions.
+//!
+//! [`wire`] holds the generated messages, in which every field may be missing or absurd. A message becomes a domain type
+//! of this crate exactly once, through `TryFrom`, and nothing behind that checks again:
+//!
+//! | wire | domain type |
+//! |---|---|
+//! | `bytes` ids | [`ids::RoundId`], [`ids::DeviceId`], [`ids::SessionId`] |
+//! | [`wire::Plan`], [`wire::ModelSpec`] | [`plan::Plan`], [`model::ModelSpec`] |
+//! | [`wire::Manifest`] | [`manifest::Manifest`] |
+//! | [`wire::TaskConfig`] | [`task::TaskConfig`] |
+//! | [`wire::StageRequest`], [`wire::UploadRequest`] | [`stage::StageUp`], [`stage::UploadPiece`] |
+//! | failed calls | [`error::Problem`] |
+
+pub mod error;
+pub mod ids;
+pub mod limits;
+pub mod manifest;
+pub mod model;
+pub mod plan;
+pub mod stage;
+pub mod task;
+pub mod time;
+
+/// Generated from `proto/scale/fl/v1/fl.proto`.
+#[allow(missing_docs, unreachable_pub, clippy::all)]
+pub mod wire {
+    include!(concat!(env!("OUT_DIR"), "/scale.fl.v1.rs"));
+}
+
+/// Descriptor set of the schema, for server reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// Version of the protocol that this crate speaks.
+pub const PROTOCOL: u32 = 1;

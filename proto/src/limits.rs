@@ -1,0 +1,20 @@
+//! Hard limits of version 1. Devices and coordinator compile in the same ones.
+
+/// Fewest participants in a round, a session, and a sum. No configuration lowers it (secagg.md, C04).
+pub const COHORT_FLOOR: u32 = 10;
+/// Most participants in one session on the complete graph (secagg.md 8.3).
+pub const SESSION_MAX_COMPLETE: u32 = 128;
+/// Most bytes of one gRPC message.
+pub const MESSAGE_BYTES: usize = 4 << 20;
+/// Most bytes of data in one piece of an upload.
+pub const UPLOAD_PIECE_BYTES: usize = 1 << 20;
+/// Most entries of a model's flat parameter vector.
+pub const MODEL_ENTRIES: u64 = 16 << 20;
+/// Most bytes of a model file.
+pub const MODEL_BYTES: u64 = 4 * MODEL_ENTRIES + (1 << 20);
+/// Most characters of a free text on the wire (reasons, labels).
+pub const TEXT_BYTES: usize = 256;
+/// Most classes of a model.
+pub const CLASSES: usize = 10_000;
+/// Longest plan a device accepts.
+pub const TRAINING_MS: u64 = 30 * 60 * 1000;

@@ -1,0 +1,1 @@
+//! Whole rounds of SCALE FL; the tests are in `tests/`.
