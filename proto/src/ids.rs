@@ -156,6 +156,11 @@ impl Digest {
         Self(out)
     }
 
+    /// The 32 bytes that travel, owned.
+    pub fn to_bytes(self) -> bytes::Bytes {
+        bytes::Bytes::copy_from_slice(&self.0)
+    }
+
     /// Lower-case hexadecimal, 64 characters.
     pub fn hex(&self) -> String {
         use std::fmt::Write as _;

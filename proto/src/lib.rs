@@ -10,8 +10,14 @@
 //! | [`wire::Manifest`] | [`manifest::Manifest`] |
 //! | [`wire::TaskConfig`] | [`task::TaskConfig`] |
 //! | [`wire::StageRequest`], [`wire::UploadRequest`] | [`stage::StageUp`], [`stage::UploadPiece`] |
+//! | answers, [`wire::CheckInRequest`] and other small calls | [`answer`] |
 //! | failed calls | [`error::Problem`] |
 
+#![forbid(unsafe_code)]
+
+pub mod answer;
+mod check;
+mod convert;
 pub mod error;
 pub mod ids;
 pub mod limits;
@@ -33,3 +39,15 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descrip
 
 /// Version of the protocol that this crate speaks.
 pub const PROTOCOL: u32 = 1;
+
+/// Whether this crate speaks the version of the protocol that a request names.
+///
+/// # Errors
+/// [`error::Invalid`] with field `protocol` for every version but [`PROTOCOL`].
+pub fn check_protocol(protocol: u32) -> Result<(), error::Invalid> {
+    if protocol == PROTOCOL {
+        return Ok(());
+    }
+    let help = if protocol > PROTOCOL { "; the device is newer than the coordinator" } else { "; update the app" };
+    Err(error::Invalid::new("protocol", format!("version {protocol}; this side speaks version {PROTOCOL}{help}")))
+}

@@ -18,3 +18,21 @@ pub const TEXT_BYTES: usize = 256;
 pub const CLASSES: usize = 10_000;
 /// Longest plan a device accepts.
 pub const TRAINING_MS: u64 = 30 * 60 * 1000;
+/// Most bytes of a sentence for a person; longer ones are cut when they are sent.
+pub const SENTENCE_BYTES: usize = 1024;
+/// Most bytes of a code: one word.
+pub const CODE_BYTES: usize = 64;
+/// Most bytes of a URL; signed ones of object stores are long.
+pub const URL_BYTES: usize = 8192;
+/// Most bytes of a masked input: eight for each entry, and headers.
+pub const UPLOAD_BYTES: u64 = 8 * MODEL_ENTRIES + (1 << 20);
+/// Most tasks, and most model families, that one check-in names.
+pub const CHECK_IN_NAMES: usize = 64;
+/// Most bytes of a bearer token.
+pub const TOKEN_BYTES: usize = 4096;
+/// Most hidden layers of an MLP.
+pub const HIDDEN_LAYERS: usize = 32;
+/// Fewest places of a session: ten people are still in the sum when three have dropped out (secagg.md 8.3).
+pub const SESSION_MIN: u32 = 13;
+/// Longest that a step of a round stays open: 7 days.
+pub const STEP_MS: u64 = 7 * 24 * 60 * 60 * 1000;

@@ -4,7 +4,10 @@
 use ring::digest;
 use serde::{Deserialize, Serialize};
 
+use crate::check;
+use crate::error::Invalid;
 use crate::ids::Digest;
+use crate::limits;
 
 /// A model that every device can build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +109,90 @@ impl TensorSpec {
 }
 
 impl ModelSpec {
+    /// Whether devices can build this model. Values that came over the wire are checked already.
+    ///
+    /// # Errors
+    /// [`Invalid`] names the first field that is out of its range: labels (1 to [`limits::CLASSES`], distinct, each 1 to
+    /// [`limits::TEXT_BYTES`] bytes), sizes (at least 1), n-grams (1 to 8 characters, shortest not above longest), image
+    /// sides (multiples of 4), and the whole (at most [`limits::MODEL_ENTRIES`] entries).
+    pub fn check(&self) -> Result<(), Invalid> {
+        self.check_labels()?;
+        match &self.family {
+            Family::TextBag { buckets, dim, ngram_min, ngram_max } => {
+                check::at_least_one("text_bag.buckets", *buckets)?;
+                check::at_least_one("text_bag.dim", *dim)?;
+                check::within("text_bag.ngram_min", *ngram_min, 1..=8)?;
+                check::within("text_bag.ngram_max", *ngram_max, *ngram_min..=8)?;
+            }
+            Family::Mlp { inputs, hidden } => {
+                check::at_least_one("mlp.inputs", *inputs)?;
+                check::within("mlp.hidden", hidden.len(), 0..=limits::HIDDEN_LAYERS)?;
+                hidden.iter().try_for_each(|&width| check::at_least_one("mlp.hidden", width))?;
+            }
+            Family::Cnn { height, width, channels, conv1, conv2, hidden } => {
+                for (field, side) in [("cnn.height", *height), ("cnn.width", *width)] {
+                    if side == 0 || side % 4 != 0 {
+                        return Err(Invalid::new(field, format!("{side}; it is a multiple of 4, at least 4")));
+                    }
+                }
+                check::at_least_one("cnn.channels", *channels)?;
+                check::at_least_one("cnn.conv1", *conv1)?;
+                check::at_least_one("cnn.conv2", *conv2)?;
+                check::at_least_one("cnn.hidden", *hidden)?;
+            }
+        }
+        let entries = self.entries();
+        if entries > u128::from(limits::MODEL_ENTRIES) {
+            let most = limits::MODEL_ENTRIES;
+            return Err(Invalid::new("model", format!("{entries} parameters; a model has at most {most}")));
+        }
+        Ok(())
+    }
+
+    fn check_labels(&self) -> Result<(), Invalid> {
+        check::within("labels", self.labels.len(), 1..=limits::CLASSES)?;
+        let mut seen = std::collections::HashSet::with_capacity(self.labels.len());
+        for label in &self.labels {
+            check::text("labels", label, limits::TEXT_BYTES)?;
+            if !seen.insert(label) {
+                return Err(Invalid::new(
+                    "labels",
+                    format!("{label:?} stands there twice; names of classes are distinct"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// [`Self::flat_len`] for sizes that nobody has checked yet; saturates. [`Self::tensors`] may only be asked after
+    /// this has been found small.
+    fn entries(&self) -> u128 {
+        let linear = |from: u128, to: u128| from.saturating_mul(to).saturating_add(to);
+        let classes = self.labels.len() as u128;
+        match &self.family {
+            Family::TextBag { buckets, dim, .. } => {
+                u128::from(*buckets) * u128::from(*dim) + linear(u128::from(*dim), classes)
+            }
+            Family::Mlp { inputs, hidden } => {
+                let mut from = u128::from(*inputs);
+                let mut sum = 0_u128;
+                for to in hidden.iter().map(|&width| u128::from(width)).chain([classes]) {
+                    sum = sum.saturating_add(linear(from, to));
+                    from = to;
+                }
+                sum
+            }
+            Family::Cnn { height, width, channels, conv1, conv2, hidden } => {
+                let [channels, conv1, conv2, hidden] = [channels, conv1, conv2, hidden].map(|&size| u128::from(size));
+                let flat = conv2.saturating_mul(u128::from(height / 4) * u128::from(width / 4));
+                linear(channels * 25, conv1)
+                    .saturating_add(linear(conv1 * 25, conv2))
+                    .saturating_add(linear(flat, hidden))
+                    .saturating_add(linear(hidden, classes))
+            }
+        }
+    }
+
     /// Number of classes.
     pub fn classes(&self) -> u32 {
         u32::try_from(self.labels.len()).unwrap_or(u32::MAX)

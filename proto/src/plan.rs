@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
+use crate::check;
+use crate::error::Invalid;
 use crate::ids::Digest;
+use crate::limits;
 use crate::model::ModelSpec;
 
 /// The training plan of one round.
@@ -29,6 +32,28 @@ pub struct Plan {
     pub holdout_permille: u32,
     /// Seeds shuffling, so that a round can be run again.
     pub seed: u64,
+}
+
+impl Plan {
+    /// Whether a device could follow this plan. [`Plan::decode`] has checked it already.
+    ///
+    /// # Errors
+    /// [`Invalid`] names the first field that is out of its range.
+    pub fn check(&self) -> Result<(), Invalid> {
+        self.model.check()?;
+        let expected = self.model.fingerprint();
+        if self.fingerprint != expected {
+            let problem = format!("{}; this model flattens to {expected}", self.fingerprint);
+            return Err(Invalid::new("fingerprint", problem));
+        }
+        check::within("epochs", self.epochs, 1..=100)?;
+        check::at_least_one("batch_size", self.batch_size)?;
+        check::positive("learning_rate", self.learning_rate.into())?;
+        check::not_negative("proximal_mu", self.proximal_mu.into())?;
+        check::within("time_limit_ms", self.time_limit.as_millis(), 1..=u128::from(limits::TRAINING_MS))?;
+        check::at_least_one("max_weight", self.max_weight)?;
+        check::within("holdout_permille", self.holdout_permille, 0..=500)
+    }
 }
 
 /// Names of the two vectors of every session, in order (docs/adr/0003-what-is-summed.md).

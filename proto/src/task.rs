@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::check;
+use crate::error::Invalid;
+use crate::limits;
 use crate::model::ModelSpec;
 
 /// Everything about a task that an operator chooses.
@@ -97,7 +100,7 @@ pub enum Schedule {
 
 /// A time of day in UTC, as minutes after midnight, 0 to 1439. Written `HH:MM`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct MinuteOfDay(pub u16);
 
 /// How the weighted mean of the updates becomes new weights (Reddi et al. 2021 for the adaptive ones).
@@ -125,5 +128,174 @@ impl Timing {
     /// The four windows after the key stage, for closing times T1 to T4.
     pub fn stages(&self) -> [Duration; 4] {
         [self.shares_ms, self.masked_input_ms, self.agreement_ms, self.unmask_ms].map(Duration::from_millis)
+    }
+}
+
+impl TaskConfig {
+    /// Whether rounds of this task can run. Values that came over the wire are checked already; files are not.
+    ///
+    /// # Errors
+    /// [`Invalid`] names the first field that is out of its range.
+    pub fn check(&self) -> Result<(), Invalid> {
+        self.model.check()?;
+        self.training.check()?;
+        self.cohort.check()?;
+        self.timing.check()?;
+        self.schedule.check()?;
+        self.aggregation.check()?;
+        self.quantisation.check()?;
+        if self.max_rounds == Some(0) {
+            return Err(Invalid::new("max_rounds", "0; leave it out for a task without end"));
+        }
+        Ok(())
+    }
+}
+
+impl Training {
+    fn check(&self) -> Result<(), Invalid> {
+        check::within("training.epochs", self.epochs, 1..=100)?;
+        check::at_least_one("training.batch_size", self.batch_size)?;
+        check::positive("training.learning_rate", self.learning_rate.into())?;
+        check::not_negative("training.proximal_mu", self.proximal_mu.into())?;
+        check::within("training.time_limit_ms", self.time_limit_ms, 1..=limits::TRAINING_MS)?;
+        check::at_least_one("training.max_weight", self.max_weight)?;
+        check::within("training.holdout_permille", self.holdout_permille, 0..=500)
+    }
+}
+
+impl Cohort {
+    fn check(&self) -> Result<(), Invalid> {
+        let Self { goal, floor, over_selection_permille, session_max } = *self;
+        let least = limits::COHORT_FLOOR;
+        if floor < least {
+            let why = "a sum over fewer people says too much about each of them, and devices refuse to join";
+            return Err(Invalid::new("cohort.floor", format!("{floor}; it is at least {least}: {why}")));
+        }
+        if goal < floor {
+            let problem = format!("{goal}; it is at least cohort.floor, {floor}, or no round could ever finish");
+            return Err(Invalid::new("cohort.goal", problem));
+        }
+        check::within("cohort.over_selection_permille", over_selection_permille, 1000..=5000)?;
+        let least = floor.max(limits::SESSION_MIN);
+        let most = limits::SESSION_MAX_COMPLETE;
+        if least > most {
+            let problem = format!("{floor}; a session has at most {most} places, and each keeps the floor by itself");
+            return Err(Invalid::new("cohort.floor", problem));
+        }
+        check::within("cohort.session_max", session_max, least..=most)
+    }
+}
+
+impl Timing {
+    fn check(&self) -> Result<(), Invalid> {
+        for (field, millis) in [
+            ("timing.selecting_ms", self.selecting_ms),
+            ("timing.training_ms", self.training_ms),
+            ("timing.grace_ms", self.grace_ms),
+            ("timing.shares_ms", self.shares_ms),
+            ("timing.masked_input_ms", self.masked_input_ms),
+            ("timing.agreement_ms", self.agreement_ms),
+            ("timing.unmask_ms", self.unmask_ms),
+        ] {
+            check::within(field, millis, 1..=limits::STEP_MS)?;
+        }
+        Ok(())
+    }
+}
+
+impl Schedule {
+    fn check(&self) -> Result<(), Invalid> {
+        match self {
+            Self::WhenReady | Self::Manual => Ok(()),
+            Self::EveryS(seconds) if *seconds < 10 => {
+                Err(Invalid::new("schedule.every_s", format!("{seconds}; rounds open at least 10 seconds apart")))
+            }
+            Self::EveryS(_) => Ok(()),
+            Self::Times(times) => {
+                const FIELD: &str = "schedule.times.at";
+                check::within(FIELD, times.len(), 1..=usize::from(MinuteOfDay::PER_DAY))?;
+                let mut seen = std::collections::HashSet::with_capacity(times.len());
+                for time in times {
+                    check::within(FIELD, time.0, 0..=MinuteOfDay::PER_DAY - 1)?;
+                    if !seen.insert(time.0) {
+                        return Err(Invalid::new(FIELD, format!("{time} stands there twice")));
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Aggregation {
+    fn check(&self) -> Result<(), Invalid> {
+        match *self {
+            Self::FedAvg { learning_rate } => check::positive("fed_avg.learning_rate", learning_rate.into()),
+            Self::FedAvgM { learning_rate, momentum } => {
+                check::positive("fed_avg_m.learning_rate", learning_rate.into())?;
+                check::decay("fed_avg_m.momentum", momentum)
+            }
+            Self::FedAdam { learning_rate, beta1, beta2, tau } => {
+                check::positive("fed_adam.learning_rate", learning_rate.into())?;
+                check::decay("fed_adam.beta1", beta1)?;
+                check::decay("fed_adam.beta2", beta2)?;
+                check::positive("fed_adam.tau", tau.into())
+            }
+            Self::FedYogi { learning_rate, beta1, beta2, tau } => {
+                check::positive("fed_yogi.learning_rate", learning_rate.into())?;
+                check::decay("fed_yogi.beta1", beta1)?;
+                check::decay("fed_yogi.beta2", beta2)?;
+                check::positive("fed_yogi.tau", tau.into())
+            }
+        }
+    }
+}
+
+impl Quantisation {
+    fn check(&self) -> Result<(), Invalid> {
+        check::positive("quantisation.clip", self.clip)?;
+        check::within("quantisation.grid_factor", self.grid_factor, 4..=4096)
+    }
+}
+
+impl MinuteOfDay {
+    /// Minutes of a day.
+    pub const PER_DAY: u16 = 24 * 60;
+}
+
+impl std::fmt::Display for MinuteOfDay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:02}:{:02}", self.0 / 60, self.0 % 60)
+    }
+}
+
+impl std::str::FromStr for MinuteOfDay {
+    type Err = Invalid;
+    /// Exactly `HH:MM`, from `00:00` to `23:59`.
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let minutes = |[h, hh, colon, m, mm]: [u8; 5]| {
+            let digit = |byte: u8| byte.is_ascii_digit().then(|| u16::from(byte - b'0'));
+            let hours = digit(h)? * 10 + digit(hh)?;
+            let minutes = digit(m)? * 10 + digit(mm)?;
+            (colon == b':' && hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
+        };
+        text.as_bytes().try_into().ok().and_then(minutes).map(Self).ok_or_else(|| {
+            // Only the beginning of it: the text may be long.
+            let start: String = text.chars().take(16).collect();
+            Invalid::new("schedule.times.at", format!("{start:?}; a time of day is HH:MM, 00:00 to 23:59, in UTC"))
+        })
+    }
+}
+
+impl TryFrom<String> for MinuteOfDay {
+    type Error = Invalid;
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        text.parse()
+    }
+}
+
+impl From<MinuteOfDay> for String {
+    fn from(time: MinuteOfDay) -> Self {
+        time.to_string()
     }
 }

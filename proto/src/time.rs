@@ -44,6 +44,6 @@ pub struct RetryWindow {
 impl RetryWindow {
     /// Between `after` and twice that, so that devices spread out.
     pub const fn from_millis(after: u64) -> Self {
-        Self { after: Duration::from_millis(after), before: Duration::from_millis(after * 2) }
+        Self { after: Duration::from_millis(after), before: Duration::from_millis(after.saturating_mul(2)) }
     }
 }

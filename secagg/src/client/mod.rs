@@ -1,0 +1,123 @@
+//! One device's half of a session: one type per state, and every step takes its state by value.
+//!
+//! | stage | in                        | state after | out            | file          |
+//! |-------|---------------------------|-------------|----------------|---------------|
+//! | 0     | signed [`RoundConfig`]    | [`Keyed`]   | AdvertiseKeys  | `advertise.rs`|
+//! | 1     | roster                    | [`Shared`]  | ShareKeys      | `share.rs`    |
+//! | 2     | sharers and their shares  | [`Cleared`] | nothing yet    | `mask.rs`     |
+//! | 2     | the noised integer update | [`Masked`]  | MaskedInput    | `mask.rs`     |
+//! | 3     | survivors                 | [`Agreed`]  | signature      | `agree.rs`    |
+//! | 4     | neighbours' signatures    | none        | shares         | `unmask.rs`   |
+//!
+//! A refusal consumes the state, and with it every secret. [`Participant`] adds the order of the stages and retries;
+//! the states alone know neither. Nothing here reads a clock, draws randomness of its own, or keeps the identity key.
+
+mod advertise;
+mod agree;
+mod mask;
+mod participant;
+mod share;
+mod snapshot;
+mod unmask;
+
+pub use advertise::{Keyed, advertise};
+pub use agree::Agreed;
+pub use mask::{Cleared, Masked};
+pub use participant::{Answer, Event, Host, Participant, State};
+pub use share::Shared;
+
+use crate::config::RoundConfig;
+use crate::error::{Reason, Refusal};
+use crate::graph::Members;
+use crate::params::Parameters;
+use crate::roster::Sid;
+
+/// What a device knows about its session from stage 1 on. Nothing in it is secret.
+struct Session {
+    config: RoundConfig,
+    cfg: [u8; 32],
+    sid: Sid,
+    /// Participants in the roster.
+    n: u32,
+    /// The own place in the roster.
+    index: u32,
+    /// The neighbours, by ascending index.
+    peers: Vec<Peer>,
+    /// Neighbours, threshold and graph, from the compiled table.
+    parameters: Parameters,
+}
+
+/// A neighbour's roster entry, as far as later stages need it.
+struct Peer {
+    index: u32,
+    id_pk: [u8; 32],
+    c_pk: [u8; 32],
+    s_pk: [u8; 32],
+}
+
+impl Session {
+    /// The message of `stage` came too late (C25).
+    fn in_time(&self, stage: usize, now_ms: u64) -> Result<(), Refusal> {
+        in_time(&self.config, stage, now_ms)
+    }
+
+    /// Positions in `peers` of the neighbours among `members`.
+    fn live(&self, members: &Members) -> Vec<usize> {
+        (0..self.peers.len()).filter(|&p| members.contains(self.peers[p].index)).collect()
+    }
+
+    fn neighbour_count(&self, members: &Members) -> usize {
+        self.peers.iter().filter(|peer| members.contains(peer.index)).count()
+    }
+}
+
+fn in_time(config: &RoundConfig, stage: usize, now_ms: u64) -> Result<(), Refusal> {
+    require(now_ms < config.closing[stage], "C25", Reason::Deadline)
+}
+
+fn require(holds: bool, check: &'static str, reason: Reason) -> Result<(), Refusal> {
+    if holds { Ok(()) } else { Err(Refusal::by(check, reason)) }
+}
+
+/// Public facts of a session, and a `Debug` that shows nothing else.
+macro_rules! session_facts {
+    ($state:ident) => {
+        impl $state {
+            /// The session's id: hash of the configuration and the whole roster.
+            pub fn sid(&self) -> &crate::roster::Sid {
+                &self.session.sid
+            }
+
+            /// Hash of the round configuration.
+            pub fn cfg(&self) -> &[u8; 32] {
+                &self.session.cfg
+            }
+
+            /// The round configuration.
+            pub fn config(&self) -> &crate::config::RoundConfig {
+                &self.session.config
+            }
+
+            /// The own place in the roster.
+            pub fn index(&self) -> u32 {
+                self.session.index
+            }
+
+            /// Participants in the roster.
+            pub fn n(&self) -> u32 {
+                self.session.n
+            }
+        }
+
+        impl std::fmt::Debug for $state {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($state))
+                    .field("round", &self.session.config.round)
+                    .field("n", &self.session.n)
+                    .field("index", &self.session.index)
+                    .finish_non_exhaustive()
+            }
+        }
+    };
+}
+use session_facts;

@@ -1,0 +1,293 @@
+//! Who masks with whom: the session's graph, sets of participants, and what survivors sign (spec section 8, annex 5, 7).
+
+use std::collections::VecDeque;
+
+use crate::error::{Reason, Refusal};
+use crate::keys::hash;
+use crate::prg::Words;
+use crate::roster::Sid;
+
+/// Bytes of a [`survivor_statement`].
+pub const STATEMENT_LEN: usize = 104;
+
+/// A set of participants as a bitmap: index i is bit i mod 8, least significant first, of byte i / 8.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Members {
+    n: u32,
+    bits: Vec<u8>,
+    len: u32,
+}
+
+impl Members {
+    /// The empty set out of `n` participants.
+    pub fn none(n: u32) -> Self {
+        Self { n, bits: vec![0; n.div_ceil(8) as usize], len: 0 }
+    }
+
+    /// All of `n` participants.
+    pub fn all(n: u32) -> Self {
+        let mut set = Self::none(n);
+        (0..n).for_each(|index| set.insert(index));
+        set
+    }
+
+    /// The set of the given indices.
+    ///
+    /// # Panics
+    /// If an index is not below `n`.
+    pub fn of(n: u32, indices: impl IntoIterator<Item = u32>) -> Self {
+        let mut set = Self::none(n);
+        indices.into_iter().for_each(|index| set.insert(index));
+        set
+    }
+
+    /// Decodes a bitmap over `n` participants.
+    ///
+    /// # Errors
+    /// [`Reason::Malformed`] for a wrong length or a set spare bit.
+    pub fn decode(n: u32, data: &[u8]) -> Result<Self, Refusal> {
+        let spare = !n.is_multiple_of(8) && data.last().is_some_and(|last| last >> (n % 8) != 0);
+        if data.len() != n.div_ceil(8) as usize || spare {
+            return Err(Reason::Malformed.into());
+        }
+        Ok(Self { n, bits: data.to_vec(), len: data.iter().map(|byte| byte.count_ones()).sum() })
+    }
+
+    /// The canonical bitmap, ceil(n/8) bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bits
+    }
+
+    /// Participants of the session, in the set or not.
+    pub fn n(&self) -> u32 {
+        self.n
+    }
+
+    /// Participants in the set.
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Whether nobody is in the set.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether `index` is in the set; an index beyond `n` is not.
+    pub fn contains(&self, index: u32) -> bool {
+        index < self.n && self.bits[index as usize / 8] >> (index % 8) & 1 == 1
+    }
+
+    /// Puts `index` into the set.
+    ///
+    /// # Panics
+    /// If `index` is not below `n`.
+    pub fn insert(&mut self, index: u32) {
+        assert!(index < self.n, "participant {index} of {}", self.n);
+        self.len += u32::from(!self.contains(index));
+        self.bits[index as usize / 8] |= 1 << (index % 8);
+    }
+
+    /// Takes `index` out of the set.
+    pub fn remove(&mut self, index: u32) {
+        if self.contains(index) {
+            self.bits[index as usize / 8] &= !(1 << (index % 8));
+            self.len -= 1;
+        }
+    }
+
+    /// The indices, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        (0..self.n).filter(|index| self.contains(*index))
+    }
+
+    /// Whether everybody in this set is in `other`, a set of the same session.
+    pub fn is_subset(&self, other: &Self) -> bool {
+        self.n == other.n && self.bits.iter().zip(&other.bits).all(|(mine, theirs)| mine & !theirs == 0)
+    }
+
+    /// SHA-256 of the bitmap.
+    pub fn digest(&self) -> [u8; 32] {
+        hash(&[&self.bits])
+    }
+}
+
+/// What a device signs in stage 3: the session, who shared keys and whose input is in the sum.
+pub fn survivor_statement(sid: &Sid, u2: &Members, u3: &Members) -> [u8; STATEMENT_LEN] {
+    let mut out = [0; STATEMENT_LEN];
+    out[..8].copy_from_slice(b"FLSA1/u3");
+    out[8..40].copy_from_slice(sid.as_bytes());
+    out[40..72].copy_from_slice(&u2.digest());
+    out[72..].copy_from_slice(&u3.digest());
+    out
+}
+
+/// The seed of the session's permutation. Version 1 has no public beacon: 32 zero bytes stand for it.
+pub fn graph_seed(sid: &Sid) -> [u8; 32] {
+    hash(&[b"FLSA1/graph", sid.as_bytes(), &[0; 32]])
+}
+
+/// The participant at each ring position: Fisher-Yates from the top, indices by rejection from ChaCha20 words.
+pub fn permutation(n: u32, seed: &[u8; 32]) -> Vec<u32> {
+    let mut words = Words::new(seed);
+    let mut ring: Vec<u32> = (0..n).collect();
+    for i in (1..n).rev() {
+        let bound = u64::from(i) + 1;
+        let limit = (1 << 32) / bound * bound;
+        let word = loop {
+            let word = u64::from(words.next_word());
+            if word < limit {
+                break word;
+            }
+        };
+        ring.swap(i as usize, (word % bound) as usize);
+    }
+    ring
+}
+
+/// The graph of one session: who is whose neighbour.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    n: u32,
+    k: u32,
+    /// None: everybody is everybody's neighbour.
+    ring: Option<Ring>,
+}
+
+#[derive(Clone, Debug)]
+struct Ring {
+    /// The participant at each position.
+    participants: Vec<u32>,
+    /// The position of each participant.
+    positions: Vec<u32>,
+}
+
+impl Graph {
+    /// Everybody is everybody's neighbour.
+    pub fn complete(n: u32) -> Self {
+        Self { n, k: n.saturating_sub(1), ring: None }
+    }
+
+    /// Everybody's neighbours are the `k / 2` participants on either side of a ring that `sid` permutes.
+    ///
+    /// # Panics
+    /// Unless `k` is even and below `n`: the compiled table gives no other.
+    pub fn harary(n: u32, k: u32, sid: &Sid) -> Self {
+        assert!(k.is_multiple_of(2) && k < n, "a ring of {n} has no {k} neighbours");
+        let participants = permutation(n, &graph_seed(sid));
+        let mut positions = vec![0; n as usize];
+        for (position, participant) in (0..).zip(&participants) {
+            positions[*participant as usize] = position;
+        }
+        Self { n, k, ring: Some(Ring { participants, positions }) }
+    }
+
+    /// Participants.
+    pub fn n(&self) -> u32 {
+        self.n
+    }
+
+    /// Neighbours of each participant.
+    pub fn k(&self) -> u32 {
+        self.k
+    }
+
+    /// The participant at each ring position; none in a complete graph.
+    pub fn ring(&self) -> Option<&[u32]> {
+        self.ring.as_ref().map(|ring| ring.participants.as_slice())
+    }
+
+    /// The neighbours of `i`, ascending. `i` itself is not among them.
+    ///
+    /// # Panics
+    /// If `i` is not below `n`.
+    pub fn neighbours(&self, i: u32) -> Vec<u32> {
+        let mut near: Vec<u32> = self.unsorted(i).collect();
+        if self.ring.is_some() {
+            near.sort_unstable();
+        }
+        near
+    }
+
+    /// Neighbours of `i` that are in `members`.
+    pub fn count_in(&self, i: u32, members: &Members) -> u32 {
+        self.unsorted(i).filter(|j| members.contains(*j)).count() as u32
+    }
+
+    /// The rank of `j` among the ascending neighbours of `i`; None when `j` is none of them.
+    pub fn rank(&self, i: u32, j: u32) -> Option<u32> {
+        if self.ring.is_none() {
+            return (j < self.n && i != j).then(|| j - u32::from(j > i));
+        }
+        self.neighbours(i).binary_search(&j).ok().map(|rank| rank as u32)
+    }
+
+    /// `sharers` without those who have fewer than `t` neighbours left in it, until nobody has (spec 3.2).
+    pub fn prune(&self, t: u32, sharers: &Members) -> Members {
+        let mut alive = sharers.clone();
+        let mut left: Vec<u32> = (0..self.n).map(|i| self.count_in(i, sharers)).collect();
+        let mut weak: Vec<u32> = alive.iter().filter(|i| left[*i as usize] < t).collect();
+        weak.iter().for_each(|i| alive.remove(*i));
+        while let Some(i) = weak.pop() {
+            for j in self.unsorted(i).filter(|j| alive.contains(*j)).collect::<Vec<_>>() {
+                left[j as usize] -= 1;
+                if left[j as usize] < t {
+                    alive.remove(j);
+                    weak.push(j);
+                }
+            }
+        }
+        alive
+    }
+
+    /// Whether the graph among `members` is in one piece; an empty one is not.
+    pub fn connected(&self, members: &Members) -> bool {
+        let mut unseen = members.clone();
+        let mut todo: VecDeque<u32> = members.iter().take(1).collect();
+        todo.iter().for_each(|i| unseen.remove(*i));
+        while let Some(i) = todo.pop_front() {
+            for j in self.unsorted(i) {
+                if unseen.contains(j) {
+                    unseen.remove(j);
+                    todo.push_back(j);
+                }
+            }
+        }
+        !members.is_empty() && unseen.is_empty()
+    }
+
+    /// The largest number of participants missing from `members` among `k / 2` in a row on the ring (spec 8.4). A complete
+    /// graph has no ring: 0.
+    pub fn worst_window(&self, members: &Members) -> u32 {
+        let Some(ring) = &self.ring else { return 0 };
+        let (n, width) = (self.n as usize, self.k as usize / 2);
+        let gone = |position: usize| u32::from(!members.contains(ring.participants[position % n]));
+        let mut missing: u32 = (0..width).map(gone).sum();
+        let mut worst = missing;
+        for start in 0..n {
+            missing = missing + gone(start + width) - gone(start);
+            worst = worst.max(missing);
+        }
+        worst
+    }
+
+    fn unsorted(&self, i: u32) -> impl Iterator<Item = u32> + '_ {
+        assert!(i < self.n, "participant {i} of {}", self.n);
+        let n = u64::from(self.n);
+        let half = u64::from(self.k / 2);
+        let (offsets, start) = match &self.ring {
+            None => (1..n, u64::from(i)),
+            Some(ring) => (1..2 * half + 1, u64::from(ring.positions[i as usize])),
+        };
+        let sparse = self.ring.as_ref();
+        offsets.map(move |offset| match sparse {
+            // 0 .. i, then i + 1 .. n: ascending.
+            None => (offset - u64::from(offset <= start)) as u32,
+            // The `half` positions behind, then the `half` ahead.
+            Some(ring) => {
+                let back = n - half + offset - 1 + u64::from(offset > half);
+                ring.participants[((start + back) % n) as usize]
+            }
+        })
+    }
+}

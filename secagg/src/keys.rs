@@ -1,0 +1,277 @@
+//! Keys: where each one comes from and what it is bound to (spec section 5, annex section 3).
+//!
+//! Every derived key is salted with the round (`cfg`) or with the whole session (`sid`), so devices that saw different
+//! models, rosters or rounds derive different masks and their sum is noise. Secrets are wiped on drop and cannot be
+//! printed or cloned. `ring` keeps its own copies of Ed25519, HMAC and AEAD keys and does not wipe them.
+
+use std::fmt;
+
+use curve25519_dalek::Scalar;
+use rand_core::CryptoRng;
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use ring::{digest, hkdf as ring_hkdf};
+use subtle::ConstantTimeEq;
+use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+pub use crate::prg::{MaskKey, Sign};
+
+use crate::error::{Reason, Refusal};
+use crate::roster::Sid;
+
+/// Bytes of one sealed pair of shares: two scalars and the tag.
+pub const SEALED_LEN: usize = 80;
+
+/// A device's long-lived Ed25519 identity. Signs stages 0 and 3 only, never takes part in a key agreement.
+pub struct IdentityKey(Ed25519KeyPair);
+
+impl IdentityKey {
+    /// The key pair of a 32-byte seed (RFC 8032).
+    pub fn from_seed(seed: &[u8; 32]) -> Self {
+        // ring refuses a seed only for its length.
+        Self(Ed25519KeyPair::from_seed_unchecked(seed).expect("a seed has 32 bytes"))
+    }
+
+    /// The public key.
+    pub fn public(&self) -> [u8; 32] {
+        // Ed25519 public keys have 32 bytes.
+        self.0.public_key().as_ref().try_into().expect("an Ed25519 public key has 32 bytes")
+    }
+
+    /// Signs `message`; the same bytes always give the same signature.
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        // Ed25519 signatures have 64 bytes.
+        self.0.sign(message).as_ref().try_into().expect("an Ed25519 signature has 64 bytes")
+    }
+}
+
+impl fmt::Debug for IdentityKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IdentityKey(redacted)")
+    }
+}
+
+/// Whether `signature` is `public`'s Ed25519 signature over `message`.
+pub fn verify(public: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
+    UnparsedPublicKey::new(&ED25519, public).verify(message, signature).is_ok()
+}
+
+/// A secret element of the scalar field of Curve25519: `a`, `b`, or a share of one.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct Secret(pub(crate) Scalar);
+
+impl Secret {
+    /// A uniform scalar from 64 random bytes.
+    pub fn draw(rng: &mut impl CryptoRng) -> Self {
+        let mut wide = Zeroizing::new([0; 64]);
+        rng.fill_bytes(&mut *wide);
+        Self::from_wide(&wide)
+    }
+
+    /// 64 bytes read as one little-endian number, modulo the group order.
+    pub fn from_wide(wide: &[u8; 64]) -> Self {
+        Self(Scalar::from_bytes_mod_order_wide(wide))
+    }
+
+    /// Decodes the one canonical form.
+    ///
+    /// # Errors
+    /// C12 [`Reason::NonCanonicalScalar`] unless `bytes` are 32 bytes that stand for a number below the group order.
+    pub fn from_canonical(bytes: &[u8]) -> Result<Self, Refusal> {
+        let refused = Refusal::by("C12", Reason::NonCanonicalScalar);
+        let bytes = Zeroizing::new(<[u8; 32]>::try_from(bytes).map_err(|_| refused)?);
+        Scalar::from_canonical_bytes(*bytes).into_option().map(Self).ok_or(refused)
+    }
+
+    /// The canonical 32 bytes.
+    pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.0.to_bytes())
+    }
+}
+
+impl ConstantTimeEq for Secret {
+    fn ct_eq(&self, other: &Self) -> subtle::Choice {
+        self.0.ct_eq(&other.0)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(redacted)")
+    }
+}
+
+/// An X25519 private key: the channel key `c_sk` or the mask key `s_sk`. Wiped on drop.
+pub struct DhSecret(StaticSecret);
+
+impl DhSecret {
+    /// A private key of 32 random bytes.
+    pub fn draw(rng: &mut impl CryptoRng) -> Self {
+        let mut bytes = Zeroizing::new([0; 32]);
+        rng.fill_bytes(&mut *bytes);
+        Self::from_bytes(&bytes)
+    }
+
+    /// The private key with these bytes; X25519 clamps them when it is used.
+    pub fn from_bytes(bytes: &[u8; 32]) -> Self {
+        Self(StaticSecret::from(*bytes))
+    }
+
+    /// The bytes it was made from, for a sealed snapshot.
+    pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.0.to_bytes())
+    }
+
+    /// The public key.
+    pub fn public(&self) -> [u8; 32] {
+        PublicKey::from(&self.0).to_bytes()
+    }
+
+    /// The raw X25519 output with `peer`'s public key. Never a key by itself: always goes through HKDF.
+    ///
+    /// # Errors
+    /// C08 [`Reason::LowOrderKey`] when the output is all zero.
+    pub fn agree(&self, peer: &[u8; 32]) -> Result<Zeroizing<[u8; 32]>, Refusal> {
+        let shared = self.0.diffie_hellman(&PublicKey::from(*peer));
+        if !shared.was_contributory() {
+            return Err(Refusal::by("C08", Reason::LowOrderKey));
+        }
+        Ok(Zeroizing::new(shared.to_bytes()))
+    }
+}
+
+impl fmt::Debug for DhSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DhSecret(redacted)")
+    }
+}
+
+/// Refuses a public X25519 key that has another spelling or hides nothing (annex section 3).
+///
+/// # Errors
+/// C08 [`Reason::NonCanonicalKey`] unless the 256-bit number is below 2^255 - 19, then [`Reason::LowOrderKey`].
+pub fn check_dh_key(key: &[u8; 32]) -> Result<(), Refusal> {
+    const FIELD_PRIME_LOW: u8 = 0xed;
+    let above = key[31] > 0x7f || (key[31] == 0x7f && key[1..31] == [0xff; 30] && key[0] >= FIELD_PRIME_LOW);
+    if above {
+        return Err(Refusal::by("C08", Reason::NonCanonicalKey));
+    }
+    DhSecret::from_bytes(&[1; 32]).agree(key).map(drop)
+}
+
+/// SHA-256 over the parts, one after the other.
+pub fn hash(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(part);
+    }
+    // SHA-256 gives 32 bytes.
+    context.finish().as_ref().try_into().expect("SHA-256 gives 32 bytes")
+}
+
+/// 32 bytes of HKDF-SHA256 (RFC 5869): extract with `salt`, expand with the concatenated `info`.
+pub fn hkdf(salt: &[u8], ikm: &[u8], info: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+    let prk = ring_hkdf::Salt::new(ring_hkdf::HKDF_SHA256, salt).extract(ikm);
+    let mut out = Zeroizing::new([0; 32]);
+    // 32 bytes are one block, far below the limit of 255.
+    let okm = prk.expand(info, ring_hkdf::HKDF_SHA256).expect("one block is within HKDF's limit");
+    okm.fill(&mut *out).expect("the buffer has the length that was asked for");
+    out
+}
+
+/// The X25519 mask key `s_sk` of a device, from the scalar `a` that it shares with its neighbours.
+pub fn mask_secret(cfg: &[u8; 32], a: &Secret) -> DhSecret {
+    DhSecret::from_bytes(&hkdf(cfg, &*a.to_bytes(), &[b"FLSA1/ssk"]))
+}
+
+/// The key of a device's self mask, from the scalar `b` that it shares with its neighbours.
+pub fn self_mask_key(sid: &Sid, id_pk: &[u8; 32], b: &Secret) -> MaskKey {
+    MaskKey::new(&hkdf(sid.as_bytes(), &*b.to_bytes(), &[b"FLSA1/self", id_pk]))
+}
+
+/// The key of the mask between two devices; both sides derive the same one.
+///
+/// # Errors
+/// C08 [`Reason::LowOrderKey`].
+pub fn pair_mask_key(
+    sid: &Sid,
+    my_secret: &DhSecret,
+    my_pk: &[u8; 32],
+    peer_pk: &[u8; 32],
+) -> Result<MaskKey, Refusal> {
+    let shared = my_secret.agree(peer_pk)?;
+    let (low, high) = if my_pk < peer_pk { (my_pk, peer_pk) } else { (peer_pk, my_pk) };
+    Ok(MaskKey::new(&hkdf(sid.as_bytes(), &*shared, &[b"FLSA1/mask", low, high])))
+}
+
+/// What a device publishes in stage 1 so that the server can check its rebuilt `b`.
+pub fn commitment(sid: &Sid, id_pk: &[u8; 32], b: &Secret) -> [u8; 32] {
+    hash(&[b"FLSA1/com", sid.as_bytes(), id_pk, &*b.to_bytes()])
+}
+
+/// The sign with which a device adds the mask it has in common with a peer; the peer's is the opposite.
+pub fn sign_of(my_s_pk: &[u8; 32], peer_s_pk: &[u8; 32]) -> Sign {
+    if my_s_pk < peer_s_pk { Sign::Plus } else { Sign::Minus }
+}
+
+/// Seals one pair of shares from one device to another. One key per direction and session, hence one nonce: zero.
+pub struct ShareCipher {
+    sid: Sid,
+    key: Zeroizing<[u8; 32]>,
+}
+
+impl ShareCipher {
+    /// The cipher for the direction `from_pk` to `to_pk` (channel keys), from their X25519 output.
+    pub fn new(sid: &Sid, shared_secret: &[u8; 32], from_pk: &[u8; 32], to_pk: &[u8; 32]) -> Self {
+        Self::from_key(sid, &hkdf(sid.as_bytes(), shared_secret, &[b"FLSA1/share", from_pk, to_pk]))
+    }
+
+    /// The cipher with this derived key.
+    pub fn from_key(sid: &Sid, key: &[u8; 32]) -> Self {
+        Self { sid: *sid, key: Zeroizing::new(*key) }
+    }
+
+    /// Seals the share of `b`, then the share of `a`, from the device at index `i` for the one at `j`.
+    pub fn seal(&self, i: u32, j: u32, shares: &[u8; 64]) -> [u8; SEALED_LEN] {
+        let mut plain = Zeroizing::new(*shares);
+        // ring refuses only plaintexts of 256 GiB and more.
+        let tag = self.cipher().seal_in_place_separate_tag(zero_nonce(), self.aad(i, j), &mut *plain);
+        let tag = tag.expect("64 bytes are within the cipher's limit");
+        let mut sealed = [0; SEALED_LEN];
+        sealed[..64].copy_from_slice(&*plain);
+        sealed[64..].copy_from_slice(tag.as_ref());
+        sealed
+    }
+
+    /// Opens what the device at index `i` sealed for the one at `j`. None when it was not made so, byte for byte.
+    pub fn open(&self, i: u32, j: u32, sealed: &[u8]) -> Option<Zeroizing<[u8; 64]>> {
+        let mut sealed = Zeroizing::new(<[u8; SEALED_LEN]>::try_from(sealed).ok()?);
+        let plain = self.cipher().open_in_place(zero_nonce(), self.aad(i, j), &mut *sealed).ok()?;
+        Some(Zeroizing::new((&*plain).try_into().ok()?))
+    }
+
+    fn cipher(&self) -> LessSafeKey {
+        // ring refuses a key only for its length.
+        LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, &*self.key).expect("the key has 32 bytes"))
+    }
+
+    fn aad(&self, i: u32, j: u32) -> Aad<[u8; 51]> {
+        let mut aad = [0; 51];
+        aad[..11].copy_from_slice(b"FLSA1/share");
+        aad[11..43].copy_from_slice(self.sid.as_bytes());
+        aad[43..47].copy_from_slice(&i.to_le_bytes());
+        aad[47..].copy_from_slice(&j.to_le_bytes());
+        Aad::from(aad)
+    }
+}
+
+fn zero_nonce() -> Nonce {
+    Nonce::assume_unique_for_key([0; NONCE_LEN])
+}
+
+impl fmt::Debug for ShareCipher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ShareCipher(redacted)")
+    }
+}

@@ -1,0 +1,172 @@
+//! Neighbours, threshold and window limit of a session: functions of its size, compiled into both sides, never taken from
+//! the server (spec section 8, annex section 5).
+
+use crate::error::{Reason, Refusal};
+
+#[rustfmt::skip]
+mod table;
+
+/// No set of participants is ever smaller.
+pub const FLOOR: u32 = 10;
+/// The largest session with a complete graph, unless the profile asks for one.
+pub const COMPLETE_UP_TO: u32 = 128;
+/// The largest session of [`Profile::Malicious`].
+pub const MALICIOUS_UP_TO: u32 = 256;
+/// The largest session.
+pub const N_MAX: u32 = 100_000;
+
+/// What the server is assumed to do (spec section 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Profile {
+    /// S: follows the protocol, may be curious and collude with a fraction of the devices.
+    Standard,
+    /// M: may do anything, and collude with a bounded number of devices of the session.
+    Malicious,
+}
+
+impl TryFrom<u8> for Profile {
+    type Error = Refusal;
+
+    fn try_from(byte: u8) -> Result<Self, Refusal> {
+        match byte {
+            0 => Ok(Self::Standard),
+            1 => Ok(Self::Malicious),
+            _ => Err(Reason::Malformed.into()),
+        }
+    }
+}
+
+impl From<Profile> for u8 {
+    fn from(profile: Profile) -> Self {
+        match profile {
+            Profile::Standard => 0,
+            Profile::Malicious => 1,
+        }
+    }
+}
+
+/// How many devices may be corrupt and how many may drop out, as fractions of the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// 10 % corrupt, 10 % dropped.
+    Default,
+    /// 33 % corrupt, 10 % dropped.
+    Paranoid,
+}
+
+impl TryFrom<u8> for Class {
+    type Error = Refusal;
+
+    fn try_from(byte: u8) -> Result<Self, Refusal> {
+        match byte {
+            0 => Ok(Self::Default),
+            1 => Ok(Self::Paranoid),
+            _ => Err(Reason::Malformed.into()),
+        }
+    }
+}
+
+impl From<Class> for u8 {
+    fn from(class: Class) -> Self {
+        match class {
+            Class::Default => 0,
+            Class::Paranoid => 1,
+        }
+    }
+}
+
+/// The two shapes a session's graph can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GraphKind {
+    /// Everybody is everybody's neighbour.
+    Complete,
+    /// A ring in an order that the session id gives; neighbours are the nearest on both sides.
+    Sparse,
+}
+
+/// What follows from a session's size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Parameters {
+    /// Neighbours of each participant.
+    pub k: u32,
+    /// Shares that rebuild a secret.
+    pub t: u32,
+    /// The graph.
+    pub graph: GraphKind,
+}
+
+/// The parameters of a session of `n` participants.
+///
+/// # Errors
+/// C10 [`Reason::Parameters`] when no session of this size exists in this profile.
+pub fn parameters(n: u32, profile: Profile, class: Class) -> Result<Parameters, Refusal> {
+    let refused = Refusal::by("C10", Reason::Parameters);
+    let most = match profile {
+        Profile::Standard => N_MAX,
+        Profile::Malicious => MALICIOUS_UP_TO,
+    };
+    if !(FLOOR..=most).contains(&n) {
+        return Err(refused);
+    }
+    if profile == Profile::Malicious || n <= COMPLETE_UP_TO {
+        let k = n - 1;
+        // Two-sided in both profiles: 2 t > k + c.
+        let t = (k + corrupt(n, class)) / 2 + 1;
+        if t > k - dropped(n, class) {
+            return Err(refused);
+        }
+        return Ok(Parameters { k, t, graph: GraphKind::Complete });
+    }
+    let runs = match class {
+        Class::Default => table::K_T_DEFAULT,
+        Class::Paranoid => table::K_T_PARANOID,
+    };
+    let (_, k, t) = runs[runs.partition_point(|(first, ..)| *first <= n).checked_sub(1).ok_or(refused)?];
+    Ok(Parameters { k: k.into(), t: t.into(), graph: GraphKind::Sparse })
+}
+
+/// Judges a pair (k, t) that somebody else claims to be the right one.
+///
+/// # Errors
+/// C04 [`Reason::CohortFloor`] below [`FLOOR`] participants, else C10 [`Reason::Parameters`] for any pair but
+/// [`parameters`]'.
+pub fn check_threshold(n: u32, k: u32, t: u32, profile: Profile, class: Class) -> Result<(), Refusal> {
+    if n < FLOOR {
+        return Err(Refusal::by("C04", Reason::CohortFloor));
+    }
+    let right = parameters(n, profile, class)?;
+    if (k, t) != (right.k, right.t) {
+        return Err(Refusal::by("C10", Reason::Parameters));
+    }
+    Ok(())
+}
+
+/// How many of `k / 2` ring positions in a row may be missing from the survivors (spec 8.4). Complete graphs have no ring:
+/// `n`, which is no limit.
+pub fn window_limit(n: u32, class: Class) -> u32 {
+    let runs = match class {
+        Class::Default => table::WINDOW_DEFAULT,
+        Class::Paranoid => table::WINDOW_PARANOID,
+    };
+    match runs.partition_point(|(first, _)| *first <= n) {
+        0 => n,
+        after => runs[after - 1].1.into(),
+    }
+}
+
+/// Corrupt participants that a session of `n` allows for: ceil(gamma n).
+pub fn corrupt(n: u32, class: Class) -> u32 {
+    let percent = match class {
+        Class::Default => 10,
+        Class::Paranoid => 33,
+    };
+    (u64::from(n) * percent).div_ceil(100) as u32
+}
+
+/// Participants that a session of `n` may lose: ceil(delta n), delta 10 % in both classes.
+pub fn dropped(n: u32, class: Class) -> u32 {
+    let percent = match class {
+        Class::Default | Class::Paranoid => 10,
+    };
+    (u64::from(n) * percent).div_ceil(100) as u32
+}

@@ -1,0 +1,124 @@
+//! Stage 0: collects the devices' keys and fixes the roster (spec 3.1).
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use super::{Core, Receipt, Shares, require};
+use crate::bytes::Reader;
+use crate::config::RoundConfig;
+use crate::error::{Reason, Refusal};
+use crate::graph::Graph;
+use crate::keys;
+use crate::params::{self, GraphKind};
+use crate::roster::{Entry, Tree, advertise_statement, session_id};
+
+/// Bytes of one AdvertiseKeys.
+const MESSAGE_LEN: usize = 192;
+
+/// Stage 0 is open.
+pub struct Keys {
+    config: RoundConfig,
+    cfg: [u8; 32],
+    /// Channel and mask keys of this and of earlier sessions.
+    known: HashSet<[u8; 32]>,
+    entries: Vec<Entry>,
+    /// Position in `entries` by identity.
+    by_identity: HashMap<[u8; 32], usize>,
+}
+
+impl Keys {
+    /// Opens stage 0.
+    ///
+    /// `known_keys`: channel and mask keys that were seen in earlier sessions and may not come again.
+    pub fn new(config: RoundConfig, known_keys: impl IntoIterator<Item = [u8; 32]>) -> Self {
+        let cfg = config.cfg();
+        let known = known_keys.into_iter().collect();
+        Self { config, cfg, known, entries: Vec::new(), by_identity: HashMap::new() }
+    }
+
+    /// Takes one AdvertiseKeys of 192 bytes: identity, channel key, mask key, cfg, signature.
+    ///
+    /// # Errors
+    /// `wrong_length`, `wrong_config`, `bad_signature`, `duplicate_key`, `non_canonical_key`, `low_order_key`,
+    /// `duplicate_identity`, `full`.
+    pub fn receive(&mut self, message: &[u8]) -> Result<Receipt, Refusal> {
+        require(message.len() == MESSAGE_LEN, Reason::WrongLength)?;
+        let mut reader = Reader::new(message);
+        let (id_pk, c_pk, s_pk, cfg) = (reader.array()?, reader.array()?, reader.array()?, reader.array::<32>()?);
+        let entry = Entry { id_pk, c_pk, s_pk, sig: reader.array()? };
+
+        require(cfg == self.cfg, Reason::WrongConfig)?;
+        let before = self.by_identity.get(&id_pk);
+        if before.is_some_and(|&position| self.entries[position] == entry) {
+            return Ok(Receipt::Same);
+        }
+        let signed = keys::verify(&id_pk, &advertise_statement(&cfg, &id_pk, &c_pk, &s_pk), &entry.sig);
+        require(signed, Reason::BadSignature)?;
+        require(c_pk != s_pk, Reason::DuplicateKey)?;
+        // The check ids are the device's: a server's refusal carries the word only.
+        keys::check_dh_key(&c_pk).map_err(|refusal| Refusal::from(refusal.reason))?;
+        keys::check_dh_key(&s_pk).map_err(|refusal| Refusal::from(refusal.reason))?;
+        require(before.is_none(), Reason::DuplicateIdentity)?;
+        require(!self.known.contains(&c_pk) && !self.known.contains(&s_pk), Reason::DuplicateKey)?;
+        require(!self.is_full(), Reason::Full)?;
+
+        self.known.extend([c_pk, s_pk]);
+        self.by_identity.insert(id_pk, self.entries.len());
+        self.entries.push(entry);
+        Ok(Receipt::New)
+    }
+
+    /// Devices that advertised keys.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nobody advertised keys yet.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether nobody else is taken: the stage may close early.
+    pub fn is_full(&self) -> bool {
+        self.entries.len() >= self.config.n_hi as usize
+    }
+
+    /// Whether this identity has advertised keys.
+    pub fn contains(&self, identity: &[u8; 32]) -> bool {
+        self.by_identity.contains_key(identity)
+    }
+
+    /// The round configuration.
+    pub fn config(&self) -> &RoundConfig {
+        &self.config
+    }
+
+    /// Orders the roster and derives the session: its id, neighbours and threshold.
+    ///
+    /// # Errors
+    /// `too_few_clients` below n_lo or the floor; `parameters` when the compiled table has none for this cohort.
+    pub fn close(self) -> Result<Shares, Refusal> {
+        let n = self.entries.len();
+        require(n >= self.config.n_lo.max(params::FLOOR) as usize, Reason::TooFewClients)?;
+        let Self { config, cfg, mut entries, .. } = self;
+        entries.sort_by_cached_key(Entry::leaf);
+        let leaves: Vec<[u8; 32]> = entries.iter().map(Entry::leaf).collect();
+        let tree = Tree::new(&leaves);
+        // At most n_hi entries were taken, a u32.
+        let n = n as u32;
+        let sid = session_id(&cfg, n, &tree.root());
+        let parameters =
+            params::parameters(n, config.profile, config.class).map_err(|refusal| Refusal::from(refusal.reason))?;
+        let graph = match parameters.graph {
+            GraphKind::Complete => Graph::complete(n),
+            GraphKind::Sparse => Graph::harary(n, parameters.k, &sid),
+        };
+        Ok(Shares::new(Core { config, cfg, entries, tree, sid, parameters, graph }))
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").field("round", &self.config.round).field("len", &self.len()).finish_non_exhaustive()
+    }
+}
