@@ -1,0 +1,162 @@
+//! What a run of the demo says at its end: a table for people, JSON for programs.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+/// One round. Accuracies are shares of 1.
+#[derive(Clone, Debug, Serialize)]
+pub struct RoundRow {
+    /// Number of the round within its task.
+    pub round: u64,
+    /// Devices selected.
+    pub cohort: u32,
+    /// Devices in the sum; 0 when the round was abandoned.
+    pub survivors: u32,
+    /// Mean loss on the survivors' examples before they trained, nats, from the sum.
+    pub loss: f64,
+    /// Accuracy of the round's model on merchants that no device saw.
+    pub accuracy: f64,
+    /// Payload bytes that one device sent.
+    pub bytes_up: u64,
+    /// From the round's opening to its model.
+    pub seconds: f64,
+    /// Why there is no model, if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub abandoned: Option<String>,
+}
+
+/// The whole run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Accuracy of the last model on merchants that no device saw.
+    pub accuracy: f64,
+    /// Of the initial model.
+    pub accuracy_start: f64,
+    /// Of the same model trained centrally on all devices' data.
+    pub accuracy_central: f64,
+    /// Of the same model trained by one device alone; the mean over a few devices.
+    pub accuracy_alone: f64,
+    /// Of the last model on statement lines of those merchants.
+    pub accuracy_statements: f64,
+    /// Payload bytes that one device sent in one round.
+    pub bytes_up: u64,
+    /// Wall time of the run, without the build.
+    pub seconds: f64,
+    /// The last model.
+    pub model_file: PathBuf,
+    /// The picture.
+    pub chart_svg: PathBuf,
+    /// The picture as pixels.
+    pub chart_png: PathBuf,
+    /// Devices that took part.
+    pub devices: usize,
+    /// Share of devices lost in each round.
+    pub drop: f64,
+    /// Where every choice came from.
+    pub seed: u64,
+    /// Every round, in order.
+    pub rounds: Vec<RoundRow>,
+}
+
+impl Report {
+    /// The table and the summary, as a terminal shows them.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.write(&mut out);
+        out
+    }
+
+    fn write(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(out, "  round  cohort  survivors    loss  accuracy  up/device  seconds")?;
+        writeln!(out, "  {:>5}  {:>6}  {:>9}  {:>6}  {:>8}  {:>9}  {:>7}", "start", "", "", "", percent(self.accuracy_start), "", "")?;
+        for row in &self.rounds {
+            let RoundRow { round, cohort, survivors, loss, seconds, .. } = row;
+            match &row.abandoned {
+                Some(reason) => writeln!(out, "  {round:>5}  {cohort:>6}  abandoned: {reason}")?,
+                None => writeln!(
+                    out,
+                    "  {round:>5}  {cohort:>6}  {survivors:>9}  {loss:>6.3}  {:>8}  {:>9}  {seconds:>7.1}",
+                    percent(row.accuracy),
+                    megabytes(row.bytes_up),
+                )?,
+            }
+        }
+        writeln!(out)?;
+        writeln!(out, "Accuracy on merchants that no device saw")?;
+        writeln!(out, "  federated, {} devices     {}", self.devices, percent(self.accuracy))?;
+        writeln!(out, "  gain over the start       {:+.1} points", (self.accuracy - self.accuracy_start) * 100.0)?;
+        writeln!(out, "  trained centrally         {}", percent(self.accuracy_central))?;
+        writeln!(out, "  one device alone          {}", percent(self.accuracy_alone))?;
+        writeln!(out, "  on their statement lines  {}", percent(self.accuracy_statements))?;
+        writeln!(out)?;
+        writeln!(out, "Update on the wire  {} per device and round", megabytes(self.bytes_up))?;
+        writeln!(out, "Time                {:.0} s", self.seconds)?;
+        writeln!(out, "Model               {}", self.model_file.display())?;
+        writeln!(out, "Chart               {}", self.chart_png.display())?;
+        writeln!(out, "                    {}", self.chart_svg.display())
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.2} MB", bytes as f64 / 1e6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let row = RoundRow {
+            round: 1,
+            cohort: 30,
+            survivors: 28,
+            loss: 2.5,
+            accuracy: 0.31,
+            bytes_up: 2_900_000,
+            seconds: 6.0,
+            abandoned: None,
+        };
+        let lost = RoundRow { round: 2, survivors: 0, abandoned: Some("too few devices".into()), ..row.clone() };
+        Report {
+            accuracy: 0.5,
+            accuracy_start: 0.05,
+            accuracy_central: 0.52,
+            accuracy_alone: 0.2,
+            accuracy_statements: 0.45,
+            bytes_up: 2_900_000,
+            seconds: 100.0,
+            model_file: "model.safetensors".into(),
+            chart_svg: "chart.svg".into(),
+            chart_png: "chart.png".into(),
+            devices: 30,
+            drop: 0.1,
+            seed: 1,
+            rounds: vec![row, lost],
+        }
+    }
+
+    #[test]
+    fn the_table_shows_every_round_and_the_gain() {
+        let text = report().text();
+        assert!(text.contains("31.0 %") && text.contains("2.90 MB") && text.contains("+45.0 points"), "{text}");
+        assert!(text.contains("abandoned: too few devices"), "{text}");
+    }
+
+    #[test]
+    fn the_json_has_the_promised_keys() {
+        let json = serde_json::to_value(report()).unwrap();
+        for key in ["accuracy", "accuracy_start", "accuracy_central", "accuracy_alone", "bytes_up", "seconds", "model_file"] {
+            assert!(!json[key].is_null(), "{key}");
+        }
+        for key in ["cohort", "survivors", "loss", "accuracy", "seconds"] {
+            assert!(json["rounds"][0][key].is_number(), "{key}");
+        }
+    }
+}

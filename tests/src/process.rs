@@ -1,0 +1,228 @@
+//! The coordinator as a process.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use scale_proto::wire;
+use tonic::Request;
+use tonic::transport::{Channel, Endpoint};
+
+/// A coordinator on embedded defaults, with a data folder and a port of its own. Killed when dropped.
+pub struct CoordinatorProcess {
+    binary: PathBuf,
+    data: tempfile::TempDir,
+    port: u16,
+    child: Option<Child>,
+}
+
+impl CoordinatorProcess {
+    /// Starts `binary` (`env!("CARGO_BIN_EXE_coordinator-under-test")`) and waits until it answers.
+    ///
+    /// # Errors
+    /// It does not start within 20 s.
+    pub async fn start(binary: &str) -> anyhow::Result<Self> {
+        let data = tempfile::tempdir()?;
+        let mut this = Self { binary: binary.into(), data, port: 0, child: None };
+        this.restart().await?;
+        Ok(this)
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// What the process has written to stdout and stderr so far.
+    pub fn output(&self) -> String {
+        let read = |name: &str| std::fs::read_to_string(self.data.path().join(name)).unwrap_or_default();
+        read("stdout.log") + &read("stderr.log")
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Kills the process as the kernel would: no handler runs, nothing is flushed.
+    ///
+    /// # Errors
+    /// There is no process.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        let mut child = self.child.take().context("the coordinator does not run")?;
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// Starts the process again on the same folder and the same port.
+    ///
+    /// # Errors
+    /// It does not start within 20 s.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        let description = self.data.path().join("coordinator.json");
+        let _ = std::fs::remove_file(&description);
+        let log = |name: &str| {
+            std::fs::OpenOptions::new().create(true).append(true).open(self.data.path().join(name)).map(Stdio::from)
+        };
+        self.child = Some(
+            Command::new(&self.binary)
+                .arg("serve")
+                .arg("--data")
+                .arg(self.data.path())
+                .args(["--listen", &format!("127.0.0.1:{}", self.port)])
+                .env("SCALE_LOG", "info")
+                .stdin(Stdio::null())
+                .stdout(log("stdout.log")?)
+                .stderr(log("stderr.log")?)
+                .spawn()
+                .with_context(|| format!("cannot start {}", self.binary.display()))?,
+        );
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.as_mut().context("just started")?.try_wait()? {
+                bail!("the coordinator ended with {status}: {}", self.output());
+            }
+            if let Ok(text) = std::fs::read_to_string(&description) {
+                let facts: serde_json::Value = serde_json::from_str(&text)?;
+                let url = facts["url"].as_str().context("coordinator.json has no url")?;
+                self.port = url.rsplit(':').next().context("no port")?.trim_end_matches('/').parse()?;
+                if self.channel().await.is_ok() {
+                    return Ok(());
+                }
+            }
+            if started.elapsed() > Duration::from_secs(20) {
+                bail!("the coordinator does not answer: {}", self.output());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// A connection.
+    ///
+    /// # Errors
+    /// Nobody listens.
+    pub async fn channel(&self) -> anyhow::Result<Channel> {
+        Ok(Endpoint::from_shared(self.url())?.connect_timeout(Duration::from_secs(2)).connect().await?)
+    }
+
+    /// The operator's client.
+    ///
+    /// # Errors
+    /// Nobody listens.
+    pub async fn admin(&self) -> anyhow::Result<Admin> {
+        let token = std::fs::read_to_string(self.data.path().join("operator.token"))?;
+        Ok(Admin {
+            client: wire::admin_client::AdminClient::new(self.channel().await?),
+            token: token.trim().to_owned(),
+        })
+    }
+}
+
+impl Drop for CoordinatorProcess {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+/// An operator.
+pub struct Admin {
+    client: wire::admin_client::AdminClient<Channel>,
+    token: String,
+}
+
+impl Admin {
+    /// Wraps a message with the operator's token.
+    pub fn request<T>(&self, message: T) -> Request<T> {
+        with_token(message, &self.token)
+    }
+
+    /// The generated client.
+    pub fn client(&mut self) -> &mut wire::admin_client::AdminClient<Channel> {
+        &mut self.client
+    }
+
+    /// Creates a task.
+    ///
+    /// # Errors
+    /// What the coordinator answers.
+    pub async fn create_task(&mut self, task: &str, config: wire::TaskConfig) -> Result<wire::TaskInfo, tonic::Status> {
+        let request =
+            wire::CreateTaskRequest { task: task.to_owned(), config: Some(config), initial_model: bytes::Bytes::new() };
+        Ok(self.client.create_task(with_token(request, &self.token)).await?.into_inner())
+    }
+
+    /// Mints an enrolment token.
+    ///
+    /// # Errors
+    /// What the coordinator answers.
+    pub async fn enrol_token(&mut self) -> Result<String, tonic::Status> {
+        let request = wire::MintTokenRequest { kind: "enrol".to_owned(), ttl_s: 3600 };
+        Ok(self.client.mint_token(with_token(request, &self.token)).await?.into_inner().token)
+    }
+
+    /// The newest round of a task.
+    ///
+    /// # Errors
+    /// What the coordinator answers; not found without a round.
+    pub async fn newest_round(&mut self, task: &str) -> Result<wire::RoundInfo, tonic::Status> {
+        let request = wire::ListRoundsRequest { task: task.to_owned(), limit: 1 };
+        let rounds = self.client.list_rounds(with_token(request, &self.token)).await?.into_inner().rounds;
+        rounds.into_iter().next().ok_or_else(|| tonic::Status::not_found("no round yet"))
+    }
+
+    /// One round.
+    ///
+    /// # Errors
+    /// What the coordinator answers.
+    pub async fn round(&mut self, round_id: &[u8]) -> Result<wire::RoundInfo, tonic::Status> {
+        let request = wire::GetRoundRequest { round_id: bytes::Bytes::copy_from_slice(round_id) };
+        Ok(self.client.get_round(with_token(request, &self.token)).await?.into_inner())
+    }
+
+    /// Waits until a round is finished or abandoned.
+    ///
+    /// # Errors
+    /// It is still open after 60 s.
+    pub async fn closed_round(&mut self, round_id: &[u8]) -> anyhow::Result<wire::RoundInfo> {
+        for _ in 0..1200 {
+            let round = self.round(round_id).await?;
+            if round.phase == "finished" || round.phase == "abandoned" {
+                return Ok(round);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        bail!("the round is still open: {:?}", self.round(round_id).await?)
+    }
+
+    /// Every model of a task, as listed.
+    ///
+    /// # Errors
+    /// What the coordinator answers.
+    pub async fn models(&mut self, task: &str) -> Result<Vec<wire::ModelInfo>, tonic::Status> {
+        let request = wire::ListModelsRequest { task: task.to_owned() };
+        Ok(self.client.list_models(with_token(request, &self.token)).await?.into_inner().models)
+    }
+}
+
+/// A request with a bearer token.
+pub fn with_token<T>(message: T, token: &str) -> Request<T> {
+    let mut request = Request::new(message);
+    if let Ok(value) = format!("Bearer {token}").parse() {
+        request.metadata_mut().insert("authorization", value);
+    }
+    request
+}
+
+/// Fetches a URL.
+///
+/// # Errors
+/// Any answer but 200.
+pub async fn http_get(url: &str) -> anyhow::Result<bytes::Bytes> {
+    static TLS: std::sync::Once = std::sync::Once::new();
+    TLS.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+    let answer = reqwest::get(url).await?;
+    anyhow::ensure!(answer.status() == 200, "{url} answered {}", answer.status());
+    Ok(answer.bytes().await?)
+}
