@@ -321,9 +321,11 @@ fn need(holds: bool) -> Result<(), Refusal> {
     if holds { Ok(()) } else { Err(Reason::Malformed.into()) }
 }
 
-/// A text that is too long gets a length that every decoder refuses.
+/// A text that is empty or too long gets a length that every decoder refuses.
 fn text_out(w: &mut Writer, text: &str) {
-    w.u16(u16::try_from(text.len()).unwrap_or(u16::MAX)).put(text.as_bytes());
+    if w.text(text).is_err() {
+        w.u16(u16::MAX).put(text.as_bytes());
+    }
 }
 
 fn vectors(r: &mut Reader<'_>) -> Result<Vec<VectorSpec>, Refusal> {

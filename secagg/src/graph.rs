@@ -291,3 +291,86 @@ impl Graph {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sid() -> Sid {
+        Sid::from([9; 32])
+    }
+
+    #[test]
+    fn the_annexes_permutation_and_bitmap() {
+        let sid = "2a589a1b41fde6a671676beae13e5132606ccbf81c16750867b7cf600f5255dd";
+        let sid = Sid::from(<[u8; 32] as hex::FromHex>::from_hex(sid).unwrap());
+        let seed = graph_seed(&sid);
+        assert_eq!(hex::encode(seed), "eb50a68ffa71fad1ad0cd2ef3fb0d3a84550ed60a6c4547c79d97a543e94f00a");
+        assert_eq!(permutation(10, &seed), [7, 2, 0, 5, 1, 4, 9, 6, 8, 3]);
+        assert_eq!(Members::of(13, [0, 2, 3, 12]).as_bytes(), [0x0d, 0x10]);
+    }
+
+    #[test]
+    fn bitmaps_have_one_encoding() {
+        let set = Members::of(13, [1, 12, 1]);
+        assert_eq!((set.len(), set.iter().collect::<Vec<_>>()), (2, vec![1, 12]));
+        assert_eq!(Members::decode(13, set.as_bytes()), Ok(set.clone()));
+        for bad in [&[0x02, 0x20][..], &[0x02, 0x30], &[0x02], &[0x02, 0x10, 0]] {
+            assert_eq!(Members::decode(13, bad), Err(Reason::Malformed.into()), "{bad:?}");
+        }
+        assert_eq!(Members::decode(16, &[0xff, 0xff]).unwrap(), Members::all(16));
+        assert!(!set.contains(13) && !set.contains(u32::MAX));
+        assert!(set.is_subset(&Members::all(13)) && !Members::all(13).is_subset(&set));
+        let mut none = set;
+        none.iter().collect::<Vec<_>>().into_iter().for_each(|i| none.remove(i));
+        assert_eq!(none, Members::none(13));
+    }
+
+    #[test]
+    fn neighbours_are_mutual_and_ranks_are_places() {
+        for graph in [Graph::complete(13), Graph::harary(30, 8, &sid())] {
+            for i in 0..graph.n() {
+                let near = graph.neighbours(i);
+                assert_eq!(near.len() as u32, graph.k());
+                assert!(near.is_sorted() && !near.contains(&i));
+                for j in 0..graph.n() {
+                    let place = near.iter().position(|other| *other == j).map(|place| place as u32);
+                    assert_eq!(graph.rank(i, j), place, "{j} with {i}");
+                    assert_eq!(graph.neighbours(j).contains(&i), near.contains(&j), "{i} and {j}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pruning_runs_until_nobody_is_weak() {
+        let graph = Graph::harary(20, 4, &sid());
+        let ring = graph.ring().unwrap();
+        // Three neighbours are needed; with position 0 gone 1, 2, 18 and 19 keep three, with 0 and 1 gone 2 and 19 do
+        // not, and from there on the ring unravels.
+        let without = |gone: &[usize]| Members::of(20, (0..20).filter(|p| !gone.contains(p)).map(|p| ring[p]));
+        assert_eq!(graph.prune(3, &without(&[0])), without(&[0]));
+        assert_eq!(graph.prune(3, &without(&[0, 1])), Members::none(20));
+        assert_eq!(graph.prune(2, &without(&[0, 1])), without(&[0, 1]));
+    }
+
+    #[test]
+    fn two_gaps_cut_a_ring_and_windows_see_them() {
+        let graph = Graph::harary(20, 4, &sid());
+        let ring = graph.ring().unwrap();
+        let without = |gone: &[usize]| Members::of(20, (0..20).filter(|p| !gone.contains(p)).map(|p| ring[p]));
+        for (gone, connected, worst) in [
+            (&[][..], true, 0),
+            (&[3, 4], true, 2),
+            (&[3, 4, 10], true, 2),
+            (&[3, 4, 10, 11], false, 2),
+            (&[3, 10], true, 1),
+            (&[0, 19], true, 2),
+        ] {
+            assert_eq!(graph.connected(&without(gone)), connected, "{gone:?}");
+            assert_eq!(graph.worst_window(&without(gone)), worst, "{gone:?}");
+        }
+        assert!(!graph.connected(&Members::none(20)));
+        assert!(Graph::complete(5).connected(&Members::of(5, [4])));
+    }
+}

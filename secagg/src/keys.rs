@@ -275,3 +275,80 @@ impl fmt::Debug for ShareCipher {
         f.write_str("ShareCipher(redacted)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SID: [u8; 32] = [5; 32];
+
+    #[test]
+    fn rfc_8032_signature() {
+        let seed: [u8; 32] =
+            hex::FromHex::from_hex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60").unwrap();
+        let key = IdentityKey::from_seed(&seed);
+        assert_eq!(hex::encode(key.public()), "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+        let signature = key.sign(b"");
+        assert!(hex::encode(signature).starts_with("e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e06522490155"));
+        assert!(verify(&key.public(), b"", &signature));
+        assert!(!verify(&key.public(), b"x", &signature), "another message");
+        let mut flipped = signature;
+        flipped[40] ^= 1;
+        assert!(!verify(&key.public(), b"", &flipped), "a flipped bit");
+        assert!(!verify(&key.public(), b"", &signature[..63]), "cut short");
+    }
+
+    #[test]
+    fn both_ends_of_a_pair_derive_one_key_with_opposite_signs() {
+        let sid = Sid::from(SID);
+        let (a, b) = (DhSecret::from_bytes(&[1; 32]), DhSecret::from_bytes(&[2; 32]));
+        let (pa, pb) = (a.public(), b.public());
+        let ab = pair_mask_key(&sid, &a, &pa, &pb).unwrap();
+        let ba = pair_mask_key(&sid, &b, &pb, &pa).unwrap();
+        assert_eq!(ab.as_bytes(), ba.as_bytes());
+        assert_eq!(sign_of(&pa, &pb), sign_of(&pb, &pa).opposite());
+        let other = pair_mask_key(&Sid::from([6; 32]), &a, &pa, &pb).unwrap();
+        assert_ne!(ab.as_bytes(), other.as_bytes(), "another session");
+    }
+
+    #[test]
+    fn a_sealed_share_opens_only_as_it_was_sealed() {
+        let sid = Sid::from(SID);
+        let cipher = ShareCipher::new(&sid, &[1; 32], &[2; 32], &[3; 32]);
+        let sealed = cipher.seal(4, 5, &[6; 64]);
+        assert_eq!(cipher.open(4, 5, &sealed).as_deref(), Some(&[6; 64]));
+        assert!(cipher.open(5, 4, &sealed).is_none(), "direction");
+        assert!(
+            ShareCipher::new(&sid, &[1; 32], &[3; 32], &[2; 32]).open(4, 5, &sealed).is_none(),
+            "key of the way back"
+        );
+        for at in 0..SEALED_LEN {
+            let mut flipped = sealed;
+            flipped[at] ^= 0x80;
+            assert!(cipher.open(4, 5, &flipped).is_none(), "byte {at}");
+        }
+        assert!(cipher.open(4, 5, &sealed[..79]).is_none() && cipher.open(4, 5, &[0; 81]).is_none(), "length");
+    }
+
+    #[test]
+    fn scalars_have_one_encoding() {
+        let secret = Secret::from_wide(&[0xff; 64]);
+        assert!(bool::from(Secret::from_canonical(&*secret.to_bytes()).unwrap().ct_eq(&secret)));
+        let refused = Refusal::by("C12", Reason::NonCanonicalScalar);
+        assert_eq!(Secret::from_canonical(&[0xff; 32]).err(), Some(refused));
+        assert_eq!(Secret::from_canonical(&[0; 31]).err(), Some(refused));
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let texts = [
+            format!("{:?}", Secret::from_wide(&[0x42; 64])),
+            format!("{:?}", DhSecret::from_bytes(&[0x42; 32])),
+            format!("{:?}", IdentityKey::from_seed(&[0x42; 32])),
+            format!("{:?}", ShareCipher::from_key(&Sid::from(SID), &[0x42; 32])),
+        ];
+        for text in texts {
+            assert!(text.ends_with("(redacted)") && text.len() < 30, "{text}");
+        }
+    }
+}

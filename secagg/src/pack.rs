@@ -141,3 +141,74 @@ fn low_mask(bits: u8) -> u64 {
 fn check_bits(bits: u8) {
     assert!((1..=32).contains(&bits), "entries have 1 to 32 bits");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_annexes_examples() {
+        for (values, bits, expected) in
+            [(&[1, 2, 3][..], 9, &[1, 4, 12, 0][..]), (&[0xffff_f001, 0xabc][..], 12, &[0x01, 0xc0, 0xab][..])]
+        {
+            let mut out = Vec::new();
+            pack(values, bits, &mut out);
+            assert_eq!(out, expected, "{bits} bits");
+        }
+        assert_eq!(unpack(&[1, 4, 12, 0], 3, 9), Ok(vec![1, 2, 3]));
+        assert_eq!(unpack(&[1, 4, 12, 8], 3, 9), Err(Reason::PaddingBits.into()), "bit 27 is spare");
+    }
+
+    #[test]
+    fn a_stream_that_is_too_long_leaves_the_sum_alone() {
+        let mut unpacker = Unpacker::new(4, 8);
+        let mut sum = vec![10; 4];
+        unpacker.feed(&[1, 2], &mut sum).unwrap();
+        assert_eq!(unpacker.clone().feed(&[3, 4, 5], &mut sum), Err(Reason::WrongLength.into()));
+        assert_eq!(sum, [11, 12, 10, 10]);
+        assert_eq!(unpacker.finish(), Err(Reason::WrongLength.into()), "two bytes are missing");
+    }
+
+    #[test]
+    fn nothing_packs_to_nothing() {
+        assert_eq!(unpack(&[], 0, 20), Ok(vec![]));
+        assert_eq!(unpack(&[0], 0, 20), Err(Reason::WrongLength.into()));
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    mod properties {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        proptest! {
+            /// Unpacking in any pieces adds exactly the low bits, modulo 2^32.
+            #[test]
+            fn pieces_of_any_size(
+                values in proptest::collection::vec(any::<u32>(), 0..400),
+                start: u32,
+                bits in 1_u8..=32,
+                sizes in proptest::collection::vec(1_usize..200, 1..20),
+            ) {
+                let mut packed = Vec::new();
+                pack(&values, bits, &mut packed);
+                prop_assert_eq!(packed.len(), packed_len(values.len(), bits));
+                let mut sum = vec![start; values.len()];
+                let mut unpacker = Unpacker::new(values.len(), bits);
+                let mut rest = packed.as_slice();
+                for size in sizes.iter().cycle() {
+                    let (piece, later) = rest.split_at((*size).min(rest.len()));
+                    unpacker.feed(piece, &mut sum).unwrap();
+                    rest = later;
+                    if rest.is_empty() {
+                        break;
+                    }
+                }
+                prop_assert_eq!(unpacker.finish(), Ok(()));
+                for (value, sum) in values.iter().zip(sum) {
+                    prop_assert_eq!(sum, start.wrapping_add((u64::from(*value) & low_mask(bits)) as u32));
+                }
+            }
+        }
+    }
+}

@@ -170,3 +170,53 @@ pub fn dropped(n: u32, class: Class) -> u32 {
     };
     (u64::from(n) * percent).div_ceil(100) as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_specs_table() {
+        for (n, k, t) in [(10, 9, 6), (13, 12, 8), (20, 19, 11), (50, 49, 28), (100, 99, 55), (128, 127, 71)] {
+            let expected = Ok(Parameters { k, t, graph: GraphKind::Complete });
+            assert_eq!(parameters(n, Profile::Standard, Class::Default), expected, "n = {n}");
+            assert_eq!(parameters(n, Profile::Malicious, Class::Default), expected, "n = {n}");
+        }
+        for (n, k, t) in [(200, 38, 20), (500, 52, 27), (1000, 58, 30), (10_000, 68, 35), (100_000, 74, 38)] {
+            let expected = Ok(Parameters { k, t, graph: GraphKind::Sparse });
+            assert_eq!(parameters(n, Profile::Standard, Class::Default), expected, "n = {n}");
+        }
+        for (n, k, t) in [(500, 104, 70), (1000, 126, 84), (10_000, 156, 103), (100_000, 168, 111)] {
+            let expected = Ok(Parameters { k, t, graph: GraphKind::Sparse });
+            assert_eq!(parameters(n, Profile::Standard, Class::Paranoid), expected, "n = {n}");
+        }
+    }
+
+    #[test]
+    fn no_session_outside_the_sizes_of_its_profile() {
+        let refused = Err(Refusal::by("C10", Reason::Parameters));
+        for n in [0, 9, 100_001, u32::MAX] {
+            assert_eq!(parameters(n, Profile::Standard, Class::Default), refused, "n = {n}");
+        }
+        assert_eq!(parameters(257, Profile::Malicious, Class::Default), refused);
+        let largest = parameters(256, Profile::Malicious, Class::Default).unwrap();
+        assert_eq!((largest.graph, largest.k), (GraphKind::Complete, 255));
+    }
+
+    #[test]
+    fn thresholds_hold_a_majority_and_leave_room_for_dropouts() {
+        for n in FLOOR..=3000 {
+            for class in [Class::Default, Class::Paranoid] {
+                let Ok(Parameters { k, t, graph }) = parameters(n, Profile::Standard, class) else {
+                    panic!("no session of {n}")
+                };
+                assert!(2 * t > k && t <= k && k < n, "n = {n}");
+                if graph == GraphKind::Complete {
+                    assert!(2 * t > k + corrupt(n, class) && t <= k - dropped(n, class), "n = {n}");
+                } else {
+                    assert!(window_limit(n, class) < k / 2, "n = {n}: a server could cut the ring");
+                }
+            }
+        }
+    }
+}

@@ -12,6 +12,9 @@ use zeroize::Zeroizing;
 
 use crate::error::{Reason, Refusal};
 
+mod lanes;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
@@ -73,19 +76,23 @@ impl fmt::Debug for MaskKey {
 /// One way to compute the same keystream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
-    /// Plain Rust, four lanes; what the compiler makes of it with the target's baseline instructions.
+    /// Plain Rust, one block at a time.
     Portable,
-    /// x86-64 with AVX2: plain Rust, sixteen lanes.
+    /// x86-64: four blocks side by side.
+    Sse2,
+    /// x86-64 with AVX2: twice eight blocks.
     Avx2,
-    /// x86-64 with AVX-512F: intrinsics, sixteen lanes.
+    /// x86-64 with AVX-512F: sixteen blocks.
     Avx512,
-    /// WebAssembly built with `+simd128`: intrinsics, four lanes.
+    /// 64-bit ARM: four blocks.
+    Neon,
+    /// WebAssembly built with `+simd128`: four blocks.
     Simd128,
 }
 
 impl Backend {
     /// All of them, whether this machine has them or not.
-    pub const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Simd128];
+    pub const ALL: [Self; 6] = [Self::Portable, Self::Sse2, Self::Avx2, Self::Avx512, Self::Neon, Self::Simd128];
 
     /// The fastest one that this machine can run.
     pub fn best() -> Self {
@@ -98,9 +105,13 @@ impl Backend {
         match self {
             Self::Portable => true,
             #[cfg(target_arch = "x86_64")]
+            Self::Sse2 => true,
+            #[cfg(target_arch = "x86_64")]
             Self::Avx2 => std::arch::is_x86_feature_detected!("avx2"),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => std::arch::is_x86_feature_detected!("avx512f"),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => true,
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
             Self::Simd128 => true,
             #[allow(unreachable_patterns, reason = "which arms exist depends on the platform")]
@@ -112,8 +123,10 @@ impl Backend {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Portable => "portable",
+            Self::Sse2 => "sse2",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Neon => "neon",
             Self::Simd128 => "simd128",
         }
     }
@@ -238,11 +251,144 @@ fn add_groups(backend: Backend, acc: &mut [u32], key: &[u32; 8], vector: u32, gr
     let block = (16 * group) as u32;
     match backend {
         #[cfg(target_arch = "x86_64")]
+        Backend::Sse2 => x86::add_groups_sse2(acc, key, vector, block, sign),
+        #[cfg(target_arch = "x86_64")]
         Backend::Avx2 => x86::add_groups_avx2(acc, key, vector, block, sign),
         #[cfg(target_arch = "x86_64")]
         Backend::Avx512 => x86::add_groups_avx512(acc, key, vector, block, sign),
         #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
         Backend::Simd128 => wasm::add_groups(acc, key, vector, block, sign),
-        _ => portable::add_groups::<4>(acc, key, vector, block, sign),
+        #[cfg(target_arch = "aarch64")]
+        Backend::Neon => neon::add_groups(acc, key, vector, block, sign),
+        _ => portable::add_groups(acc, key, vector, block, sign),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::{Rng as _, SeedableRng as _};
+
+    use super::*;
+
+    /// Entries by the definition of the layout, from an independent ChaCha20: its 64-bit counter and stream fill the same
+    /// four words as our counter and nonce.
+    fn oracle(key: &[u8; 32], vector: u32, first: u64, count: usize) -> Vec<u32> {
+        let mut rng = ChaCha20Rng::from_seed(*key);
+        let mut entry = |e: u64| {
+            let (group, place) = (e / 256, e % 256);
+            let (word, lane) = (place / 16, place % 16);
+            let block = u128::from(vector) << 32 | u128::from(16 * group + lane);
+            rng.set_word_pos(16 * block + u128::from(word));
+            rng.next_u32()
+        };
+        (first..first + count as u64).map(&mut entry).collect()
+    }
+
+    fn available() -> impl Iterator<Item = Backend> {
+        Backend::ALL.into_iter().filter(|backend| backend.is_available())
+    }
+
+    fn numbers(count: usize) -> Vec<u32> {
+        (0..count as u32).map(|i| i.wrapping_mul(0x9e37_79b9)).collect()
+    }
+
+    #[test]
+    fn every_backend_is_the_definition() {
+        let key = std::array::from_fn(|i| i as u8 ^ 0x5a);
+        let last = MAX_ENTRIES - 256;
+        for (vector, first, count) in [
+            (0, 0, 1),
+            (0, 0, 256),
+            (3, 0, 257),
+            (7, 255, 2),
+            (u32::MAX, 100, 1000),
+            (1, 511, 700),
+            (0, last, 256),
+            (2, last - 300, 500),
+        ] {
+            let keystream = oracle(&key, vector, first, count);
+            assert_eq!(entries(&key, vector, first, count).unwrap(), keystream, "{vector} {first} {count}");
+            for backend in available() {
+                let name = backend.name();
+                let mut acc = numbers(count);
+                accumulate_with(backend, &mut acc, vector, first, &[(Sign::Plus, &MaskKey::new(&key))]);
+                let sum =
+                    |op: fn(u32, u32) -> u32| numbers(count).iter().zip(&keystream).map(|(a, k)| op(*a, *k)).collect();
+                let plus: Vec<u32> = sum(u32::wrapping_add);
+                assert_eq!(acc, plus, "{name}: plus, {vector} {first} {count}");
+                let mut acc = numbers(count);
+                accumulate_with(backend, &mut acc, vector, first, &[(Sign::Minus, &MaskKey::new(&key))]);
+                let minus: Vec<u32> = sum(u32::wrapping_sub);
+                assert_eq!(acc, minus, "{name}: minus, {vector} {first} {count}");
+            }
+        }
+    }
+
+    #[test]
+    fn backends_agree_over_chunks_and_keys() {
+        let keys: Vec<_> = (0..5).map(|i| MaskKey::new(&[i; 32])).collect();
+        let masks: Vec<_> = [Sign::Plus, Sign::Minus].into_iter().cycle().zip(&keys).collect();
+        let run = |backend, first| {
+            let mut acc = numbers(3 * CHUNK + 77);
+            accumulate_with(backend, &mut acc, 4, first, &masks);
+            acc
+        };
+        for first in [0, 5, 256, CHUNK as u64 - 1] {
+            let expected = run(Backend::Portable, first);
+            for backend in available() {
+                assert_eq!(run(backend, first), expected, "{}, from {first}", backend.name());
+            }
+        }
+    }
+
+    #[test]
+    fn both_signs_of_a_mask_cancel_and_one_does_not() {
+        let keys: Vec<_> = (0..3).map(|i| MaskKey::new(&[i; 32])).collect();
+        let mut acc = numbers(1000);
+        accumulate(&mut acc, 0, 0, &keys.iter().map(|key| (Sign::Plus, key)).collect::<Vec<_>>());
+        assert_ne!(acc, numbers(1000));
+        accumulate(&mut acc, 0, 0, &keys[1..].iter().map(|key| (Sign::Plus.opposite(), key)).collect::<Vec<_>>());
+        assert_ne!(acc, numbers(1000), "one mask is still there");
+        accumulate(&mut acc, 0, 0, &[(Sign::Minus, &keys[0])]);
+        assert_eq!(acc, numbers(1000));
+    }
+
+    #[test]
+    fn pieces_give_what_the_whole_gives() {
+        let whole = entries(&[1; 32], 9, 0, 5000).unwrap();
+        for (first, count) in [(0, 0), (1, 254), (255, 1), (256, 512), (300, 4000), (4999, 1)] {
+            let piece = entries(&[1; 32], 9, first, count).unwrap();
+            assert_eq!(piece, whole[first as usize..][..count], "{first} {count}");
+        }
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    #[test]
+    fn threads_change_nothing() {
+        let keys: Vec<_> = (0..3).map(|i| MaskKey::new(&[i; 32])).collect();
+        let masks: Vec<_> = keys.iter().map(|key| (Sign::Minus, key)).collect();
+        for length in [0, 1, CHUNK, 5 * CHUNK + 13] {
+            let mut expected = numbers(length);
+            accumulate(&mut expected, 1, 0, &masks);
+            for threads in [0, 1, 2, 3, 8, 100] {
+                let mut acc = numbers(length);
+                accumulate_parallel(&mut acc, 1, &masks, threads);
+                assert_eq!(acc, expected, "{length} entries, {threads} threads");
+            }
+        }
+    }
+
+    #[test]
+    fn the_range_ends_with_the_last_block() {
+        assert_eq!(entries(&[0; 32], 0, MAX_ENTRIES - 1, 1).unwrap().len(), 1);
+        for (first, count) in [(MAX_ENTRIES - 1, 2), (MAX_ENTRIES, 1), (u64::MAX, 2)] {
+            assert_eq!(entries(&[0; 32], 0, first, count), Err(Reason::PrgRange.into()), "{first} {count}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_not_printed() {
+        assert_eq!(format!("{:?}", MaskKey::new(&[0x77; 32])), "MaskKey(redacted)");
     }
 }

@@ -301,3 +301,94 @@ impl SparseRoster {
         multiproof_root(self.n, &leaves, &self.proof)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(n: u8) -> Vec<Entry> {
+        (0..n).map(|i| Entry { id_pk: [i; 32], c_pk: [i ^ 0x40; 32], s_pk: [i ^ 0x80; 32], sig: [i; 64] }).collect()
+    }
+
+    fn hex32(text: &str) -> [u8; 32] {
+        hex::FromHex::from_hex(text).unwrap()
+    }
+
+    #[test]
+    fn the_annexes_tree() {
+        let leaves: Vec<_> = (0..5).map(|i| [i; 32]).collect();
+        let root = hex32("6b47390ca4d50a07ca331591cb2663ca62ece03b8e58c88926185877238b09b6");
+        assert_eq!(merkle_root(&leaves), root);
+        let right = hex32("f76475df4f1da410c4ceb75d9eaced17fe47c310c7a3488f3bba063e65b8c25d");
+        assert_eq!(multiproof(&leaves, &[4, 1]), [leaves[0], right]);
+        let cfg = hex32("a0eca7347907727664f0d46da49cd9e3507e4422df2c1d34d58d20c2ff3e3bc3");
+        let sid = session_id(&cfg, 5, &root);
+        assert_eq!(sid.to_string(), "2a589a1b41fde6a671676beae13e5132606ccbf81c16750867b7cf600f5255dd");
+    }
+
+    #[test]
+    fn every_multiproof_of_a_small_tree() {
+        for n in 1..=9_u32 {
+            let leaves: Vec<_> = (0..n).map(|i| [i as u8; 32]).collect();
+            let tree = Tree::new(&leaves);
+            for subset in 1_u32..1 << n {
+                let indices: Vec<_> = (0..n).filter(|i| subset >> i & 1 == 1).collect();
+                let known: BTreeMap<_, _> = indices.iter().map(|i| (*i, leaves[*i as usize])).collect();
+                let mut proof = tree.multiproof(&indices);
+                assert_eq!(multiproof_root(n, &known, &proof), Ok(tree.root()), "{n} {subset:b}");
+                proof.push([0; 32]);
+                assert_eq!(multiproof_root(n, &known, &proof), Err(Reason::Malformed.into()), "{n} {subset:b}: longer");
+                proof.pop();
+                if proof.pop().is_some() {
+                    assert_eq!(
+                        multiproof_root(n, &known, &proof),
+                        Err(Reason::Malformed.into()),
+                        "{n} {subset:b}: shorter"
+                    );
+                }
+            }
+        }
+        assert_eq!(multiproof_root(4, &BTreeMap::new(), &[]), Err(Reason::Malformed.into()), "no leaf");
+        assert_eq!(multiproof_root(4, &BTreeMap::from([(4, [0; 32])]), &[]), Err(Reason::Malformed.into()), "beyond n");
+    }
+
+    #[test]
+    fn sparse_rosters_round_trip_and_prove_their_entries() {
+        let all = entries(40);
+        let tree = Tree::new(&all.iter().map(Entry::leaf).collect::<Vec<_>>());
+        let sent = SparseRoster::new(&all, &tree, 7, &[3, 5, 9, 39]);
+        let bytes = sent.encode();
+        let mut got = SparseRoster::decode(&bytes).unwrap();
+        assert_eq!(got, sent);
+        assert_eq!(got.proven_root(), Ok(tree.root()));
+        got.entries.get_mut(&5).unwrap().c_pk[0] ^= 1;
+        assert_ne!(got.proven_root(), Ok(tree.root()), "a changed key does not stand in the tree");
+        for cut in 0..bytes.len() {
+            assert_eq!(SparseRoster::decode(&bytes[..cut]), Err(Reason::Malformed.into()), "cut at {cut}");
+        }
+        assert_eq!(SparseRoster::decode(&[&bytes[..], &[0]].concat()), Err(Reason::Malformed.into()));
+    }
+
+    #[test]
+    fn sparse_rosters_list_rising_indices_below_n() {
+        let all = entries(12);
+        let tree = Tree::new(&all.iter().map(Entry::leaf).collect::<Vec<_>>());
+        let bytes = SparseRoster::new(&all, &tree, 0, &[1, 2]).encode();
+        let (first, second) = (44, 44 + 164);
+        for (name, at, value) in [("equal", second, 0_u32), ("falling", first, 2), ("at n", second + 164, 12)] {
+            let mut bytes = bytes.clone();
+            bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+            assert_eq!(SparseRoster::decode(&bytes), Err(Reason::Malformed.into()), "{name}");
+        }
+        let mut empty = Writer::new();
+        empty.u32(12).put(&[0; 32]).u32(0).u32(0).u32(0);
+        assert_eq!(SparseRoster::decode(&empty.finish()), Err(Reason::Malformed.into()), "no entry");
+    }
+
+    #[test]
+    fn complete_rosters_round_trip() {
+        let bytes = encode_complete(&entries(3));
+        assert_eq!(decode_complete(&bytes), Ok(entries(3)));
+        assert_eq!(decode_complete(&bytes[1..]), Err(Reason::Malformed.into()));
+    }
+}

@@ -149,8 +149,7 @@ impl Rebuilder {
     /// `lambda_j = (-1)^(j-1) C(k, j) prod_{m missing} (m - j) / m`. `points` rise.
     fn combine(&self, points: &[(u32, &Secret)]) -> Secret {
         let mut present = points.iter().map(|(x, _)| *x).peekable();
-        let missing: Vec<u32> =
-            (1..=self.inverses.len() as u32).filter(|x| present.next_if_eq(x).is_none()).collect();
+        let missing: Vec<u32> = (1..=self.inverses.len() as u32).filter(|x| present.next_if_eq(x).is_none()).collect();
         let mut sum = Secret(Scalar::ZERO);
         for (x, share) in points {
             let mut term = Secret(self.signed_binomials[*x as usize - 1] * share.0);
@@ -180,8 +179,127 @@ fn multiply_differences(term: &mut Scalar, x: u32, missing: &[u32]) {
     }
 }
 
-/// At most 64 starting points, spread evenly over `responders`.
-fn subset_starts(responders: usize) -> impl Iterator<Item = usize> {
+/// Ranks among `responders` points at which the tries of [`Rebuilder::rebuild_checked`] begin: at most 64, spread evenly.
+pub fn subset_starts(responders: usize) -> impl Iterator<Item = usize> {
     let tries = responders.min(MAX_SUBSETS);
     (0..tries).map(move |s| s * responders / tries)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::SeedableRng as _;
+    use subtle::ConstantTimeEq as _;
+
+    use super::*;
+
+    fn small(value: u64) -> Secret {
+        Secret(Scalar::from(value))
+    }
+
+    fn equal(a: &Secret, b: &Secret) -> bool {
+        a.ct_eq(b).into()
+    }
+
+    /// The points of the shares with these holder numbers.
+    fn points(shares: &[Secret], holders: impl IntoIterator<Item = u32>) -> Vec<(u32, Secret)> {
+        holders.into_iter().map(|x| (x, Secret(shares[x as usize - 1].0))).collect()
+    }
+
+    #[test]
+    fn a_parabola_by_hand() {
+        // 7 + 3 x + 2 x^2
+        let shares = Polynomial::from_coefficients(&[small(7), small(3), small(2)]).shares(4).unwrap();
+        for (share, expected) in shares.iter().zip([12, 21, 34, 51]) {
+            assert!(equal(share, &small(expected)), "{expected}");
+        }
+        assert!(equal(&Rebuilder::new(4).rebuild(&points(&shares, [4, 1, 3]), 3).unwrap(), &small(7)));
+    }
+
+    #[test]
+    fn any_t_shares_rebuild_and_fewer_do_not() {
+        let (k, t) = (7, 4);
+        let secret = small(123_456_789);
+        let shares = Polynomial::new(&secret, t, &mut ChaCha20Rng::from_seed([1; 32])).shares(k).unwrap();
+        let rebuilder = Rebuilder::new(k);
+        for subset in 1_u32..1 << k {
+            let chosen = points(&shares, (1..=k).filter(|x| subset >> (x - 1) & 1 == 1));
+            let rebuilt = rebuilder.rebuild(&chosen, t);
+            if chosen.len() < t as usize {
+                assert_eq!(rebuilt.unwrap_err().reason, Reason::TooFewShares, "{subset:b}");
+                let guess = rebuilder.rebuild(&chosen, 1).unwrap();
+                assert!(!equal(&guess, &secret), "{subset:b}: fewer shares than the threshold gave the secret away");
+            } else {
+                assert!(equal(&rebuilt.unwrap(), &secret), "{subset:b}");
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_shares_are_caught_and_left_out() {
+        let (k, t) = (20, 8);
+        let secret = small(99);
+        let shares = Polynomial::new(&secret, t, &mut ChaCha20Rng::from_seed([2; 32])).shares(k).unwrap();
+        let rebuilder = Rebuilder::new(k);
+        let damaged = |wrong: &[u32]| {
+            let mut points = points(&shares, 1..=k);
+            // Unequal errors: equal ones can cancel when all shares are combined.
+            wrong.iter().for_each(|x| points[*x as usize - 1].1.0 += Scalar::from(u64::from(*x) * 1000 + 1));
+            points
+        };
+        for wrong in [vec![1], vec![20], vec![3, 12], vec![5, 6, 7]] {
+            let points = damaged(&wrong);
+            assert!(!equal(&rebuilder.rebuild(&points, t).unwrap(), &secret), "{wrong:?} went unnoticed");
+            assert!(
+                equal(&rebuilder.rebuild_checked(&points, t, |s| equal(s, &secret)).unwrap(), &secret),
+                "{wrong:?}"
+            );
+        }
+        let hopeless = damaged(&[1, 4, 8, 12, 16, 20]);
+        let error = rebuilder.rebuild_checked(&hopeless, t, |s| equal(s, &secret)).unwrap_err();
+        assert_eq!(error.reason, Reason::SecretMismatch, "no 8 in a row are right");
+    }
+
+    #[test]
+    fn holders_that_cannot_be_are_refused() {
+        let rebuilder = Rebuilder::new(3);
+        for (name, holders) in [("zero", [0, 1]), ("beyond k", [1, 4]), ("twice", [2, 2])] {
+            let points: Vec<_> = holders.into_iter().map(|x| (x, small(1))).collect();
+            assert_eq!(rebuilder.rebuild(&points, 2).unwrap_err().reason, Reason::Malformed, "{name}");
+        }
+        assert_eq!(rebuilder.rebuild(&[], 0).unwrap_err().reason, Reason::TooFewShares);
+    }
+
+    #[test]
+    fn coefficients_are_drawn_by_rising_degree() {
+        let mut rng = ChaCha20Rng::from_seed([3; 32]);
+        let polynomial = Polynomial::new(&small(5), 3, &mut rng);
+        let mut again = ChaCha20Rng::from_seed([3; 32]);
+        let expected = [small(5), Secret::draw(&mut again), Secret::draw(&mut again)];
+        assert!(polynomial.coefficients().zip(&expected).all(|(a, b)| equal(&a, b)));
+        assert_eq!(format!("{polynomial:?}"), "Polynomial(redacted)");
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    mod properties {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        proptest! {
+            /// Any responders, as long as there are t of them, give the secret back.
+            #[test]
+            fn what_is_shared_is_rebuilt(k in 2_u32..90, seed: [u8; 32], keep in proptest::collection::vec(any::<bool>(), 90)) {
+                let t = k / 2 + 1;
+                let mut rng = ChaCha20Rng::from_seed(seed);
+                let secret = Secret::draw(&mut rng);
+                let shares = Polynomial::new(&secret, t, &mut rng).shares(k).unwrap();
+                let chosen = points(&shares, (1..=k).filter(|x| keep[*x as usize - 1]));
+                match Rebuilder::new(k).rebuild(&chosen, t) {
+                    Ok(rebuilt) => prop_assert!(equal(&rebuilt, &secret)),
+                    Err(_) => prop_assert!(chosen.len() < t as usize),
+                }
+            }
+        }
+    }
 }

@@ -56,7 +56,7 @@ impl Shared {
         for (&position, sealed) in live.iter().zip(sealed.chunks_exact(keys::SEALED_LEN)) {
             let peer = &session.peers[position];
             let cipher = ShareCipher::new(&session.sid, &channels[position], &peer.c_pk, &channel_public);
-            let opened = cipher.open(peer.index, session.index, sealed).filter(|plain| canonical(plain));
+            let opened = cipher.open(peer.index, session.index, sealed).filter(canonical);
             shares.push(opened.ok_or(Refusal::by("C12", Reason::BadShare).blaming(peer.index))?);
         }
 

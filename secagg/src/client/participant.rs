@@ -49,7 +49,9 @@ impl Event<'_> {
     /// Tells a retry from another message.
     fn digest(&self) -> [u8; 32] {
         match self {
-            Self::Config { bytes, signature } => keys::hash(&[&[0], &(bytes.len() as u64).to_le_bytes(), bytes, signature]),
+            Self::Config { bytes, signature } => {
+                keys::hash(&[&[0], &(bytes.len() as u64).to_le_bytes(), bytes, signature])
+            }
             Self::Roster { form: RosterForm::Complete, bytes } => keys::hash(&[&[1, 0], bytes]),
             Self::Roster { form: RosterForm::Sparse, bytes } => keys::hash(&[&[1, 1], bytes]),
             Self::Shares(bytes) => keys::hash(&[&[2], bytes]),
@@ -165,7 +167,7 @@ impl Participant {
         }
         // From here on a refusal drops `state`, and the participant stays done.
         let state = std::mem::replace(&mut self.state, State::Done);
-        let last = self.last.take();
+        self.last = None;
         let (state, answer) = match (state, event) {
             (State::Idle, Event::Config { bytes, signature }) => {
                 let (next, out) = advertise(bytes, signature, host.policy, now_ms, host.identity, host.rng)?;
@@ -190,11 +192,9 @@ impl Participant {
             (State::Agreed(_), Event::Survivors(_)) => return Err(Refusal::by("C19", Reason::SecondStatement)),
             _ => return Err(Refusal::by("C22", Reason::StageOrder)),
         };
-        drop(last);
         self.state = state;
-        self.last = Some(Last { stage, digest, answer });
-        // The last answer was just put there.
-        Ok(self.answer())
+        let last = self.last.insert(Last { stage, digest, answer });
+        Ok(answer_of(&self.state, last))
     }
 
     /// Masks the input that [`Answer::InputWanted`] asked for, and gives the packed upload. `None`: the privacy ledger
@@ -223,14 +223,14 @@ impl Participant {
 
     fn retry(&self, stage: u8, digest: &[u8; 32]) -> Option<Answer> {
         let last = self.last.as_ref()?;
-        (last.stage == stage && last.digest == *digest).then(|| self.answer())
+        (last.stage == stage && last.digest == *digest).then(|| answer_of(&self.state, last))
     }
+}
 
-    fn answer(&self) -> Answer {
-        match (&self.state, &self.last) {
-            (State::Cleared(_), _) | (_, None) => Answer::InputWanted,
-            (_, Some(last)) => Answer::Send(last.answer.clone()),
-        }
+fn answer_of(state: &State, last: &Last) -> Answer {
+    match state {
+        State::Cleared(_) => Answer::InputWanted,
+        _ => Answer::Send(last.answer.clone()),
     }
 }
 

@@ -111,6 +111,12 @@ impl Accumulator {
         Ok(Self { bits: config.wire_bits, sums })
     }
 
+    /// Whether it was made for this configuration's vectors.
+    pub fn fits(&self, config: &RoundConfig) -> bool {
+        let lens = config.vectors.iter().map(|vector| vector.len);
+        self.bits == config.wire_bits && self.lens().map(|len| len as u64).eq(lens)
+    }
+
     /// Reads vector number `vector` of an upload, and its bytes; nothing behind the last one.
     fn unpacker(&self, vector: usize) -> (Unpacker, usize) {
         let len = self.sums.get(vector).map_or(0, Vec::len);

@@ -113,7 +113,8 @@ impl Keys {
             GraphKind::Complete => Graph::complete(n),
             GraphKind::Sparse => Graph::harary(n, parameters.k, &sid),
         };
-        Ok(Shares::new(Core { config, cfg, entries, tree, sid, parameters, graph }))
+        let places = (0..).zip(&entries).map(|(place, entry)| (entry.id_pk, place)).collect();
+        Ok(Shares::new(Core { config, cfg, entries, places, tree, sid, parameters, graph }))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Core, Receipt, Unmask, once, require};
+use super::{Core, Receipt, Unmask, require};
 use crate::config::RoundConfig;
 use crate::error::{Reason, Refusal};
 use crate::graph::{Members, survivor_statement};
@@ -21,12 +21,7 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    pub(super) fn new(
-        core: Core,
-        sharers: Members,
-        survivors: Members,
-        commitments: BTreeMap<u32, [u8; 32]>,
-    ) -> Self {
+    pub(super) fn new(core: Core, sharers: Members, survivors: Members, commitments: BTreeMap<u32, [u8; 32]>) -> Self {
         let statement = survivor_statement(&core.sid, &sharers, &survivors).to_vec();
         Self { core, sharers, survivors, commitments, statement, got: BTreeMap::new() }
     }

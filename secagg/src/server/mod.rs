@@ -24,11 +24,11 @@ pub use accumulate::{Accumulator, Ingest, check_packed};
 pub use advertise::Keys;
 pub use agree::Agreement;
 pub use mask::MaskedInput;
-pub use session::{Closed, Session};
+pub use session::{Closed, Down, Session, Stage};
 pub use share::Shares;
 pub use unmask::{SummedUpdate, Unmask};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::config::RoundConfig;
 use crate::error::{Reason, Refusal};
@@ -51,6 +51,8 @@ struct Core {
     cfg: [u8; 32],
     /// In roster order.
     entries: Vec<Entry>,
+    /// Place in the roster by identity key.
+    places: HashMap<[u8; 32], u32>,
     tree: Tree,
     sid: Sid,
     parameters: Parameters,

@@ -1,0 +1,19 @@
+//! Known answers of an independent reference implementation (tests/vectors), native and wasm.
+//!
+//! Set `SECAGG_VECTORS` to a folder with the same files made from another seed to run on those (native only).
+
+#[macro_use]
+mod support;
+
+#[path = "known_answers/config.rs"]
+mod config;
+#[path = "known_answers/primitives.rs"]
+mod primitives;
+#[path = "known_answers/quantiser.rs"]
+mod quantiser;
+#[path = "known_answers/refusals.rs"]
+mod refusals;
+#[path = "known_answers/sessions.rs"]
+mod sessions;
+#[path = "known_answers/transcript.rs"]
+mod transcript;
