@@ -22,7 +22,7 @@ pub struct ModelSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
-    /// Hashed character n-grams, an embedding bag (mean) and a linear layer.
+    /// Hashed character n-grams, an embedding bag (sum, weights of Euclidean length 1) and a linear layer.
     TextBag {
         /// Rows of the embedding; an n-gram's row is its hash modulo this.
         buckets: u32,
@@ -217,7 +217,8 @@ impl ModelSpec {
                     TensorSpec {
                         name: "embedding.weight".into(),
                         shape: vec![*buckets, *dim],
-                        init: Init::Embedding { dim: *dim },
+                        // An n-gram that nobody's training has seen says nothing.
+                        init: Init::Zero,
                     },
                 );
             }
