@@ -1,1 +1,24 @@
-//! The device side of SCALE FL.
+//! The device side of SCALE FL: what an app, a page or a native program runs to take part in rounds.
+//!
+//! | step | where | type afterwards |
+//! |---|---|---|
+//! | ask for work, check what comes | [`device`] | [`device::Round`] |
+//! | download and verify the model | [`download`], [`model`] | `Vec<f32>` |
+//! | train on local examples | [`train`], [`trainer`] | [`trainer::Trained`] |
+//! | clip, scale, round to integers | [`update`] | [`update::QuantizedUpdate`] |
+//! | mask, agree, unmask | `scale_secagg::client` | bytes |
+//! | send, resume, retry | [`device::Client`], [`transport`] | |
+//!
+//! [`device::State`] is a pure machine that saves itself before anything leaves the device; [`device::Client`] performs
+//! what it asks for through the platform's [`host::Host`]. Start at [`device::Client`].
+#![forbid(unsafe_code)]
+
+pub mod device;
+pub mod download;
+pub mod error;
+pub mod host;
+pub mod model;
+pub mod train;
+pub mod trainer;
+pub mod transport;
+pub mod update;

@@ -1,0 +1,400 @@
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use rand_core::Rng as _;
+use scale_proto::answer::Wait;
+use scale_proto::error::Problem;
+use scale_proto::plan::{STATISTICS_LEN, VECTOR_UPDATE};
+use scale_proto::time::Timestamp;
+
+use super::*;
+use crate::device::fixtures::coordinator::{Coordinator, Line, turn};
+use crate::device::fixtures::{self, Adder};
+use crate::host::memory::{FixedConditions, MemoryClock, MemoryHost, MemoryKeys, MemoryStore, SeededRandomness};
+use crate::host::{DeviceConditions, Parts, Store};
+use crate::update::Update;
+
+const COHORT: usize = 12;
+
+type Shared = Arc<Mutex<Coordinator>>;
+type TestHost = Parts<Line, SlowStore, MemoryKeys, FixedConditions, MemoryClock, SeededRandomness>;
+
+/// Gives the executor a turn before and after each change, so that a test can kill the device there.
+#[derive(Clone, Debug, Default)]
+struct SlowStore(MemoryStore);
+
+impl Store for SlowStore {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, HostError> {
+        self.0.get(key).await
+    }
+    async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), HostError> {
+        turn().await;
+        self.0.put(key, bytes).await?;
+        turn().await;
+        Ok(())
+    }
+    async fn delete(&self, key: &str) -> Result<(), HostError> {
+        turn().await;
+        self.0.delete(key).await?;
+        turn().await;
+        Ok(())
+    }
+}
+
+fn coordinator() -> Shared {
+    let plan = fixtures::plan();
+    let config = fixtures::config(&plan);
+    let file = fixtures::model_file(&fixtures::spec(), &fixtures::global());
+    Coordinator::new(config.clone(), fixtures::manifest(&config, &plan), file, COHORT)
+}
+
+fn clock() -> MemoryClock {
+    MemoryClock::at(Timestamp::from_millis(fixtures::START_MS)).hasty()
+}
+
+fn host(shared: &Shared, clock: &MemoryClock, number: usize) -> TestHost {
+    let MemoryHost { transport, keys, conditions, clock, randomness, .. } =
+        MemoryHost::new(Line(shared.clone()), clock.clone(), [number as u8; 32]);
+    Parts { transport, store: SlowStore::default(), keys, conditions, clock, randomness }
+}
+
+fn client(host: TestHost) -> Client<TestHost> {
+    let config = ClientConfig {
+        families: vec!["mlp".into()],
+        ..ClientConfig::new(vec![fixtures::task()], fixtures::task_key().public())
+    };
+    Client::new(host, config)
+}
+
+fn trainer(number: usize) -> Adder {
+    Adder { step: (number as f32 - 3.0) / 100.0, examples: 20 + 10 * number as u32 }
+}
+
+/// Enrols and takes part in one round, on a task of its own: the future has to be `Send`.
+fn spawn(host: TestHost, number: usize) -> tokio::task::JoinHandle<Result<Outcome, Error>> {
+    tokio::spawn(async move {
+        let mut client = client(host);
+        client.enroll("token").await?;
+        client.participate(&mut trainer(number), &mut ()).await
+    })
+}
+
+fn contributed(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Contributed(Contribution { number: 3, version: ModelVersion(1), .. }))
+}
+
+/// What device `number` adds: its rounding stream is the second one drawn after the nonce of the enrolment.
+fn expected_input(number: usize) -> Vec<Vec<u32>> {
+    let mut randomness = ChaCha20Rng::from_seed([number as u8; 32]);
+    let (mut nonce, mut keys, mut rounding) = ([0; 12], [0; 32], [0; 32]);
+    randomness.fill_bytes(&mut nonce);
+    randomness.fill_bytes(&mut keys);
+    randomness.fill_bytes(&mut rounding);
+    let plan = fixtures::plan();
+    let update = Update::new(&plan, &fixtures::global(), trainer(number).result(&fixtures::global())).expect("finite");
+    let rounding = &mut ChaCha20Rng::from_seed(rounding);
+    update.quantise(&fixtures::config(&plan), rounding).expect("in bound").into_vectors()
+}
+
+fn sum(numbers: impl Iterator<Item = usize>) -> Vec<Vec<i64>> {
+    let lens = [fixtures::spec().flat_len(), STATISTICS_LEN];
+    let mut sums = lens.map(|len| vec![0i64; len as usize]);
+    for input in numbers.map(expected_input) {
+        for (sum, vector) in sums.iter_mut().zip(&input) {
+            for (entry, &value) in sum.iter_mut().zip(vector) {
+                *entry += i64::from(value as i32);
+            }
+        }
+    }
+    sums.to_vec()
+}
+
+#[tokio::test]
+async fn twelve_devices_give_the_exact_sum() {
+    let (shared, clock) = (coordinator(), clock());
+    let devices: Vec<_> = (0..COHORT).map(|number| spawn(host(&shared, &clock, number), number)).collect();
+    for device in devices {
+        let outcome = device.await.expect("no panic").expect("no error");
+        assert!(contributed(&outcome), "{outcome:?}");
+    }
+    let coordinator = shared.lock().expect("no panic");
+    let released = coordinator.released.as_ref().expect("released");
+    assert_eq!(released.n_survivors, COHORT as u32);
+    assert_eq!(released.vectors, sum(0..COHORT));
+    assert_eq!(fixtures::config(&fixtures::plan()).vectors[0].name, VECTOR_UPDATE);
+    assert!(released.vectors[0].iter().any(|&entry| entry != 0));
+    coordinator.assert_one_message_each();
+}
+
+#[tokio::test]
+async fn lost_answers_change_nothing() {
+    for lose_every in 2..=5 {
+        let (shared, clock) = (coordinator(), clock());
+        let mut hosts = vec![];
+        for number in 0..COHORT {
+            let host = host(&shared, &clock, number);
+            client(host.clone()).enroll("token").await.expect("enrols");
+            hosts.push(host);
+        }
+        shared.lock().expect("no panic").link.lose_every = lose_every;
+        let devices: Vec<_> =
+            hosts.into_iter().enumerate().map(|(number, host)| spawn(host, number)).collect();
+        for device in devices {
+            let outcome = device.await.expect("no panic").expect("no error");
+            assert!(contributed(&outcome), "{outcome:?}");
+        }
+        let coordinator = shared.lock().expect("no panic");
+        assert_eq!(coordinator.released.as_ref().expect("released").vectors, sum(0..COHORT));
+        coordinator.assert_one_message_each();
+    }
+}
+
+/// Polls `work` at most `polls` times, then drops it where it stands.
+async fn killed_after<T>(polls: usize, work: impl Future<Output = T>) -> Option<T> {
+    struct Limited<'a, F> {
+        work: Pin<&'a mut F>,
+        left: usize,
+    }
+    impl<F: Future> Future for Limited<'_, F> {
+        type Output = Option<F::Output>;
+        fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+            if self.left == 0 {
+                return Poll::Ready(None);
+            }
+            self.left -= 1;
+            self.work.as_mut().poll(context).map(Some)
+        }
+    }
+    Limited { work: pin!(work), left: polls }.await
+}
+
+#[tokio::test]
+async fn a_device_killed_anywhere_goes_on_with_the_same_bytes() {
+    let mut survived = false;
+    for polls in 1.. {
+        let (shared, clock) = (coordinator(), clock());
+        let others: Vec<_> = (1..COHORT).map(|number| spawn(host(&shared, &clock, number), number)).collect();
+        let victim = host(&shared, &clock, 0);
+        client(victim.clone()).enroll("token").await.expect("enrols");
+        let first = killed_after(polls, client(victim.clone()).participate(&mut trainer(0), &mut ())).await;
+        survived = first.is_some();
+        if !survived {
+            // A new process: only the store, the key store and the operating system's randomness are left.
+            let outcome = client(victim.clone()).participate(&mut trainer(0), &mut ()).await.expect("no error");
+            let after_the_end = matches!(&outcome, Outcome::Left { reason, .. } if reason.code == "round_not_newer");
+            // Killed when everything was sent and deleted: the coordinator offers the old round, the device refuses it.
+            assert!(contributed(&outcome) || after_the_end, "killed at {polls}: {outcome:?}");
+        }
+        for other in others {
+            let outcome = other.await.expect("no panic").expect("no error");
+            assert!(contributed(&outcome), "killed at {polls}: {outcome:?}");
+        }
+        let coordinator = shared.lock().expect("no panic");
+        coordinator.assert_one_message_each();
+        let released = coordinator.released.as_ref().expect("released");
+        assert_eq!(released.n_survivors, COHORT as u32, "killed at {polls}");
+        assert_eq!(released.vectors[1], sum(0..COHORT)[1], "killed at {polls}");
+        if survived {
+            assert!(polls > 40, "only {polls} points were tried");
+            break;
+        }
+    }
+    assert!(survived);
+}
+
+#[tokio::test]
+async fn a_finished_round_is_not_joined_again() {
+    let (shared, clock) = (coordinator(), clock());
+    let hosts: Vec<_> = (0..COHORT).map(|number| host(&shared, &clock, number)).collect();
+    let devices: Vec<_> = hosts.iter().cloned().enumerate().map(|(number, host)| spawn(host, number)).collect();
+    for device in devices {
+        device.await.expect("no panic").expect("no error");
+    }
+    let sent = shared.lock().expect("no panic").sent.len();
+    let outcome = client(hosts[0].clone()).participate(&mut trainer(0), &mut ()).await.expect("no error");
+    let Outcome::Left { round: Some(_), reason } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(reason.code, "round_not_newer");
+    let coordinator = shared.lock().expect("no panic");
+    assert_eq!(coordinator.sent.len(), sent, "no message of any stage was sent");
+    assert_eq!(coordinator.left.len(), 1);
+    assert!(!hosts[0].store.0.keys().contains(&"round".to_owned()), "nothing of the round is kept");
+}
+
+#[tokio::test]
+async fn a_device_that_cancels_leaves_and_the_others_finish() {
+    let (shared, clock) = (coordinator(), clock());
+    let others: Vec<_> = (1..COHORT).map(|number| spawn(host(&shared, &clock, number), number)).collect();
+    let mut canceller = client(host(&shared, &clock, 0));
+    canceller.enroll("token").await.expect("enrols");
+    let handle = canceller.cancel_handle();
+    let mut observer = |report: Report| {
+        if report.phase == Phase::Uploading {
+            handle.cancel();
+        }
+    };
+    let outcome = canceller.participate(&mut trainer(0), &mut observer).await.expect("no error");
+    let Outcome::Left { reason, .. } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(reason.code, "cancelled");
+    assert!(!canceller.host().store.0.keys().contains(&"round".to_owned()));
+    assert!(!canceller.cancel_handle().is_cancelled(), "the next participation may run");
+    for other in others {
+        assert!(contributed(&other.await.expect("no panic").expect("no error")));
+    }
+    let coordinator = shared.lock().expect("no panic");
+    assert_eq!(coordinator.left[0].1, "cancelled");
+    assert_eq!(coordinator.released.as_ref().expect("released").vectors, sum(1..COHORT));
+}
+
+#[tokio::test]
+async fn outcomes_without_a_round() {
+    let (shared, clock) = (coordinator(), clock());
+    let mut device = client(host(&shared, &clock, 0));
+    assert_eq!(device.participate(&mut trainer(0), &mut ()).await, Err(Error::NotEnrolled));
+    let id = device.enroll("token").await.expect("enrols");
+    assert_eq!(device.enroll("another").await, Ok(id), "an identity stays");
+    assert_eq!(device.device().await, Ok(Some(id)));
+
+    let retry = RetryWindow::from_millis(1000);
+    let wait = Wait { retry, code: "no_round".into(), sentence: "no round is open".into() };
+    shared.lock().expect("no panic").link.busy = Some(wait);
+    let waited = device.participate(&mut trainer(0), &mut ()).await.expect("no error");
+    assert_eq!(waited, Outcome::Waited { retry, code: "no_round".into(), sentence: "no round is open".into() });
+
+    shared.lock().expect("no panic").link.lose_every = 1;
+    let Outcome::Waited { code, .. } = device.participate(&mut trainer(0), &mut ()).await.expect("no error") else {
+        panic!("waits");
+    };
+    assert_eq!(code, "unreachable");
+
+    let busy = FixedConditions(DeviceConditions { charging: false, ..DeviceConditions::FINE });
+    let mut device = client(Parts { conditions: busy, ..device.host().clone() });
+    let Outcome::Waited { code, sentence, .. } = device.participate(&mut trainer(0), &mut ()).await.expect("no error")
+    else {
+        panic!("waits");
+    };
+    assert_eq!((code.as_str(), sentence.as_str()), ("conditions", "waiting until the device is charging"));
+}
+
+#[tokio::test]
+async fn another_task_key_is_refused_at_enrolment() {
+    let (shared, clock) = (coordinator(), clock());
+    let device = Client::new(host(&shared, &clock, 0), ClientConfig::new(vec![], [3; 32]));
+    assert_eq!(device.enroll("token").await, Err(Error::TaskKeyMismatch));
+    assert_eq!(device.device().await, Ok(None), "nothing is kept");
+}
+
+#[tokio::test]
+async fn a_final_refusal_ends_the_round_and_a_passing_one_does_not() {
+    let (shared, clock) = (coordinator(), clock());
+    let problem = Problem { code: "round_over".into(), sentence: "the round is over".into(), retry: None };
+    shared.lock().expect("no panic").link.refusal = Some(problem);
+    let mut device = client(host(&shared, &clock, 0));
+    device.enroll("token").await.expect("enrols");
+    let Outcome::Left { reason, .. } = device.participate(&mut trainer(0), &mut ()).await.expect("no error") else {
+        panic!("leaves");
+    };
+    assert_eq!(reason.code, "round_over");
+
+    // A refusal that may pass is tried again until the signed deadline, on a fresh device.
+    let retry = Some(RetryWindow::from_millis(60_000));
+    let problem = Problem { code: "overloaded".into(), sentence: "too busy".into(), retry };
+    shared.lock().expect("no panic").link.refusal = Some(problem);
+    let mut device = client(host(&shared, &clock, 1));
+    device.enroll("token").await.expect("enrols");
+    let Outcome::Left { reason, .. } = device.participate(&mut trainer(1), &mut ()).await.expect("no error") else {
+        panic!("leaves");
+    };
+    assert_eq!(reason.code, "deadline");
+    assert!(shared.lock().expect("no panic").sent.len() > 10, "it was tried again and again");
+}
+
+#[tokio::test]
+async fn training_that_fails_sends_nothing() {
+    struct Bad(f32);
+    impl LocalTrainer for Bad {
+        fn train(
+            &mut self,
+            _: &scale_proto::plan::Plan,
+            weights: &[f32],
+            _: &mut dyn FnMut() -> bool,
+            _: &mut dyn FnMut(u32),
+        ) -> Result<Trained, TrainError> {
+            if self.0.is_nan() {
+                let adder = Adder { step: f32::NAN, examples: 5 };
+                return Ok(adder.result(weights));
+            }
+            Err(TrainError::NoExamples)
+        }
+    }
+    for (bad, code) in [(f32::NAN, "not_finite"), (0.0, "no_examples")] {
+        let (shared, clock) = (coordinator(), clock());
+        let mut device = client(host(&shared, &clock, 0));
+        device.enroll("token").await.expect("enrols");
+        let Outcome::Left { reason, .. } = device.participate(&mut Bad(bad), &mut ()).await.expect("no error") else {
+            panic!("leaves");
+        };
+        assert_eq!(reason.code, code);
+        let coordinator = shared.lock().expect("no panic");
+        assert!(coordinator.sent.is_empty());
+        assert_eq!(coordinator.left.len(), 1, "the coordinator is told");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_store_is_an_error_or_a_lost_round_but_never_a_second_one() {
+    let (shared, clock) = (coordinator(), clock());
+    let host = host(&shared, &clock, 0);
+    let mut device = client(host.clone());
+    device.enroll("token").await.expect("enrols");
+    host.store.put("round", b"damaged").await.expect("memory");
+    host.store.put("history", b"damaged").await.expect("memory");
+    let error = device.participate(&mut trainer(0), &mut ()).await.expect_err("the history is gone");
+    assert_eq!(error.code(), "store");
+    assert!(shared.lock().expect("no panic").sent.is_empty());
+
+    host.store.delete("history").await.expect("memory");
+    shared.lock().expect("no panic").link.busy =
+        Some(Wait { retry: RetryWindow::from_millis(1), code: "no_round".into(), sentence: "none".into() });
+    let outcome = device.participate(&mut trainer(0), &mut ()).await.expect("the round is given up");
+    assert!(matches!(outcome, Outcome::Waited { .. }), "{outcome:?}");
+    assert!(!host.store.0.keys().contains(&"round".to_owned()));
+}
+
+#[tokio::test]
+async fn progress_never_falls() {
+    let (shared, clock) = (coordinator(), clock());
+    let others: Vec<_> = (1..COHORT).map(|number| spawn(host(&shared, &clock, number), number)).collect();
+    let mut device = client(host(&shared, &clock, 0));
+    device.enroll("token").await.expect("enrols");
+    let mut reports = vec![];
+    device.participate(&mut trainer(0), &mut |report: Report| reports.push(report)).await.expect("no error");
+    for other in others {
+        other.await.expect("no panic").expect("no error");
+    }
+    assert!(reports.windows(2).all(|pair| pair[0].permille() <= pair[1].permille()), "{reports:?}");
+    assert_eq!(reports.first().map(|report| report.phase), Some(Phase::CheckingIn));
+    assert_eq!(reports.last().map(Report::permille), Some(1000));
+    assert!(reports.iter().any(|report| report.phase == Phase::Training && report.phase_permille == 500));
+    assert!(reports.iter().all(|report| !report.sentence().is_empty()));
+}
+
+#[tokio::test]
+async fn a_store_holds_nothing_in_clear() {
+    let (shared, clock) = (coordinator(), clock());
+    let host = host(&shared, &clock, 0);
+    let mut device = client(host.clone());
+    device.enroll("token").await.expect("enrols");
+    // Killed while it waits for the others' keys.
+    let killed = killed_after(200, device.participate(&mut trainer(0), &mut ())).await;
+    assert!(killed.is_none());
+    let token = Digest(IdentityKey::from_seed(&*host.keys.identity_seed().await.expect("memory")).public()).hex();
+    for key in host.store.0.keys().iter().filter(|key| !key.starts_with("model")) {
+        let bytes = host.store.get(key).await.expect("memory").expect("there");
+        let holds = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
+        assert!(!holds(token.as_bytes()) && !holds(fixtures::task().as_str().as_bytes()), "{key}");
+    }
+    assert!(host.store.0.keys().contains(&"history".to_owned()), "the number is remembered by now");
+    let _unused: &Waker = Waker::noop();
+}

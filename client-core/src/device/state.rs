@@ -1,0 +1,531 @@
+//! The machine: what happened goes in, what to do comes out. No I/O, no clock, no randomness of its own.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand_chacha::ChaCha20Rng;
+use rand_core::Rng as _;
+use scale_proto::answer::{CheckIn, CheckInAnswer, Leave, Progress, StageDown, Wait};
+use scale_proto::error::Problem;
+use scale_proto::ids::{Digest, ModelVersion, RoundId, SessionId, TaskId};
+use scale_proto::stage::StageUp;
+use scale_proto::time::{RetryWindow, Timestamp};
+use scale_secagg::client;
+use scale_secagg::error::{Reason as Cause, Refusal};
+use scale_secagg::keys::IdentityKey;
+use scale_secagg::roster::RosterForm;
+use zeroize::Zeroizing;
+
+use super::{History, Phase, Reason, Round, Rules};
+use crate::download::{ModelFile, Wanted};
+use crate::model;
+use crate::trainer::{TrainError, Trained};
+use crate::update::Update;
+
+/// Check-ins that find nobody before the device gives up for now.
+const CHECK_IN_ATTEMPTS: u32 = 3;
+/// First pause after a broken call; it doubles up to [`BACKOFF_MAX`].
+const BACKOFF: Duration = Duration::from_millis(500);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// How soon a committed upload asks for the survivors.
+const COMMITTED: RetryWindow =
+    RetryWindow { after: Duration::from_millis(200), before: Duration::from_millis(1000) };
+
+/// Where a device is in its round. Each state holds what the next one needs, and nothing that an earlier one needed.
+#[derive(Debug)]
+pub enum State {
+    /// No round yet.
+    Idle,
+    /// The manifest is checked; the model is on its way.
+    Joined(Box<Round>),
+    /// The model is verified.
+    Training(Box<Round>, Zeroizing<Vec<f32>>),
+    /// There is something to contribute.
+    Trained(Box<Round>, Update),
+    /// Stage 0 is answered.
+    Keyed(Box<Round>, Update, client::Keyed, Bytes),
+    /// Stage 1 is answered.
+    Shared(Box<Session>, Update, client::Shared, Bytes),
+    /// Stage 2: these bytes are the only masked input there will ever be. They are kept until the survivors come.
+    Masked(Box<Session>, client::Masked, Bytes),
+    /// Stage 3: this statement is the only one that is ever signed.
+    Agreed(Box<Session>, client::Agreed, Bytes),
+    /// Stage 4: every other secret is gone.
+    Revealing(Box<Session>, Bytes),
+    /// No round for this device now.
+    Waited(Wait),
+    /// The update is in the sum, and the device has done its part.
+    Done(Contribution),
+    /// Left before the end; nothing of it is kept.
+    Left(Option<RoundId>, Reason),
+}
+
+/// A round in which a session has formed.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) round: Round,
+    pub(super) id: SessionId,
+}
+
+/// What a device has contributed to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contribution {
+    /// The task.
+    pub task: TaskId,
+    /// The round.
+    pub round: RoundId,
+    /// Its number within the task.
+    pub number: u64,
+    /// The version that was trained on.
+    pub version: ModelVersion,
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// The host wants to take part.
+    Start,
+    /// The process is back; the state comes from [`State::restore`].
+    Resume,
+    /// The coordinator answered the check-in.
+    CheckedIn(CheckInAnswer),
+    /// The model is here.
+    Downloaded(ModelFile),
+    /// Training is over.
+    Trained(Result<Trained, TrainError>),
+    /// A stage has closed.
+    Down(StageDown),
+    /// The stage is still open.
+    Wait(RetryWindow),
+    /// The upload is part of the sum, durably.
+    Committed,
+    /// The coordinator keeps the shares.
+    Accepted,
+    /// The coordinator refused a call.
+    Refused(Problem),
+    /// A call broke, for the so manieth time in a row, from 1.
+    Broken(u32),
+    /// The time of [`Effect::WakeAt`] has come.
+    Woke,
+    /// What the device was asked to do cannot be done.
+    Failed(Reason),
+    /// The host wants out.
+    Cancel,
+}
+
+impl Event {
+    /// Its name, for messages and logs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Resume => "resume",
+            Self::CheckedIn(_) => "checked_in",
+            Self::Downloaded(_) => "downloaded",
+            Self::Trained(_) => "trained",
+            Self::Down(_) => "down",
+            Self::Wait(_) => "wait",
+            Self::Committed => "committed",
+            Self::Accepted => "accepted",
+            Self::Refused(_) => "refused",
+            Self::Broken(_) => "broken",
+            Self::Woke => "woke",
+            Self::Failed(_) => "failed",
+            Self::Cancel => "cancel",
+        }
+    }
+}
+
+/// Something to do, in the order given. What persists comes before what sends.
+#[derive(Debug)]
+pub enum Effect {
+    /// Ask for work; gives [`Event::CheckedIn`].
+    CheckIn(CheckIn),
+    /// Fetch and verify the model; gives [`Event::Downloaded`].
+    Download(Wanted),
+    /// Train from the state's weights, for at most so long; gives [`Event::Trained`].
+    Train(Duration),
+    /// Store this round number durably ([`History::remember`]) before going on.
+    Remember(TaskId, u64),
+    /// Store the state durably, sealed, before going on: these bytes hold secrets.
+    Persist(Zeroizing<Vec<u8>>),
+    /// Delete the stored state.
+    DeleteSnapshot,
+    /// Send a stage's message; gives [`Event::Down`], [`Event::Wait`] or [`Event::Accepted`].
+    Send(Outgoing),
+    /// Send the masked input in pieces; gives [`Event::Committed`], [`Event::Down`] or [`Event::Wait`].
+    Upload {
+        /// The session.
+        session: SessionId,
+        /// The masked input.
+        bytes: Bytes,
+        /// SHA-256 of it.
+        digest: Digest,
+        /// Ask first how far an earlier attempt came.
+        ask: bool,
+    },
+    /// Come back at this time; gives [`Event::Woke`].
+    WakeAt(Timestamp),
+    /// Tell the coordinator how far training is. Its answer does not matter.
+    Report(Progress),
+    /// Tell the coordinator that nobody need wait for this device. Its answer does not matter.
+    Leave(Leave),
+}
+
+/// A stage's message.
+#[allow(missing_docs)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outgoing {
+    AdvertiseKeys(StageUp<RoundId>),
+    ShareKeys(StageUp<SessionId>),
+    ConfirmSurvivors(StageUp<SessionId>),
+    RevealShares(StageUp<SessionId>),
+}
+
+/// What a step may look at.
+#[derive(Debug)]
+pub struct Env<'a> {
+    /// The present.
+    pub now: Timestamp,
+    /// What the device knows by itself.
+    pub rules: &'a Rules,
+    /// Rounds joined before.
+    pub history: &'a History,
+    /// Signs stages 0 and 3.
+    pub identity: &'a IdentityKey,
+    /// Stream of keys, shares and pauses.
+    pub keys: &'a mut ChaCha20Rng,
+    /// Stream of the rounding: never the same as `keys`.
+    pub rounding: &'a mut ChaCha20Rng,
+}
+
+/// The next state, and what to do.
+pub type Step = (State, Vec<Effect>);
+
+impl State {
+    /// Takes `self`: a step cannot run twice, and a failed check ends the round with every secret wiped.
+    pub fn handle(self, event: Event, env: &mut Env<'_>) -> Step {
+        if self.is_over() {
+            return (self, vec![]);
+        }
+        match event {
+            Event::Cancel => return self.leave(Reason::new("cancelled", "cancelled by the app")),
+            Event::Failed(reason) => return self.leave(reason),
+            Event::Refused(problem) => return self.on_refused(problem, env),
+            Event::Broken(attempt) => return self.on_broken(attempt, env),
+            Event::Wait(retry) => return self.pause(retry, env),
+            _ => {}
+        }
+        if let Some(deadline) = self.deadline()
+            && env.now >= deadline
+        {
+            return self.leave(Refusal::by("C25", Cause::Deadline).into());
+        }
+        match (self, event) {
+            (Self::Idle, Event::Start | Event::Woke) => {
+                let Rules { tasks, families, .. } = env.rules;
+                let check_in = CheckIn { tasks: tasks.clone(), families: families.clone() };
+                (Self::Idle, vec![Effect::CheckIn(check_in)])
+            }
+            (Self::Idle, Event::CheckedIn(CheckInAnswer::Wait(wait))) => (Self::Waited(wait), vec![]),
+            (Self::Idle, Event::CheckedIn(CheckInAnswer::Manifest(manifest))) => {
+                let id = manifest.round;
+                match Round::check(manifest, env.rules, env.history, env.now) {
+                    Ok(round) => Self::Joined(Box::new(round)).enter(),
+                    Err(reason) => left(Some(id), reason),
+                }
+            }
+            (Self::Joined(round), Event::Downloaded(file)) => on_model(round, &file, env.now, env.rules),
+            (Self::Training(round, global), Event::Trained(result)) => on_trained(round, &global, result),
+            (Self::Trained(round, update), Event::Woke | Event::Resume) => on_keys_wanted(round, update, env),
+            (Self::Keyed(round, update, keyed, _), Event::Down(down)) if down.stage == 1 => {
+                on_roster(round, update, keyed, &down, env)
+            }
+            (Self::Shared(session, update, shared, _), Event::Down(down)) if down.stage == 2 => {
+                on_shares(session, update, shared, &down, env)
+            }
+            (Self::Masked(session, masked, _), Event::Down(down)) if down.stage == 3 => {
+                on_survivors(session, masked, &down, env)
+            }
+            (state @ Self::Masked(..), Event::Committed) => state.pause(COMMITTED, env),
+            (Self::Agreed(session, agreed, _), Event::Down(down)) if down.stage == 4 => {
+                on_signatures(session, agreed, &down, env)
+            }
+            (Self::Revealing(session, _), Event::Accepted) => {
+                let contribution = Contribution {
+                    task: session.round.task().clone(),
+                    round: session.round.manifest().round,
+                    number: session.round.config().round,
+                    version: session.round.manifest().model_version,
+                };
+                (Self::Done(contribution), vec![Effect::DeleteSnapshot])
+            }
+            (state, Event::Woke | Event::Resume) => {
+                let effects = state.ask(true);
+                (state, effects)
+            }
+            (state, event) => {
+                let problem = format!("`{}` came in state `{}`", event.name(), state.name());
+                state.leave(Reason::new("stage_order", problem))
+            }
+        }
+    }
+
+    /// Its name, for messages and logs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Joined(..) => "joined",
+            Self::Training(..) => "training",
+            Self::Trained(..) => "trained",
+            Self::Keyed(..) => "keyed",
+            Self::Shared(..) => "shared",
+            Self::Masked(..) => "masked",
+            Self::Agreed(..) => "agreed",
+            Self::Revealing(..) => "revealing",
+            Self::Waited(..) => "waited",
+            Self::Done(..) => "done",
+            Self::Left(..) => "left",
+        }
+    }
+
+    /// What a person is told.
+    pub const fn phase(&self) -> Phase {
+        match self {
+            Self::Idle => Phase::CheckingIn,
+            Self::Joined(..) => Phase::Downloading,
+            Self::Training(..) => Phase::Training,
+            Self::Trained(..) | Self::Keyed(..) => Phase::Keys,
+            Self::Shared(..) => Phase::Shares,
+            Self::Masked(..) => Phase::Uploading,
+            Self::Agreed(..) => Phase::Agreeing,
+            Self::Revealing(..) => Phase::Unmasking,
+            Self::Waited(..) | Self::Done(..) | Self::Left(..) => Phase::Over,
+        }
+    }
+
+    /// Whether nothing more will happen.
+    pub const fn is_over(&self) -> bool {
+        matches!(self, Self::Waited(..) | Self::Done(..) | Self::Left(..))
+    }
+
+    /// The round that the device is in.
+    pub fn round(&self) -> Option<&Round> {
+        match self {
+            Self::Joined(round) | Self::Training(round, _) | Self::Trained(round, _) | Self::Keyed(round, ..) => {
+                Some(round)
+            }
+            Self::Shared(session, ..)
+            | Self::Masked(session, ..)
+            | Self::Agreed(session, ..)
+            | Self::Revealing(session, _) => Some(&session.round),
+            Self::Idle | Self::Waited(_) | Self::Done(_) | Self::Left(..) => None,
+        }
+    }
+
+    /// Signed closing time by which this state has to be over.
+    pub fn deadline(&self) -> Option<Timestamp> {
+        let stage = match self {
+            Self::Keyed(..) => 1,
+            Self::Shared(..) => 2,
+            Self::Masked(..) => 3,
+            Self::Agreed(..) | Self::Revealing(..) => 4,
+            _ => 0,
+        };
+        self.round().map(|round| round.closing(stage))
+    }
+
+    /// The one thing that this state waits for. `again`: not for the first time.
+    fn ask(&self, again: bool) -> Vec<Effect> {
+        let stage = |session: &Session, payload: &Bytes| StageUp { handle: session.id, payload: payload.clone() };
+        let send = |outgoing| vec![Effect::Send(outgoing)];
+        match self {
+            Self::Joined(round) => vec![Effect::Download(round.model())],
+            Self::Keyed(round, .., payload) => {
+                let up = StageUp { handle: round.manifest().round, payload: payload.clone() };
+                // The number is durable before the keys go out, also when the device was killed in between (C03).
+                vec![remember(round), Effect::Send(Outgoing::AdvertiseKeys(up))]
+            }
+            Self::Shared(session, .., payload) => send(Outgoing::ShareKeys(stage(session, payload))),
+            Self::Masked(session, _, bytes) => {
+                let (bytes, digest) = (bytes.clone(), Digest::of(bytes));
+                vec![Effect::Upload { session: session.id, bytes, digest, ask: again }]
+            }
+            Self::Agreed(session, _, payload) => send(Outgoing::ConfirmSurvivors(stage(session, payload))),
+            Self::Revealing(session, payload) => send(Outgoing::RevealShares(stage(session, payload))),
+            // Training is not interrupted by anything that could ask again; the others wait for nothing.
+            Self::Idle
+            | Self::Training(..)
+            | Self::Trained(..)
+            | Self::Waited(_)
+            | Self::Done(_)
+            | Self::Left(..) => vec![],
+        }
+    }
+
+    /// A new state: stored first, then asked for.
+    fn enter(self) -> Step {
+        let mut effects: Vec<Effect> = self.snapshot().map(Effect::Persist).into_iter().collect();
+        effects.extend(self.ask(false));
+        (self, effects)
+    }
+
+    fn leave(self, reason: Reason) -> Step {
+        left(self.round().map(|round| round.manifest().round), reason)
+    }
+
+    /// Waits for a random moment in the window, at most until the deadline.
+    fn pause(self, retry: RetryWindow, env: &mut Env<'_>) -> Step {
+        let wake = env.now.plus(within(retry, env.keys));
+        let wake = self.deadline().map_or(wake, |deadline| wake.min(deadline));
+        (self, vec![Effect::WakeAt(wake)])
+    }
+
+    fn on_broken(self, attempt: u32, env: &mut Env<'_>) -> Step {
+        if matches!(self, Self::Idle) && attempt >= CHECK_IN_ATTEMPTS {
+            let retry = RetryWindow::from_millis(5 * 60 * 1000);
+            let sentence = "the coordinator cannot be reached".to_owned();
+            return (Self::Waited(Wait { retry, code: "unreachable".into(), sentence }), vec![]);
+        }
+        let after = BACKOFF.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(BACKOFF_MAX);
+        self.pause(RetryWindow { after: after / 2, before: after }, env)
+    }
+
+    fn on_refused(self, problem: Problem, env: &mut Env<'_>) -> Step {
+        match (self, problem.retry) {
+            (Self::Idle, Some(retry)) => {
+                (Self::Waited(Wait { retry, code: problem.code, sentence: problem.sentence }), vec![])
+            }
+            (state, Some(retry)) => state.pause(retry, env),
+            (state, None) => state.leave(problem.into()),
+        }
+    }
+}
+
+fn left(round: Option<RoundId>, reason: Reason) -> Step {
+    let mut effects = vec![Effect::DeleteSnapshot];
+    if let Some(round) = round {
+        effects.push(Effect::Leave(Leave { round, reason: reason.code.clone().into_owned() }));
+    }
+    (State::Left(round, reason), effects)
+}
+
+fn remember(round: &Round) -> Effect {
+    Effect::Remember(round.task().clone(), round.config().round)
+}
+
+/// A uniform moment of the window, so that devices that were told the same spread out.
+fn within(retry: RetryWindow, rng: &mut ChaCha20Rng) -> Duration {
+    let span = u64::try_from(retry.before.saturating_sub(retry.after).as_millis()).unwrap_or(u64::MAX);
+    // The top of a 128-bit product: uniform to 2^-64.
+    let part = (u128::from(rng.next_u64()) * (u128::from(span) + 1)) >> 64;
+    retry.after.saturating_add(Duration::from_millis(part as u64))
+}
+
+fn on_model(round: Box<Round>, file: &ModelFile, now: Timestamp, rules: &Rules) -> Step {
+    let id = Some(round.manifest().round);
+    if file.digest().0 != round.config().model_digest {
+        return left(id, Refusal::by("C02", Cause::ModelDigest).into());
+    }
+    match model::weights(file.bytes(), round.task(), &round.plan().model) {
+        Ok(weights) => {
+            // A tenth of what is left is kept for the way to the coordinator.
+            let left = now.until(round.closing(0)).mul_f64(0.9);
+            let limit = round.plan().time_limit.min(rules.guardrails.tightened().training).min(left);
+            (State::Training(round, Zeroizing::new(weights)), vec![Effect::Train(limit)])
+        }
+        Err(error) => left(id, error.into()),
+    }
+}
+
+fn on_trained(round: Box<Round>, global: &[f32], result: Result<Trained, TrainError>) -> Step {
+    let id = round.manifest().round;
+    let update = result
+        .map_err(Reason::from)
+        .and_then(|trained| Update::new(round.plan(), global, trained).map_err(Reason::from));
+    match update {
+        Ok(update) => {
+            let (state, mut effects) = State::Trained(round, update).enter();
+            effects.push(Effect::Report(Progress { round: id, done_permille: 1000 }));
+            // Keys are made in a step of their own: it has to look at the clock anew.
+            effects.push(Effect::WakeAt(Timestamp::default()));
+            (state, effects)
+        }
+        Err(reason) => left(Some(id), reason),
+    }
+}
+
+fn on_keys_wanted(round: Box<Round>, update: Update, env: &mut Env<'_>) -> Step {
+    let manifest = round.manifest();
+    let advertised = client::advertise(
+        &manifest.round_config,
+        &manifest.config_signature,
+        &round.policy(env.history),
+        env.now.as_millis(),
+        env.identity,
+        env.keys,
+    );
+    match advertised {
+        Ok((keyed, payload)) => State::Keyed(round, update, keyed, payload.into()).enter(),
+        Err(refusal) => left(Some(manifest.round), refusal.into()),
+    }
+}
+
+fn on_roster(round: Box<Round>, update: Update, keyed: client::Keyed, down: &StageDown, env: &mut Env<'_>) -> Step {
+    let form = if down.sparse { RosterForm::Sparse } else { RosterForm::Complete };
+    match keyed.on_roster(form, &down.payload, env.now.as_millis(), env.keys) {
+        Ok((shared, payload)) => {
+            let session = Box::new(Session { round: *round, id: down.session });
+            State::Shared(session, update, shared, payload.into()).enter()
+        }
+        Err(refusal) => left(Some(round.manifest().round), refusal.into()),
+    }
+}
+
+/// Opens the shares, then clips, rounds and masks in one step: no state in between could be asked twice.
+fn on_shares(
+    session: Box<Session>,
+    update: Update,
+    shared: client::Shared,
+    down: &StageDown,
+    env: &mut Env<'_>,
+) -> Step {
+    let masked = same_session(&session, down)
+        .and_then(|()| shared.on_shares(&down.payload, env.now.as_millis()).map_err(Reason::from))
+        .and_then(|cleared| {
+            let quantised = update.quantise(session.round.config(), env.rounding)?;
+            Ok(cleared.mask(quantised.into_vectors())?)
+        });
+    match masked {
+        Ok((masked, upload)) => State::Masked(session, masked, upload.into()).enter(),
+        Err(reason) => left(Some(session.round.manifest().round), reason),
+    }
+}
+
+fn on_survivors(session: Box<Session>, masked: client::Masked, down: &StageDown, env: &mut Env<'_>) -> Step {
+    let signed = same_session(&session, down)
+        .and_then(|()| Ok(masked.on_survivors(&down.payload, env.now.as_millis(), env.identity)?));
+    match signed {
+        Ok((agreed, signature)) => State::Agreed(session, agreed, Bytes::copy_from_slice(&signature)).enter(),
+        Err(reason) => left(Some(session.round.manifest().round), reason),
+    }
+}
+
+fn on_signatures(session: Box<Session>, agreed: client::Agreed, down: &StageDown, env: &mut Env<'_>) -> Step {
+    let revealed = same_session(&session, down)
+        .and_then(|()| Ok(agreed.on_signatures(&down.payload, env.now.as_millis())?));
+    match revealed {
+        Ok(shares) => State::Revealing(session, shares.into()).enter(),
+        Err(reason) => left(Some(session.round.manifest().round), reason),
+    }
+}
+
+fn same_session(session: &Session, down: &StageDown) -> Result<(), Reason> {
+    if down.session == session.id {
+        Ok(())
+    } else {
+        Err(Reason::new("stage_order", "the message belongs to another session"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

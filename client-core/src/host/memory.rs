@@ -1,0 +1,207 @@
+//! A host without a platform: everything in memory. For tests and simulation, with the code that production runs.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng as _, SeedableRng as _};
+use scale_proto::time::Timestamp;
+use zeroize::Zeroizing;
+
+use super::{Clock, Conditions, DeviceConditions, KeyStore, Parts, Randomness, Store};
+use crate::error::HostError;
+
+/// A device in memory, on the transport `T`.
+pub type MemoryHost<T> = Parts<T, MemoryStore, MemoryKeys, FixedConditions, MemoryClock, SeededRandomness>;
+
+impl<T> MemoryHost<T> {
+    /// A device whose identity and randomness follow from `seed`. Clones share store and clock: keep one to restart it.
+    pub fn new(transport: T, clock: MemoryClock, seed: [u8; 32]) -> Self {
+        Self {
+            transport,
+            store: MemoryStore::default(),
+            keys: MemoryKeys::new(seed),
+            conditions: FixedConditions(DeviceConditions::FINE),
+            clock,
+            randomness: SeededRandomness::new(seed),
+        }
+    }
+}
+
+/// The lock's content; a panic elsewhere leaves these maps whole, so a poisoned lock is as good as any.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Bytes by key. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStore(Arc<Mutex<BTreeMap<String, Vec<u8>>>>);
+
+impl MemoryStore {
+    /// A copy of everything at this moment: what a device finds when it is killed now.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self(Arc::new(Mutex::new(lock(&self.0).clone())))
+    }
+
+    /// The keys in use.
+    pub fn keys(&self) -> Vec<String> {
+        lock(&self.0).keys().cloned().collect()
+    }
+}
+
+impl Store for MemoryStore {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, HostError> {
+        Ok(lock(&self.0).get(key).cloned())
+    }
+    async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), HostError> {
+        lock(&self.0).insert(key.to_owned(), bytes.to_vec());
+        Ok(())
+    }
+    async fn delete(&self, key: &str) -> Result<(), HostError> {
+        lock(&self.0).remove(key);
+        Ok(())
+    }
+}
+
+/// Secrets that follow from a seed.
+#[derive(Clone)]
+pub struct MemoryKeys {
+    identity: Zeroizing<[u8; 32]>,
+    sealing: Zeroizing<[u8; 32]>,
+}
+
+impl MemoryKeys {
+    /// Both secrets from one seed.
+    pub fn new(seed: [u8; 32]) -> Self {
+        let mut rng = ChaCha20Rng::from_seed(seed);
+        // Another stream than the one of `SeededRandomness`, which may have the same seed.
+        rng.set_stream(u64::MAX);
+        let mut keys = Self { identity: Zeroizing::default(), sealing: Zeroizing::default() };
+        rng.fill_bytes(&mut *keys.identity);
+        rng.fill_bytes(&mut *keys.sealing);
+        keys
+    }
+}
+
+impl std::fmt::Debug for MemoryKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MemoryKeys(redacted)")
+    }
+}
+
+impl KeyStore for MemoryKeys {
+    async fn identity_seed(&self) -> Result<Zeroizing<[u8; 32]>, HostError> {
+        Ok(self.identity.clone())
+    }
+    async fn sealing_key(&self) -> Result<Zeroizing<[u8; 32]>, HostError> {
+        Ok(self.sealing.clone())
+    }
+}
+
+/// Always the same answer.
+#[derive(Clone, Copy, Debug)]
+pub struct FixedConditions(pub DeviceConditions);
+
+impl Conditions for FixedConditions {
+    async fn current(&self) -> DeviceConditions {
+        self.0
+    }
+}
+
+/// ChaCha20 from a seed; clones go on in one stream.
+#[derive(Clone)]
+pub struct SeededRandomness(Arc<Mutex<ChaCha20Rng>>);
+
+impl SeededRandomness {
+    /// The stream of `seed`.
+    pub fn new(seed: [u8; 32]) -> Self {
+        Self(Arc::new(Mutex::new(ChaCha20Rng::from_seed(seed))))
+    }
+}
+
+impl std::fmt::Debug for SeededRandomness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SeededRandomness(redacted)")
+    }
+}
+
+impl Randomness for SeededRandomness {
+    fn fill(&self, out: &mut [u8]) -> Result<(), HostError> {
+        lock(&self.0).fill_bytes(out);
+        Ok(())
+    }
+}
+
+/// A clock that the test moves. Clones show the same time; a sleeper wakes when it is moved far enough.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryClock {
+    now: Arc<AtomicU64>,
+    sleepers: Arc<Mutex<Vec<Waker>>>,
+    /// Sleeping moves the clock itself: a lone device then never waits.
+    hasty: bool,
+}
+
+impl MemoryClock {
+    /// A clock that stands at `start` until [`Self::advance`].
+    pub fn at(start: Timestamp) -> Self {
+        let clock = Self::default();
+        clock.now.store(start.as_millis(), Ordering::SeqCst);
+        clock
+    }
+
+    /// The same clock, except that sleeping on this clone takes no time and moves the clock instead.
+    #[must_use]
+    pub fn hasty(mut self) -> Self {
+        self.hasty = true;
+        self
+    }
+
+    /// Moves the clock and wakes every sleeper whose time has come.
+    pub fn advance(&self, by: Duration) {
+        self.now.fetch_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
+        for sleeper in lock(&self.sleepers).drain(..) {
+            sleeper.wake();
+        }
+    }
+}
+
+impl Clock for MemoryClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.now.load(Ordering::SeqCst))
+    }
+
+    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send {
+        Sleep { clock: self.clone(), until: self.now().plus(time), time }
+    }
+}
+
+struct Sleep {
+    clock: MemoryClock,
+    until: Timestamp,
+    time: Duration,
+}
+
+impl Future for Sleep {
+    type Output = ();
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.clock.hasty && !self.time.is_zero() {
+            // Others may run before this sleeper goes on, as they would while it slept.
+            let time = std::mem::take(&mut self.time);
+            self.clock.advance(time);
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if self.clock.now() >= self.until {
+            return Poll::Ready(());
+        }
+        lock(&self.clock.sleepers).push(context.waker().clone());
+        // The clock may have moved between the look and the entry in the list.
+        if self.clock.now() >= self.until { Poll::Ready(()) } else { Poll::Pending }
+    }
+}

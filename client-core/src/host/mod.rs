@@ -1,0 +1,291 @@
+//! What a platform must bring. Native, Swift, Kotlin and browser differ only here.
+//!
+//! Futures are [`MaybeSend`]: `Send` on native, where runtimes move them between threads, and free of it in a browser,
+//! where JavaScript values cannot move. [`memory`] has a host for tests and simulation that works everywhere.
+
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+use scale_proto::answer::{
+    CheckIn, CheckInAnswer, Enroll, Enrolled, Leave, ModelManifest, ModelRequest, Progress, StageAnswer, UploadAnswer,
+};
+use scale_proto::ids::{RoundId, SessionId};
+use scale_proto::stage::{StageUp, UploadPiece};
+use scale_proto::time::Timestamp;
+use zeroize::Zeroizing;
+
+use crate::error::{CallError, HostError};
+
+pub mod memory;
+mod sealed;
+
+#[cfg(not(target_arch = "wasm32"))]
+mod maybe {
+    /// `Send`, except in a browser.
+    pub trait MaybeSend: Send {}
+    impl<T: Send + ?Sized> MaybeSend for T {}
+    /// `Sync`, except in a browser.
+    pub trait MaybeSync: Sync {}
+    impl<T: Sync + ?Sized> MaybeSync for T {}
+}
+#[cfg(target_arch = "wasm32")]
+mod maybe {
+    /// `Send`, except in a browser.
+    pub trait MaybeSend {}
+    impl<T: ?Sized> MaybeSend for T {}
+    /// `Sync`, except in a browser.
+    pub trait MaybeSync {}
+    impl<T: ?Sized> MaybeSync for T {}
+}
+pub use maybe::{MaybeSend, MaybeSync};
+
+/// Bearer token of an enrolled device. Wiped on drop, not printed.
+#[derive(Clone)]
+pub struct DeviceToken(Zeroizing<String>);
+
+impl DeviceToken {
+    /// Wraps the text that the coordinator gave.
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The text, for the `authorization` header only.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for DeviceToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DeviceToken(redacted)")
+    }
+}
+
+/// Moves messages between the device and the coordinator. Every call may be sent again: the coordinator gives the same
+/// answer. A transport has a timeout of its own for calls that nobody answers, and does not retry by itself.
+pub trait Transport: MaybeSend + MaybeSync {
+    /// A running download.
+    type Body: Body;
+
+    /// Asks for an identity. The only call without a device token.
+    fn enroll(&self, request: Enroll) -> impl Future<Output = Result<Enrolled, CallError>> + MaybeSend;
+    /// Asks for work.
+    fn check_in(
+        &self,
+        token: &DeviceToken,
+        request: CheckIn,
+    ) -> impl Future<Output = Result<CheckInAnswer, CallError>> + MaybeSend;
+    /// Stage 0.
+    fn advertise_keys(
+        &self,
+        token: &DeviceToken,
+        up: StageUp<RoundId>,
+    ) -> impl Future<Output = Result<StageAnswer, CallError>> + MaybeSend;
+    /// Stage 1.
+    fn share_keys(
+        &self,
+        token: &DeviceToken,
+        up: StageUp<SessionId>,
+    ) -> impl Future<Output = Result<StageAnswer, CallError>> + MaybeSend;
+    /// Stage 2, one piece.
+    fn upload(
+        &self,
+        token: &DeviceToken,
+        piece: UploadPiece,
+    ) -> impl Future<Output = Result<UploadAnswer, CallError>> + MaybeSend;
+    /// Stage 3.
+    fn confirm_survivors(
+        &self,
+        token: &DeviceToken,
+        up: StageUp<SessionId>,
+    ) -> impl Future<Output = Result<StageAnswer, CallError>> + MaybeSend;
+    /// Stage 4.
+    fn reveal_shares(
+        &self,
+        token: &DeviceToken,
+        up: StageUp<SessionId>,
+    ) -> impl Future<Output = Result<StageAnswer, CallError>> + MaybeSend;
+    /// Tells how far training has come.
+    fn report_progress(
+        &self,
+        token: &DeviceToken,
+        progress: Progress,
+    ) -> impl Future<Output = Result<(), CallError>> + MaybeSend;
+    /// Says that the device leaves a round, so that nobody waits for it.
+    fn leave(&self, token: &DeviceToken, leave: Leave) -> impl Future<Output = Result<(), CallError>> + MaybeSend;
+    /// Where a published model is.
+    fn get_model(
+        &self,
+        token: &DeviceToken,
+        request: ModelRequest,
+    ) -> impl Future<Output = Result<ModelManifest, CallError>> + MaybeSend;
+    /// Starts to download a signed URL at byte `offset`. The token is not sent: the URL may lead to another server.
+    fn download(
+        &self,
+        url: &str,
+        offset: u64,
+    ) -> impl Future<Output = Result<Download<Self::Body>, CallError>> + MaybeSend;
+}
+
+/// A download that has begun.
+#[derive(Debug)]
+pub struct Download<B> {
+    /// Position of the first byte that comes: the offset asked for, or 0 when the server cannot resume.
+    pub from: u64,
+    /// What comes.
+    pub body: B,
+}
+
+/// The bytes of a download, as they come.
+pub trait Body: MaybeSend {
+    /// The next bytes; `None` at the end.
+    fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, CallError>> + MaybeSend;
+}
+
+/// Durable bytes by key. Keys are short paths of `a-z`, `0-9`, `-`, `_` and `/`.
+pub trait Store: MaybeSend + MaybeSync {
+    /// The bytes of `key`; `None` if there are none.
+    fn get(&self, key: &str) -> impl Future<Output = Result<Option<Vec<u8>>, HostError>> + MaybeSend;
+    /// Replaces the bytes of `key`, all or nothing. Durable when it returns: what happens next may reveal that they were
+    /// written (browser: IndexedDB with durability "strict").
+    fn put(&self, key: &str, bytes: &[u8]) -> impl Future<Output = Result<(), HostError>> + MaybeSend;
+    /// Removes `key`, if it is there. Durable when it returns.
+    fn delete(&self, key: &str) -> impl Future<Output = Result<(), HostError>> + MaybeSend;
+}
+
+/// Keeps the two secrets of an installation, out of backups. Both are made on first use and never change.
+pub trait KeyStore: MaybeSend + MaybeSync {
+    /// Ed25519 seed of the installation's identity.
+    fn identity_seed(&self) -> impl Future<Output = Result<Zeroizing<[u8; 32]>, HostError>> + MaybeSend;
+    /// Key that seals what goes into the [`Store`].
+    fn sealing_key(&self) -> impl Future<Output = Result<Zeroizing<[u8; 32]>, HostError>> + MaybeSend;
+
+    /// Encrypts `plain` under the name it is stored by: ChaCha20-Poly1305 with `nonce`, which must be fresh and random.
+    /// A platform with a better vault overrides this and [`Self::open`] together.
+    fn seal(
+        &self,
+        name: &str,
+        plain: &[u8],
+        nonce: [u8; 12],
+    ) -> impl Future<Output = Result<Vec<u8>, HostError>> + MaybeSend {
+        async move { sealed::seal(&*self.sealing_key().await?, name, plain, nonce) }
+    }
+
+    /// Decrypts what [`Self::seal`] made under the same name; `None` if it is anything else.
+    fn open(
+        &self,
+        name: &str,
+        sealed: &[u8],
+    ) -> impl Future<Output = Result<Option<Zeroizing<Vec<u8>>>, HostError>> + MaybeSend {
+        async move { Ok(sealed::open(&*self.sealing_key().await?, name, sealed)) }
+    }
+}
+
+/// How the device fares, as far as joining a round depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceConditions {
+    /// On external power.
+    pub charging: bool,
+    /// On a network that does not cost by the byte.
+    pub unmetered: bool,
+    /// Nobody is using the device.
+    pub idle: bool,
+}
+
+impl DeviceConditions {
+    /// Nothing against joining.
+    pub const FINE: Self = Self { charging: true, unmetered: true, idle: true };
+}
+
+/// Asked before a device joins a round.
+pub trait Conditions: MaybeSend + MaybeSync {
+    /// The present state.
+    fn current(&self) -> impl Future<Output = DeviceConditions> + MaybeSend;
+}
+
+/// Time enters here and nowhere else.
+pub trait Clock: MaybeSend + MaybeSync {
+    /// Wall-clock time.
+    fn now(&self) -> Timestamp;
+    /// Waits.
+    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + MaybeSend;
+}
+
+/// The operating system's randomness.
+pub trait Randomness: MaybeSend + MaybeSync {
+    /// Fills `out` with bytes that nobody can predict.
+    ///
+    /// # Errors
+    /// [`HostError`] `randomness`; the device then does nothing.
+    fn fill(&self, out: &mut [u8]) -> Result<(), HostError>;
+}
+
+/// Everything that a platform brings.
+pub trait Host: MaybeSend + MaybeSync {
+    /// See [`Transport`].
+    type Transport: Transport;
+    /// See [`Store`].
+    type Store: Store;
+    /// See [`KeyStore`].
+    type Keys: KeyStore;
+    /// See [`Conditions`].
+    type Conditions: Conditions;
+    /// See [`Clock`].
+    type Clock: Clock;
+    /// See [`Randomness`].
+    type Randomness: Randomness;
+
+    /// The way to the coordinator.
+    fn transport(&self) -> &Self::Transport;
+    /// Durable bytes.
+    fn store(&self) -> &Self::Store;
+    /// The installation's secrets.
+    fn keys(&self) -> &Self::Keys;
+    /// The device's state.
+    fn conditions(&self) -> &Self::Conditions;
+    /// Time.
+    fn clock(&self) -> &Self::Clock;
+    /// Randomness.
+    fn randomness(&self) -> &Self::Randomness;
+}
+
+/// A [`Host`] put together from its parts.
+#[allow(missing_docs)]
+#[derive(Clone, Debug)]
+pub struct Parts<T, S, K, D, C, R> {
+    pub transport: T,
+    pub store: S,
+    pub keys: K,
+    pub conditions: D,
+    pub clock: C,
+    pub randomness: R,
+}
+
+impl<T: Transport, S: Store, K: KeyStore, D: Conditions, C: Clock, R: Randomness> Host for Parts<T, S, K, D, C, R> {
+    type Transport = T;
+    type Store = S;
+    type Keys = K;
+    type Conditions = D;
+    type Clock = C;
+    type Randomness = R;
+
+    fn transport(&self) -> &T {
+        &self.transport
+    }
+    fn store(&self) -> &S {
+        &self.store
+    }
+    fn keys(&self) -> &K {
+        &self.keys
+    }
+    fn conditions(&self) -> &D {
+        &self.conditions
+    }
+    fn clock(&self) -> &C {
+        &self.clock
+    }
+    fn randomness(&self) -> &R {
+        &self.randomness
+    }
+}

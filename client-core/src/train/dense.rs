@@ -1,0 +1,213 @@
+//! Multilayer perceptron and convolutional network, on burn throughout.
+
+use burn::tensor::activation::{log_softmax, relu};
+use burn::tensor::module::{conv2d, max_pool2d};
+use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
+use burn::tensor::{Device, Tensor, TensorData};
+use scale_proto::model::{Family, ModelSpec};
+
+use super::tensors::{Leaf, cross_entropy, measure, read};
+use super::{Backend, Example, Features, Input, Learner, Measured, Prepared, StepConfig, check_label, check_step};
+use crate::trainer::TrainError;
+
+/// A linear layer, weight `[in, out]`.
+struct Linear {
+    weight: Leaf<2>,
+    bias: Leaf<1>,
+}
+
+/// A 5x5 convolution with padding 2, weight `[out, in, 5, 5]`.
+struct Conv {
+    weight: Leaf<4>,
+    bias: Leaf<1>,
+}
+
+impl Linear {
+    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        x.matmul(self.weight.get()) + self.bias.get().unsqueeze()
+    }
+}
+
+impl Conv {
+    /// Convolution, ReLU, 2x2 max pooling.
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let options = ConvOptions::new([1, 1], [2, 2], [1, 1], 1);
+        let x = relu(conv2d(x, self.weight.get(), Some(self.bias.get()), options));
+        max_pool2d(x, MaxPoolOptions::new([2, 2]))
+    }
+}
+
+/// Convolutions (none for a perceptron), then linear layers with ReLU between them.
+pub(super) struct Dense {
+    device: Device,
+    classes: u32,
+    /// Shape of one example: `[channels, rows, columns]`, or `[inputs]`.
+    input: Vec<usize>,
+    convolutions: Vec<Conv>,
+    linears: Vec<Linear>,
+    /// The weights that [`Learner::load`] brought.
+    anchor: Vec<f32>,
+}
+
+impl Dense {
+    /// Zero weights in the spec's shapes. The spec has been checked by [`super::build`].
+    pub(super) fn new(spec: &ModelSpec, backend: Backend) -> Self {
+        let device = backend.device();
+        let on_cpu = backend.on_cpu();
+        let input = match &spec.family {
+            Family::Cnn { height, width, channels, .. } => vec![*channels, *height, *width],
+            Family::Mlp { inputs, .. } => vec![*inputs],
+            Family::TextBag { dim, .. } => vec![*dim],
+        };
+        let (mut convolutions, mut linears) = (Vec::new(), Vec::new());
+        for pair in spec.tensors().chunks_exact(2) {
+            let bias = Leaf::zeros(&pair[1].shape, &device, on_cpu);
+            match pair[0].shape.len() {
+                4 => convolutions.push(Conv { weight: Leaf::zeros(&pair[0].shape, &device, on_cpu), bias }),
+                _ => linears.push(Linear { weight: Leaf::zeros(&pair[0].shape, &device, on_cpu), bias }),
+            }
+        }
+        Self {
+            device,
+            classes: spec.classes(),
+            input: input.into_iter().map(|side| side as usize).collect(),
+            convolutions,
+            linears,
+            anchor: vec![0.0; spec.flat_len() as usize],
+        }
+    }
+
+    /// Logits `[batch, classes]` of examples laid end to end.
+    fn forward(&self, examples: Vec<f32>, batch: usize) -> Tensor<2> {
+        let len: usize = self.input.iter().product();
+        let flat = Tensor::<2>::from_data(TensorData::new(examples, [batch, len]), &self.device).autodiff();
+        let mut x = match self.input[..] {
+            [channels, rows, columns] => {
+                let mut image = flat.reshape([batch, channels, rows, columns]);
+                for conv in &self.convolutions {
+                    image = conv.forward(image);
+                }
+                image.flatten(1, 3)
+            }
+            _ => flat,
+        };
+        for (layer, linear) in self.linears.iter().enumerate() {
+            if layer > 0 {
+                x = relu(x);
+            }
+            x = linear.forward(x);
+        }
+        x
+    }
+
+    fn gather(&self, batch: &[&Prepared]) -> (Vec<f32>, Vec<u32>) {
+        let mut values = Vec::with_capacity(batch.len() * self.input.iter().product::<usize>());
+        for example in batch {
+            // `prepare` of this model makes nothing else.
+            if let Features::Dense(numbers) = &example.features {
+                values.extend_from_slice(numbers);
+            }
+        }
+        (values, batch.iter().map(|example| example.label).collect())
+    }
+
+    fn numbers<'a>(&self, input: &'a Input) -> Result<&'a [f32], TrainError> {
+        let wanted: usize = self.input.iter().product();
+        match input {
+            Input::Dense(values) if values.len() == wanted => Ok(values),
+            Input::Dense(values) => Err(TrainError::Unsupported(format!(
+                "an example has {} numbers, the model reads {wanted}",
+                values.len()
+            ))),
+            Input::Text(_) => Err(TrainError::Unsupported("an example is text, the model reads numbers".into())),
+        }
+    }
+}
+
+impl Learner for Dense {
+    fn flat_len(&self) -> usize {
+        self.anchor.len()
+    }
+
+    fn load(&mut self, weights: &[f32]) -> Result<(), TrainError> {
+        super::check_len(weights, self.anchor.len())?;
+        self.anchor.copy_from_slice(weights);
+        let mut rest = weights;
+        let mut next = |len: usize| {
+            let (own, others) = rest.split_at(len);
+            rest = others;
+            own
+        };
+        for conv in &mut self.convolutions {
+            conv.weight.load(next(conv.weight.len()), &self.device);
+            conv.bias.load(next(conv.bias.len()), &self.device);
+        }
+        for linear in &mut self.linears {
+            linear.weight.load(next(linear.weight.len()), &self.device);
+            linear.bias.load(next(linear.bias.len()), &self.device);
+        }
+        Ok(())
+    }
+
+    fn flatten(&mut self) -> Result<Vec<f32>, TrainError> {
+        let mut out = Vec::with_capacity(self.anchor.len());
+        for conv in &self.convolutions {
+            conv.weight.flatten(&mut out)?;
+            conv.bias.flatten(&mut out)?;
+        }
+        for linear in &self.linears {
+            linear.weight.flatten(&mut out)?;
+            linear.bias.flatten(&mut out)?;
+        }
+        Ok(out)
+    }
+
+    fn prepare(&self, example: &Example) -> Result<Prepared, TrainError> {
+        check_label(example.label, self.classes)?;
+        let numbers = self.numbers(&example.input)?;
+        Ok(Prepared { features: Features::Dense(numbers.to_vec()), label: example.label })
+    }
+
+    fn train_step(&mut self, batch: &[&Prepared], step: StepConfig) -> Result<Measured, TrainError> {
+        check_step(step)?;
+        if batch.is_empty() {
+            return Ok(Measured::default());
+        }
+        let (values, labels) = self.gather(batch);
+        let logits = self.forward(values, labels.len());
+        let (loss, measured) = cross_entropy(logits, &labels, &self.device)?;
+        let mut gradients = loss.backward();
+        // The graph holds the weights' buffers; without it the step changes them where they lie.
+        drop(loss);
+        let mut rest = &self.anchor[..];
+        let mut next = |len: usize| {
+            let (own, others) = rest.split_at(len);
+            rest = others;
+            own
+        };
+        for conv in &mut self.convolutions {
+            conv.weight.step(&mut gradients, step, next(conv.weight.len()))?;
+            conv.bias.step(&mut gradients, step, next(conv.bias.len()))?;
+        }
+        for linear in &mut self.linears {
+            linear.weight.step(&mut gradients, step, next(linear.weight.len()))?;
+            linear.bias.step(&mut gradients, step, next(linear.bias.len()))?;
+        }
+        Ok(measured)
+    }
+
+    fn evaluate(&mut self, batch: &[&Prepared]) -> Result<Measured, TrainError> {
+        if batch.is_empty() {
+            return Ok(Measured::default());
+        }
+        let (values, labels) = self.gather(batch);
+        let logits = self.forward(values, labels.len()).inner();
+        Ok(measure(&read(log_softmax(logits, 1))?, &labels))
+    }
+
+    fn predict(&mut self, input: &Input) -> Result<Vec<f32>, TrainError> {
+        let numbers = self.numbers(input)?.to_vec();
+        let logits = self.forward(numbers, 1).inner();
+        Ok(read(log_softmax(logits, 1))?.into_iter().map(f32::exp).collect())
+    }
+}

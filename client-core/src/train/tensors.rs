@@ -1,0 +1,115 @@
+//! Parameters as leaves of burn's graph, with the SGD step that all models share.
+
+use burn::tensor::{Device, Gradients, Int, Tensor, TensorData, activation::log_softmax};
+
+use super::{Measured, StepConfig};
+use crate::trainer::TrainError;
+
+/// One parameter.
+pub(super) struct Leaf<const D: usize> {
+    /// Always a leaf that requires a gradient.
+    tensor: Tensor<D>,
+    shape: [usize; D],
+    /// On a CPU back end the step runs on the buffer itself, without a tensor operation.
+    on_cpu: bool,
+}
+
+impl<const D: usize> Leaf<D> {
+    pub(super) fn zeros(shape: &[u32], device: &Device, on_cpu: bool) -> Self {
+        let mut sides = [0; D];
+        for (side, &wanted) in sides.iter_mut().zip(shape) {
+            *side = wanted as usize;
+        }
+        let tensor = Tensor::zeros(sides, device).autodiff().require_grad();
+        Self { tensor, shape: sides, on_cpu }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// For a forward pass.
+    pub(super) fn get(&self) -> Tensor<D> {
+        self.tensor.clone()
+    }
+
+    /// Replaces the values; `values` has [`Leaf::len`] entries.
+    pub(super) fn load(&mut self, values: &[f32], device: &Device) {
+        let data = TensorData::new(values.to_vec(), self.shape);
+        self.tensor = Tensor::from_data(data, device).autodiff().require_grad();
+    }
+
+    /// Appends the values to a flat vector.
+    pub(super) fn flatten(&self, out: &mut Vec<f32>) -> Result<(), TrainError> {
+        out.extend(read(self.tensor.clone().inner())?);
+        Ok(())
+    }
+
+    /// `w -= lr * (g + mu * (w - anchor))`; `anchor` has [`Leaf::len`] entries.
+    pub(super) fn step(&mut self, gradients: &mut Gradients, step: StepConfig, anchor: &[f32]) -> Result<(), TrainError> {
+        let Some(gradient) = self.tensor.grad_remove(gradients) else { return Ok(()) };
+        let StepConfig { learning_rate: rate, proximal_mu: mu } = step;
+        let device = self.tensor.device().inner();
+        // Takes the tensor out, so that its buffer has one owner and is changed where it lies.
+        let weights = std::mem::replace(&mut self.tensor, Tensor::zeros([0; D], &device)).inner();
+        let next = if self.on_cpu {
+            let mut data = weights.into_data();
+            let gradient = gradient.into_data();
+            let slope = gradient.as_slice::<f32>().map_err(failed)?;
+            let values = data.as_mut_slice::<f32>().map_err(failed)?;
+            for ((weight, slope), anchor) in values.iter_mut().zip(slope).zip(anchor) {
+                *weight -= rate * (slope + mu * (*weight - anchor));
+            }
+            Tensor::from_data(data, &device)
+        } else {
+            // Reading back would wait for the accelerator at every step.
+            let pull = if mu > 0.0 {
+                let anchor = Tensor::<D>::from_data(TensorData::new(anchor.to_vec(), self.shape), &device);
+                gradient + (weights.clone() - anchor).mul_scalar(mu)
+            } else {
+                gradient
+            };
+            weights - pull.mul_scalar(rate)
+        };
+        self.tensor = next.autodiff().require_grad();
+        Ok(())
+    }
+}
+
+/// Values of a tensor on the host.
+pub(super) fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, TrainError> {
+    tensor.try_into_data().map_err(failed)?.try_into_vec::<f32>().map_err(failed)
+}
+
+/// Log-probabilities `[batch, classes]` to the mean loss (for the backward pass) and what the batch says.
+pub(super) fn cross_entropy(
+    logits: Tensor<2>,
+    labels: &[u32],
+    device: &Device,
+) -> Result<(Tensor<1>, Measured), TrainError> {
+    let batch = labels.len();
+    let log_probabilities = log_softmax(logits, 1);
+    let measured = measure(&read(log_probabilities.clone().inner())?, labels);
+    let index: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
+    let index = Tensor::<2, Int>::from_data(TensorData::new(index, [batch, 1]), device);
+    Ok((log_probabilities.gather(1, index).mean().neg(), measured))
+}
+
+/// What log-probabilities `[batch, classes]` say about the labels.
+pub(super) fn measure(log_probabilities: &[f32], labels: &[u32]) -> Measured {
+    let classes = log_probabilities.len() / labels.len().max(1);
+    let mut out = Measured::default();
+    for (row, &label) in log_probabilities.chunks(classes.max(1)).zip(labels) {
+        let own = row[label as usize];
+        out.loss_sum -= f64::from(own);
+        // The first of equal classes wins, as everywhere in this crate.
+        let beaten = row[..label as usize].iter().any(|&other| other >= own) || row.iter().any(|&other| other > own);
+        out.correct += u64::from(!beaten && own.is_finite());
+    }
+    out
+}
+
+/// An error of the training library, as text: its types stay behind this module.
+pub(super) fn failed(error: impl std::fmt::Display) -> TrainError {
+    TrainError::Failed(error.to_string())
+}

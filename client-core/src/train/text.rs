@@ -1,0 +1,274 @@
+//! From a line of text to weighted rows of the embedding: normalisation, character n-grams, hashing.
+//!
+//! The result is part of a model's meaning: two builds that cut or hash differently would train different rows under
+//! the same name. It depends on nothing but the characters, is the same on every platform, and known answers are in
+//! the tests. A change here needs a new family name.
+//!
+//! 1. **Normalise** ([`normalise`]): lower case; accents of Latin letters dropped; apostrophes dropped; every other run
+//!    of characters that are neither letters nor digits becomes one space; words that say nothing about the
+//!    merchant (three digits or more: store numbers, references, years) are dropped; at most [`MAX_CHARS`] characters.
+//! 2. **Cut**: each word gets a boundary mark on both sides (`_cafe_`); its n-grams of `ngram_min..=ngram_max` characters
+//!    are features, and the whole marked word is one more where it is longer than `ngram_max`.
+//! 3. **Hash**: FNV-1a (64 bits) over the n-gram's UTF-8 bytes, finished with the mixer of MurmurHash3, modulo `buckets`.
+//! 4. **Weigh**: a feature counts as much as it has characters (a whole word: as the longest n-gram), because longer
+//!    ones are rarer and say more; equal rows are added up, and the weights are scaled to Euclidean length 1.
+
+/// Longest normalised text, in characters; the rest of a longer one is ignored.
+pub const MAX_CHARS: usize = 96;
+
+/// Boundary mark around a word; never part of a normalised text.
+const MARK: char = '_';
+
+/// One entry of a text's bag.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WeightedRow {
+    /// Row of the embedding, below `buckets`.
+    pub row: u32,
+    /// Its share in the sum; the squares of a text's weights add up to 1.
+    pub weight: f32,
+}
+
+/// How texts become rows of the embedding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NgramHasher {
+    /// Rows of the embedding, at least 1.
+    pub buckets: u32,
+    /// Shortest n-gram, in characters, at least 1.
+    pub ngram_min: u32,
+    /// Longest n-gram, in characters, at least `ngram_min`.
+    pub ngram_max: u32,
+}
+
+impl NgramHasher {
+    /// Rows of one text with their weights, ascending, each row once; empty for a text without letters and digits.
+    pub fn rows(&self, text: &str) -> Vec<WeightedRow> {
+        let normal = normalise(text);
+        let (shortest, longest) = (self.ngram_min.max(1) as usize, self.ngram_max.max(1) as usize);
+        let mut rows: Vec<WeightedRow> = Vec::new();
+        let mut marked = Vec::new();
+        for word in normal.split(' ').filter(|word| !word.is_empty()) {
+            marked.clear();
+            marked.push(MARK);
+            marked.extend(word.chars());
+            marked.push(MARK);
+            for n in shortest..=longest.min(marked.len()) {
+                // A lone boundary mark says nothing.
+                let grams = marked.windows(n).filter(|gram| *gram != [MARK]);
+                rows.extend(grams.map(|gram| WeightedRow { row: self.row(gram), weight: n as f32 }));
+            }
+            if marked.len() > longest {
+                rows.push(WeightedRow { row: self.row(&marked), weight: longest as f32 });
+            }
+        }
+        rows.sort_unstable_by_key(|feature| feature.row);
+        rows.dedup_by(|next, kept| {
+            let same = next.row == kept.row;
+            if same {
+                kept.weight += next.weight;
+            }
+            same
+        });
+        let length = rows.iter().map(|feature| feature.weight * feature.weight).sum::<f32>().sqrt();
+        for feature in &mut rows {
+            feature.weight /= length;
+        }
+        rows
+    }
+
+    fn row(&self, gram: &[char]) -> u32 {
+        let mut buffer = [0; 4];
+        let mut hash = FNV_OFFSET;
+        for letter in gram {
+            for byte in letter.encode_utf8(&mut buffer).bytes() {
+                hash = (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME);
+            }
+        }
+        // FNV's low bits are weak for short inputs, and the modulus reads them.
+        hash ^= hash >> 33;
+        hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
+        hash ^= hash >> 33;
+        hash = hash.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+        hash ^= hash >> 33;
+        // The remainder of a u32 fits a u32.
+        (hash % u64::from(self.buckets.max(1))) as u32
+    }
+}
+
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
+
+/// The text that n-grams are cut from: words in lower case, separated by single spaces.
+pub fn normalise(text: &str) -> String {
+    let mut folded = String::with_capacity(text.len());
+    for letter in text.chars().flat_map(char::to_lowercase) {
+        match letter {
+            '\'' | '’' | '‘' | '`' | '´' | 'ʼ' => {}
+            _ if is_combining_accent(letter) => {}
+            // Full-width forms of ASCII.
+            '\u{ff01}'..='\u{ff5e}' => {
+                let narrow = char::from_u32(letter as u32 - 0xfee0).unwrap_or(' ').to_ascii_lowercase();
+                folded.push(if narrow.is_ascii_alphanumeric() { narrow } else { ' ' });
+            }
+            _ if letter.is_ascii_alphanumeric() => folded.push(letter),
+            _ if letter.is_alphanumeric() => fold_accent(letter, &mut folded),
+            // Vowel signs of Indic scripts, Thai and Arabic marks are neither letters nor separators.
+            '\u{5b0}'..='\u{5c7}' | '\u{610}'..='\u{61a}' | '\u{64b}'..='\u{65f}' | '\u{900}'..='\u{fff}' => {
+                folded.push(letter);
+            }
+            _ => folded.push(' '),
+        }
+    }
+    let mut out = String::with_capacity(folded.len());
+    let words = folded.split(' ').filter(|word| !word.is_empty() && !is_reference(word));
+    for word in words {
+        if !out.is_empty() {
+            out.push(' ');
+        }
+        out.push_str(word);
+    }
+    match out.char_indices().nth(MAX_CHARS) {
+        Some((end, _)) => out[..end].trim_end().to_owned(),
+        None => out,
+    }
+}
+
+/// The text with the accents of its Latin letters dropped (`é` to `e`, `ß` to `ss`), capitals kept.
+pub fn without_accents(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for letter in text.chars().filter(|letter| !is_combining_accent(*letter)) {
+        if letter.is_uppercase() && !letter.is_ascii() {
+            let mut small = String::new();
+            letter.to_lowercase().for_each(|letter| fold_accent(letter, &mut small));
+            out.push_str(&small.to_uppercase());
+        } else {
+            fold_accent(letter, &mut out);
+        }
+    }
+    out
+}
+
+/// Accents of decomposed text.
+fn is_combining_accent(letter: char) -> bool {
+    ('\u{300}'..='\u{36f}').contains(&letter)
+}
+
+/// Store numbers, dates, references: three digits or more make a word that no two merchants share for a reason.
+fn is_reference(word: &str) -> bool {
+    word.bytes().filter(u8::is_ascii_digit).count() >= 3
+}
+
+/// Writes a lower-case letter without its accent. Letters of other scripts stay as they are.
+fn fold_accent(letter: char, out: &mut String) {
+    let plain = match letter {
+        'à'..='å' | 'ā' | 'ă' | 'ą' | 'ǎ' | 'ả' | 'ạ' | 'ấ' | 'ầ' | 'ẩ' | 'ậ' | 'ắ' | 'ằ' => "a",
+        'æ' => "ae",
+        'ç' | 'ć' | 'ĉ' | 'ċ' | 'č' => "c",
+        'ð' | 'ď' | 'đ' => "d",
+        'è'..='ë' | 'ē' | 'ĕ' | 'ė' | 'ę' | 'ě' | 'ə' | 'ẻ' | 'ẽ' | 'ẹ' | 'ế' | 'ề' | 'ể' | 'ễ' | 'ệ' => "e",
+        'ĝ' | 'ğ' | 'ġ' | 'ģ' => "g",
+        'ĥ' | 'ħ' => "h",
+        'ì'..='ï' | 'ĩ' | 'ī' | 'ĭ' | 'į' | 'ı' | 'ỉ' | 'ị' => "i",
+        'ĵ' => "j",
+        'ķ' => "k",
+        'ĺ' | 'ļ' | 'ľ' | 'ŀ' | 'ł' => "l",
+        'ñ' | 'ń' | 'ņ' | 'ň' => "n",
+        'ò'..='ö' | 'ø' | 'ō' | 'ŏ' | 'ő' | 'ơ' | 'ỏ' | 'ọ' | 'ố' | 'ồ' | 'ổ' | 'ộ' | 'ớ' | 'ờ' | 'ở' => "o",
+        'œ' => "oe",
+        'ŕ' | 'ŗ' | 'ř' => "r",
+        'ś' | 'ŝ' | 'ş' | 'š' | 'ș' => "s",
+        'ß' => "ss",
+        'ţ' | 'ť' | 'ŧ' | 'ț' => "t",
+        'þ' => "th",
+        'ù'..='ü' | 'ũ' | 'ū' | 'ŭ' | 'ů' | 'ű' | 'ų' | 'ư' | 'ủ' | 'ụ' | 'ứ' | 'ừ' | 'ữ' | 'ự' => "u",
+        'ŵ' => "w",
+        'ý' | 'ÿ' | 'ŷ' | 'ỳ' | 'ỷ' | 'ỹ' => "y",
+        'ź' | 'ż' | 'ž' => "z",
+        other => {
+            out.push(other);
+            return;
+        }
+    };
+    out.push_str(plain);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normalises_what_banks_print() {
+        for (line, expected) in [
+            ("", ""),
+            ("  --  ", ""),
+            ("McDonald's", "mcdonalds"),
+            ("SQ *JOE’S CAFÉ 0123", "sq joes cafe"),
+            ("H&M", "h m"),
+            ("7-ELEVEN 24123", "7 eleven"),
+            ("Cafe\u{301} Zürich", "cafe zurich"),
+            ("STRAẞE Ærø Łódź İstanbul", "strasse aero lodz istanbul"),
+            ("ＡＢＣマート　渋谷", "abcマート 渋谷"),
+            ("Пятёрочка №5", "пятёрочка 5"),
+            ("POS 12/03 REF 0A1B2C3D shop_9", "pos 12 03 ref shop 9"),
+            ("ร้าน กาแฟ", "ร้าน กาแฟ"),
+        ] {
+            assert_eq!(normalise(line), expected, "{line}");
+        }
+        let long = normalise(&"été ".repeat(200));
+        assert!(long.chars().count() <= MAX_CHARS && long.ends_with("ete"));
+        assert_eq!(without_accents("Café ÉTÉ Straße ÆØ 東"), "Cafe ETE Strasse AEO 東");
+    }
+
+    /// Computed with an independent implementation of the description above (Python).
+    #[test]
+    fn known_answers() {
+        let rows = |text: &str, buckets, ngram_min, ngram_max| -> Vec<(u32, f32)> {
+            let rows = NgramHasher { buckets, ngram_min, ngram_max }.rows(text);
+            rows.into_iter().map(|feature| (feature.row, feature.weight)).collect()
+        };
+        let near = |found: Vec<(u32, f32)>, expected: &[(u32, f32)]| {
+            assert_eq!(found.len(), expected.len(), "{found:?}");
+            for (found, expected) in found.iter().zip(expected) {
+                assert!(found.0 == expected.0 && (found.1 - expected.1).abs() < 1e-6, "{found:?}, {expected:?}");
+            }
+        };
+        near(
+            rows("AB", 65_536, 2, 5),
+            &[
+                (4162, 0.294884),
+                (14652, 0.442326),
+                (24038, 0.589768),
+                (39089, 0.442326),
+                (48612, 0.294884),
+                (50090, 0.294884),
+            ],
+        );
+        near(
+            rows("東急 GO 12345", 65_536, 2, 3),
+            &[
+                (2171, 0.339683),
+                (2580, 0.226455),
+                (20162, 0.226455),
+                (27992, 0.339683),
+                (36453, 0.226455),
+                (37522, 0.226455),
+                (40693, 0.339683),
+                (45708, 0.339683),
+                (46098, 0.226455),
+                (54395, 0.339683),
+                (58183, 0.339683),
+                (64506, 0.226455),
+            ],
+        );
+        let cafes = rows("Cafés", 1000, 1, 3);
+        assert_eq!(cafes.len(), 17);
+        near(vec![cafes[0], cafes[1], cafes[16]], &[(43, 0.219529), (108, 0.329293), (982, 0.219529)]);
+    }
+
+    #[test]
+    fn nothing_to_read_is_an_empty_bag() {
+        let hasher = NgramHasher { buckets: 10, ngram_min: 2, ngram_max: 3 };
+        for text in ["", " ", "***", "12345"] {
+            assert!(hasher.rows(text).is_empty(), "{text}");
+        }
+    }
+}

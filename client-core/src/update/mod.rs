@@ -1,0 +1,186 @@
+//! From trained weights to what is summed (docs/adr/0003-what-is-summed.md), one narrower type per step:
+//!
+//! [`Trained`] → [`Update`] (finite, of the plan's size) → [`QuantizedUpdate`] (integers modulo 2^32).
+//!
+//! | vector | entries |
+//! |---|---|
+//! | `update` | `(w / W) × clip(weights after − weights before, C)` on the grid, w at most W = the plan's `max_weight` |
+//! | `statistics` | w, summed loss in [`LOSS_UNIT`]s, correct answers, examples: exact, each at most the grid S |
+
+mod statistics;
+
+use rand_core::CryptoRng;
+use scale_privacy::grid;
+use scale_proto::plan::{Plan, STATISTICS_LEN, VECTOR_STATISTICS, VECTOR_UPDATE};
+use scale_secagg::config::{RoundConfig, VectorSpec};
+use zeroize::{Zeroize, Zeroizing};
+
+pub use statistics::{MEAN_LOSS_MAX, Statistics};
+
+#[allow(unused_imports)] // for the documentation
+use scale_proto::plan::LOSS_UNIT;
+
+use crate::trainer::Trained;
+
+/// Why an update is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UpdateError {
+    /// The trainer gave another number of weights than it was given.
+    #[error("the trainer returned {got} weights for a model of {expected}")]
+    Shape {
+        /// Entries of the model.
+        expected: usize,
+        /// Entries that came back.
+        got: usize,
+    },
+    /// A weight or the loss is NaN or infinite.
+    #[error("training gave a value that is not a finite number")]
+    NotFinite,
+    /// The trainer says that it used no examples.
+    #[error("the update was trained on no examples")]
+    NoExamples,
+    /// The rounded integers exceed the norm bound; a correct pipeline never gives this.
+    #[error("the update exceeds its norm bound after rounding")]
+    Norm,
+}
+
+impl UpdateError {
+    /// One stable word per cause.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Shape { .. } => "shape",
+            Self::NotFinite => "not_finite",
+            Self::NoExamples => "no_examples",
+            Self::Norm => "norm",
+        }
+    }
+}
+
+impl From<scale_privacy::Error> for UpdateError {
+    fn from(error: scale_privacy::Error) -> Self {
+        match error {
+            scale_privacy::Error::NotFinite { .. } => Self::NotFinite,
+            // `Norm`, and whatever else a later version refuses.
+            _ => Self::Norm,
+        }
+    }
+}
+
+/// The vectors of every session that runs `plan`: names and lengths, in order.
+pub fn vectors(plan: &Plan) -> Vec<VectorSpec> {
+    vec![
+        VectorSpec { name: VECTOR_UPDATE.into(), len: plan.model.flat_len() },
+        VectorSpec { name: VECTOR_STATISTICS.into(), len: STATISTICS_LEN },
+    ]
+}
+
+/// What a device has to contribute: every entry is finite. Wiped on drop, not printed.
+pub struct Update {
+    delta: Zeroizing<Vec<f32>>,
+    statistics: Statistics,
+    /// W: the weight that counts in full.
+    max_weight: u32,
+}
+
+impl Update {
+    /// The difference between `trained` and the `global` weights that it started from.
+    ///
+    /// # Errors
+    /// [`UpdateError::Shape`], [`UpdateError::NotFinite`], [`UpdateError::NoExamples`].
+    pub fn new(plan: &Plan, global: &[f32], trained: Trained) -> Result<Self, UpdateError> {
+        let statistics = Statistics::new(&trained, plan.max_weight)?;
+        let weights = Zeroizing::new(trained.weights);
+        if weights.len() != global.len() {
+            return Err(UpdateError::Shape { expected: global.len(), got: weights.len() });
+        }
+        let delta = Zeroizing::new(weights.iter().zip(global).map(|(after, before)| after - before).collect::<Vec<_>>());
+        // Two finite weights can lie so far apart that their difference is not finite.
+        if delta.iter().all(|entry| entry.is_finite()) {
+            Ok(Self { delta, statistics, max_weight: plan.max_weight })
+        } else {
+            Err(UpdateError::NotFinite)
+        }
+    }
+
+    /// Clips, weights, scales and rounds for the session of `config`.
+    ///
+    /// `rng`: a stream of its own; keys come from another one. Draws one word per entry and attempt.
+    ///
+    /// # Errors
+    /// [`UpdateError::Norm`], see there.
+    pub fn quantise(self, config: &RoundConfig, rng: &mut impl CryptoRng) -> Result<QuantizedUpdate, UpdateError> {
+        let Self { mut delta, statistics, max_weight } = self;
+        let squares = delta.iter().fold(0.0, |sum, &entry| sum + f64::from(entry) * f64::from(entry));
+        let clip = (config.clip / squares.sqrt().max(config.clip)).min(1.0);
+        let factor = clip * f64::from(statistics.weight()) / f64::from(max_weight);
+        for entry in delta.iter_mut() {
+            *entry = (f64::from(*entry) * factor) as f32;
+        }
+        let mut rounded = grid::quantise(&delta, config.clip, config.grid, rng)?;
+        let update = rounded.values.iter().map(|&value| value as u32).collect();
+        rounded.values.zeroize();
+        Ok(QuantizedUpdate { vectors: vec![update, statistics.on_grid(config.grid).map(|entry| entry as u32).to_vec()] })
+    }
+
+    /// The bytes that a sealed snapshot keeps.
+    pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let mut out = Zeroizing::new(Vec::with_capacity(Statistics::BYTES + 4 + 4 * self.delta.len()));
+        out.extend_from_slice(&self.max_weight.to_le_bytes());
+        out.extend_from_slice(&self.statistics.encode());
+        for entry in self.delta.iter() {
+            out.extend_from_slice(&entry.to_le_bytes());
+        }
+        out
+    }
+
+    /// Reads [`Self::encode`] back; `None` for anything else.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (max_weight, rest) = bytes.split_first_chunk()?;
+        let (statistics, rest) = rest.split_first_chunk::<{ Statistics::BYTES }>()?;
+        let (entries, []) = rest.as_chunks::<4>() else { return None };
+        let delta = Zeroizing::new(entries.iter().map(|entry| f32::from_le_bytes(*entry)).collect::<Vec<_>>());
+        let fine = delta.iter().all(|entry| entry.is_finite());
+        let max_weight = u32::from_le_bytes(*max_weight);
+        let statistics = Statistics::decode(statistics, max_weight)?;
+        fine.then_some(Self { delta, statistics, max_weight })
+    }
+
+    /// Entries of the model.
+    pub(crate) fn len(&self) -> usize {
+        self.delta.len()
+    }
+}
+
+impl std::fmt::Debug for Update {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Update").field("entries", &self.delta.len()).finish_non_exhaustive()
+    }
+}
+
+/// Integers modulo 2^32, one vector per entry of [`vectors`]. Wiped on drop, not printed; only the mask sees them.
+pub struct QuantizedUpdate {
+    vectors: Vec<Vec<u32>>,
+}
+
+impl QuantizedUpdate {
+    /// Gives the vectors away, to be masked.
+    pub fn into_vectors(mut self) -> Vec<Vec<u32>> {
+        std::mem::take(&mut self.vectors)
+    }
+}
+
+impl Drop for QuantizedUpdate {
+    fn drop(&mut self) {
+        self.vectors.zeroize();
+    }
+}
+
+impl std::fmt::Debug for QuantizedUpdate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("QuantizedUpdate(redacted)")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! What is summed beside the update: exact integers, never sent in clear.
+
+use scale_proto::plan::LOSS_UNIT;
+
+use super::UpdateError;
+use crate::trainer::Trained;
+
+/// Largest mean loss that a device reports, in nats per example; a larger one is cut to it. One device whose loss blew up
+/// then cannot drown the cohort's.
+pub const MEAN_LOSS_MAX: f64 = 100.0;
+
+/// Weight, summed loss, correct answers and examples of one device, checked against each other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Statistics {
+    weight: u32,
+    /// In [`LOSS_UNIT`]s.
+    loss: u64,
+    correct: u64,
+    examples: u64,
+}
+
+impl Statistics {
+    /// Encoded size.
+    pub(super) const BYTES: usize = 28;
+
+    /// Cuts the weight to `max_weight` and the mean loss to [`MEAN_LOSS_MAX`], and rounds the loss to units.
+    ///
+    /// # Errors
+    /// [`UpdateError::NotFinite`] for a loss that is no number; [`UpdateError::NoExamples`] for weight 0.
+    pub fn new(trained: &Trained, max_weight: u32) -> Result<Self, UpdateError> {
+        if !trained.loss_sum.is_finite() {
+            return Err(UpdateError::NotFinite);
+        }
+        if trained.weight == 0 {
+            return Err(UpdateError::NoExamples);
+        }
+        let examples = trained.examples;
+        let loss_sum = trained.loss_sum.clamp(0.0, MEAN_LOSS_MAX * examples as f64);
+        Ok(Self {
+            weight: trained.weight.min(max_weight),
+            // Saturates.
+            loss: (loss_sum / LOSS_UNIT).round() as u64,
+            correct: trained.correct.min(examples),
+            examples,
+        })
+    }
+
+    /// The weight w, 1 to W.
+    pub const fn weight(&self) -> u32 {
+        self.weight
+    }
+
+    /// Weight, loss, correct answers, examples, each at most `grid`.
+    ///
+    /// When one of the last three exceeds the grid, all three shrink in proportion (rounded to nearest): the device's mean
+    /// loss and accuracy stay what they are, and it counts as fewer examples. The weight is left alone: a device joins
+    /// only where `max_weight` is at most the grid.
+    pub fn on_grid(&self, grid: u32) -> [u64; 4] {
+        let cap = u64::from(grid);
+        let most = self.loss.max(self.correct).max(self.examples);
+        let shrink = |value: u64| {
+            if most <= cap {
+                return value;
+            }
+            let exact = u128::from(value) * u128::from(cap) + u128::from(most) / 2;
+            // At most `cap`, because `value` is at most `most`.
+            (exact / u128::from(most)) as u64
+        };
+        [u64::from(self.weight).min(cap), shrink(self.loss), shrink(self.correct), shrink(self.examples)]
+    }
+
+    pub(super) fn encode(&self) -> [u8; Self::BYTES] {
+        let mut out = [0; Self::BYTES];
+        out[..4].copy_from_slice(&self.weight.to_le_bytes());
+        for (slot, value) in out[4..].chunks_exact_mut(8).zip([self.loss, self.correct, self.examples]) {
+            slot.copy_from_slice(&value.to_le_bytes());
+        }
+        out
+    }
+
+    pub(super) fn decode(bytes: &[u8; Self::BYTES], max_weight: u32) -> Option<Self> {
+        let (weight, rest) = bytes.split_first_chunk()?;
+        let ([loss, correct, examples], []) = rest.as_chunks::<8>() else { return None };
+        let weight = u32::from_le_bytes(*weight);
+        let [loss, correct, examples] = [loss, correct, examples].map(|value| u64::from_le_bytes(*value));
+        ((1..=max_weight).contains(&weight) && correct <= examples).then_some(Self { weight, loss, correct, examples })
+    }
+}
+
+/// Measurements tell about the local data, so they are not printed.
+impl std::fmt::Debug for Statistics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Statistics(redacted)")
+    }
+}

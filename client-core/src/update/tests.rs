@@ -1,0 +1,135 @@
+use proptest::prelude::*;
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+
+use super::*;
+use crate::device::fixtures;
+
+const CLIP: f64 = 2.0;
+
+fn trained(weights: Vec<f32>) -> Trained {
+    Trained { weights, weight: 50, loss_sum: 10.02, correct: 7, examples: 20 }
+}
+
+fn quantised(plan: &Plan, grid: u32, global: &[f32], trained: Trained) -> Result<Vec<Vec<u32>>, UpdateError> {
+    let config = RoundConfig { clip: CLIP, grid, ..fixtures::config(plan) };
+    let update = Update::new(plan, global, trained)?;
+    let again = Update::decode(&update.encode()).expect("what was encoded decodes");
+    let [out, after_restore] =
+        [update, again].map(|update| update.quantise(&config, &mut ChaCha20Rng::from_seed([9; 32])));
+    let out = out?.into_vectors();
+    assert_eq!(out, after_restore?.into_vectors(), "a restored update gives the same integers");
+    Ok(out)
+}
+
+fn signed(values: &[u32]) -> Vec<i64> {
+    values.iter().map(|&value| i64::from(value as i32)).collect()
+}
+
+#[test]
+fn delta_is_weighted_and_scaled() {
+    let plan = Plan { max_weight: 100, ..fixtures::plan() };
+    let len = plan.model.flat_len() as usize;
+    let mut after = vec![0.5; len];
+    after[0] = 1.5;
+    after[1] = -0.5;
+    let vectors = quantised(&plan, 1000, &vec![0.5; len], trained(after)).expect("fine");
+    // Norm sqrt(2) is under C = 2; weight 50 of 100 halves; 1000 units are C: 1.0 becomes 250.
+    let update = signed(&vectors[0]);
+    assert!((249..=250).contains(&update[0]) && (-250..=-249).contains(&update[1]), "{update:?}");
+    assert!(update[2..].iter().all(|&value| value == 0));
+    // 10.02 nats are 160.32 sixteenths.
+    assert_eq!(vectors[1], [50, 160, 7, 20]);
+}
+
+#[test]
+fn a_large_delta_is_clipped_before_it_is_weighted() {
+    let plan = Plan { max_weight: 100, ..fixtures::plan() };
+    let len = plan.model.flat_len() as usize;
+    let mut after = vec![0.0; len];
+    (after[0], after[1]) = (3e30, 4e30);
+    for (weight, expected) in [(50, 500.0), (100, 1000.0), (1_000_000, 1000.0)] {
+        let vectors = quantised(&plan, 1000, &vec![0.0; len], Trained { weight, ..trained(after.clone()) }).expect("fine");
+        let update = signed(&vectors[0]);
+        assert!((update[0] as f64 - expected * 0.6).abs() <= 1.0, "weight {weight}: {}", update[0]);
+        assert!((update[1] as f64 - expected * 0.8).abs() <= 1.0, "weight {weight}: {}", update[1]);
+        assert_eq!(vectors[1][0], weight.min(100));
+    }
+}
+
+#[test]
+fn bad_results_are_refused() {
+    let plan = fixtures::plan();
+    let len = plan.model.flat_len() as usize;
+    let fine = vec![0.25; len];
+    let with = |at: usize, value| {
+        let mut weights = fine.clone();
+        weights[at] = value;
+        trained(weights)
+    };
+    for (name, result, code) in [
+        ("NaN", with(3, f32::NAN), "not_finite"),
+        ("infinity", with(0, f32::INFINITY), "not_finite"),
+        ("overflowing difference", with(0, f32::MAX), "not_finite"),
+        ("NaN loss", Trained { loss_sum: f64::NAN, ..trained(fine.clone()) }, "not_finite"),
+        ("no examples", Trained { weight: 0, ..trained(fine.clone()) }, "no_examples"),
+        ("too few weights", trained(fine[1..].to_vec()), "shape"),
+    ] {
+        let mut global = fine.clone();
+        global[0] = if name == "overflowing difference" { f32::MIN } else { 0.0 };
+        assert_eq!(Update::new(&plan, &global, result).expect_err(name).code(), code, "{name}");
+    }
+}
+
+#[test]
+fn statistics_keep_their_ratios_on_a_small_grid() {
+    let of = |loss_sum, correct, examples| {
+        let trained = Trained { weights: vec![], weight: 5, loss_sum, correct, examples };
+        Statistics::new(&trained, 10).expect("finite").on_grid(1000)
+    };
+    assert_eq!(of(10.0, 50, 100), [5, 160, 50, 100], "fits as it is");
+    assert_eq!(of(125.0, 50, 100), [5, 1000, 25, 50], "the loss exceeds the grid: 2000 units");
+    assert_eq!(of(0.0, 4000, 10_000), [5, 0, 400, 1000], "the examples exceed it");
+    assert_eq!(of(1e300, 0, 100), [5, 1000, 0, 1], "mean loss is cut to 100 nats: 160,000 units");
+    assert_eq!(of(-1.0, 9, 3), [5, 0, 3, 3], "nonsense is cut");
+    assert_eq!(of(f64::MAX, u64::MAX, u64::MAX)[1], 1000);
+}
+
+#[test]
+fn a_damaged_encoding_is_refused() {
+    let plan = fixtures::plan();
+    let len = plan.model.flat_len() as usize;
+    let update = Update::new(&plan, &vec![0.0; len], trained(vec![0.25; len])).expect("fine");
+    let bytes = update.encode();
+    assert!(Update::decode(&bytes[..bytes.len() - 1]).is_none());
+    assert!(Update::decode(&[]).is_none());
+    let mut bent = bytes.to_vec();
+    let at = bent.len() - 4;
+    bent[at..].copy_from_slice(&f32::NAN.to_le_bytes());
+    assert!(Update::decode(&bent).is_none(), "NaN");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// Whatever finite thing training gives: the integer norm keeps its bound and every statistic fits the grid.
+    #[test]
+    fn always_within_the_grid(
+        entries in proptest::collection::vec(-1e30f32..1e30, 8),
+        scale in prop_oneof![Just(1e-38f32), Just(1e-30), Just(1.0)],
+        weight in 1u32..10_000,
+        loss_sum in 0f64..1e9,
+        correct: u64,
+        examples: u64,
+        grid in 200u32..100_000,
+    ) {
+        let plan = Plan { max_weight: 200, ..fixtures::plan() };
+        let len = plan.model.flat_len() as usize;
+        let weights: Vec<f32> = (0..len).map(|i| entries[i % entries.len()] * scale).collect();
+        let result = Trained { weights, weight, loss_sum, correct, examples };
+        let vectors = quantised(&plan, grid, &vec![0.0; len], result).unwrap();
+        let norm: u128 = signed(&vectors[0]).iter().map(|&v| (v * v) as u128).sum();
+        prop_assert!(norm <= grid::norm_bound_squared(grid, len as u64));
+        prop_assert!(vectors[1].iter().all(|&value| value <= grid), "{:?}", vectors[1]);
+        prop_assert!(vectors[1][2] <= vectors[1][3]);
+    }
+}
