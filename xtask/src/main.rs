@@ -1,2 +1,61 @@
-//! The project's own commands.
-fn main() {}
+//! The project's own commands. `cargo xtask --help` lists them; `demo` and `test` are the two that most people need.
+//!
+//! A command is a list of named steps. [`report::Report`] runs them, shows what each does and how long it took, goes on
+//! after a failure so that one run shows everything that is wrong, and ends with a table.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this program's output is the terminal")]
+
+mod ci;
+mod command;
+mod demo;
+mod deny;
+mod layers;
+mod lockfile;
+mod report;
+mod tally;
+mod test;
+mod tools;
+mod wasm;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// SCALE FL's own commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Start a coordinator and a fleet of devices that train the transaction categoriser together
+    Demo(demo::Options),
+    /// Run every test: native, dependency directions, and WebAssembly in Node.js; installs what is missing
+    Test(test::Options),
+    /// What a change must pass: format, lints, docs, layers, licences, every test, a short demo
+    Ci(ci::Options),
+    /// Check dependency directions, forbidden imports and banned packages
+    Layers,
+    /// Build the device crates for wasm32-unknown-unknown and run the protocol's test vectors in Node.js
+    Wasm(wasm::Options),
+    /// Check licences, bans and sources of every dependency with cargo-deny, and known vulnerabilities when online
+    Deny,
+}
+
+fn main() -> ExitCode {
+    let mut report = report::Report::new();
+    match Cli::parse().command {
+        Task::Demo(options) => report.step("demo", || demo::run(&options)),
+        Task::Test(options) => test::steps(&mut report, &options),
+        Task::Ci(options) => ci::steps(&mut report, &options),
+        Task::Layers => report.step("layers", layers::run),
+        Task::Wasm(options) => wasm::steps(&mut report, &options),
+        Task::Deny => deny::steps(&mut report),
+    }
+    report.finish()
+}

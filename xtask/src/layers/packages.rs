@@ -1,0 +1,202 @@
+//! Dependency directions and banned packages.
+
+use std::collections::BTreeSet;
+
+use super::Violation;
+use crate::lockfile::Lockfile;
+use crate::workspace::{Dependency, Metadata};
+
+/// What each layer may look at; `dev` adds what only its tests may use.
+struct Layer {
+    package: &'static str,
+    below: &'static [&'static str],
+    dev: &'static [&'static str],
+}
+
+const LAYERS: &[Layer] = &[
+    Layer { package: "scale-privacy", below: &[], dev: &[] },
+    Layer { package: "scale-secagg", below: &[], dev: &["scale-privacy"] },
+    Layer { package: "scale-proto", below: &["scale-secagg"], dev: &[] },
+    Layer { package: "scale-coordinator", below: &["scale-proto", "scale-secagg"], dev: &[] },
+    Layer { package: "scale-client-core", below: &["scale-proto", "scale-secagg", "scale-privacy"], dev: &[] },
+    Layer { package: "scale-bindings", below: &["scale-client-core", "scale-proto"], dev: &[] },
+    Layer { package: "scale-wasm", below: &["scale-client-core", "scale-proto"], dev: &[] },
+];
+
+/// Look at every layer; no layer, and none of each other, looks at them.
+const OUTSIDE: &[&str] = &["scale-examples", "scale-tests", "scale-benches", "xtask"];
+
+/// Layers that never train: no burn, not even as a dependency of a dependency.
+pub(super) const SERVER_TREE: &[&str] = &[
+    "tree",
+    "--locked",
+    "--package=scale-coordinator",
+    "--edges=normal",
+    "--prefix=none",
+    "--target=all",
+    "--all-features",
+];
+
+/// Not in Cargo.lock at all: phones and browsers cannot build the first four, and rsa has an open timing leak
+/// (RUSTSEC-2023-0071).
+const BANNED: &[&str] = &["openssl-sys", "native-tls", "aws-lc-sys", "aws-lc-rs", "rsa"];
+
+/// Two versions would mean two TLS stacks, two wire runtimes or two sets of curve arithmetic in one program.
+const ONE_VERSION: &[&str] = &["tonic", "prost", "rustls", "curve25519-dalek", "ring"];
+
+/// Checks every workspace member's own dependencies against [`LAYERS`].
+pub(super) fn directions(metadata: &Metadata) -> Vec<Violation> {
+    let members: BTreeSet<&str> = metadata.packages.iter().map(|package| package.name.as_str()).collect();
+    let mut violations = Vec::new();
+    for package in &metadata.packages {
+        let layer = LAYERS.iter().find(|layer| layer.package == package.name);
+        if layer.is_none() && !OUTSIDE.contains(&package.name.as_str()) {
+            violations.push(Violation {
+                place: package.name.clone(),
+                what: "has no layer: add it to the table in xtask/src/layers/packages.rs".into(),
+            });
+            continue;
+        }
+        let ours = package.dependencies.iter().filter(|dependency| members.contains(dependency.name.as_str()));
+        for dependency in ours {
+            let allowed = match layer {
+                Some(layer) => may_use(layer, dependency),
+                None => !OUTSIDE.contains(&dependency.name.as_str()),
+            };
+            if !allowed {
+                let kind = dependency.kind.as_deref().unwrap_or("normal");
+                violations.push(Violation {
+                    place: package.name.clone(),
+                    what: format!("must not depend on {} ({kind} dependency)", dependency.name),
+                });
+            }
+        }
+    }
+    violations
+}
+
+fn may_use(layer: &Layer, dependency: &Dependency) -> bool {
+    let name = dependency.name.as_str();
+    layer.below.contains(&name) || (dependency.kind.as_deref() == Some("dev") && layer.dev.contains(&name))
+}
+
+/// The packages that `cargo tree --prefix none` lists.
+pub(super) fn names(tree: &str) -> BTreeSet<&str> {
+    tree.lines().filter_map(|line| line.split_whitespace().next()).collect()
+}
+
+/// Checks the coordinator's normal dependencies, however far down.
+pub(super) fn server_tree(tree: &str) -> Vec<Violation> {
+    let names = names(tree);
+    let mut violations = Vec::new();
+    // A tree without its own root says nothing about the coordinator.
+    if !names.contains("scale-coordinator") {
+        violations.push(Violation { place: "scale-coordinator".into(), what: "is not in its own cargo tree".into() });
+    }
+    let training = |name: &&str| *name == "burn" || name.starts_with("burn-") || *name == "scale-client-core";
+    violations.extend(names.into_iter().filter(training).map(|name| Violation {
+        place: "scale-coordinator".into(),
+        what: format!("has {name} in its dependency tree: `cargo tree -p scale-coordinator -i {name}` shows the way"),
+    }));
+    violations
+}
+
+/// Checks what `Cargo.lock` holds, for every target and feature.
+pub(super) fn locked(lock: &Lockfile) -> Vec<Violation> {
+    let violation = |what| Violation { place: "Cargo.lock".into(), what };
+    let mut violations = Vec::new();
+    for name in BANNED {
+        if let [version, ..] = lock.versions(name)[..] {
+            violations.push(violation(format!(
+                "{name} {version} is banned: `cargo tree --target all -i {name}` shows who wants it"
+            )));
+        }
+    }
+    for name in ONE_VERSION {
+        let versions = lock.versions(name);
+        if versions.len() != 1 {
+            let found = if versions.is_empty() { "none".to_owned() } else { versions.join(", ") };
+            violations.push(violation(format!("{name} must be there in exactly one version, found {found}")));
+        }
+    }
+    violations
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace::Package;
+
+    /// Packages with their dependencies, `dev:` before the name of a dev-dependency.
+    fn metadata(packages: &[(&str, &[&str])]) -> Metadata {
+        let dependency = |name: &&str| match name.strip_prefix("dev:") {
+            Some(name) => Dependency { name: name.into(), kind: Some("dev".into()) },
+            None => Dependency { name: (*name).into(), kind: None },
+        };
+        let package = |(name, dependencies): &(&str, &[&str])| Package {
+            name: (*name).into(),
+            manifest_path: format!("/src/{name}/Cargo.toml").into(),
+            dependencies: dependencies.iter().map(dependency).collect(),
+            targets: vec![],
+        };
+        Metadata { packages: packages.iter().map(package).collect() }
+    }
+
+    #[test]
+    fn accepts_the_directions_of_the_design() {
+        let metadata = metadata(&[
+            ("scale-privacy", &["rand_core"]),
+            ("scale-secagg", &["ring", "dev:scale-privacy"]),
+            ("scale-proto", &["scale-secagg"]),
+            ("scale-coordinator", &["scale-proto", "scale-secagg"]),
+            ("scale-client-core", &["scale-proto", "scale-secagg", "scale-privacy", "burn"]),
+            ("scale-tests", &["dev:scale-coordinator", "dev:scale-client-core"]),
+        ]);
+        assert_eq!(directions(&metadata), []);
+    }
+
+    #[test]
+    fn finds_planted_directions() {
+        for (name, package, dependency) in [
+            ("upwards", "scale-secagg", "scale-proto"),
+            ("upwards from the bottom", "scale-privacy", "scale-secagg"),
+            ("a dev exception used in production", "scale-secagg", "scale-privacy"),
+            ("server to device", "scale-coordinator", "scale-client-core"),
+            ("server to device in tests", "scale-coordinator", "dev:scale-client-core"),
+            ("device to server", "scale-client-core", "scale-coordinator"),
+            ("inside to outside", "scale-proto", "scale-examples"),
+            ("outside to outside", "scale-tests", "dev:xtask"),
+            ("an unknown member", "scale-utils", "ring"),
+        ] {
+            let target = dependency.trim_start_matches("dev:");
+            let metadata = metadata(&[(package, &[dependency]), (target, &[])]);
+            let found = directions(&metadata);
+            assert!(found.iter().any(|violation| violation.place == package), "{name}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn finds_training_in_the_server() {
+        let tree = "scale-coordinator v0.1.0 (/src/coordinator)\nring v0.17.14\nburning-ship v1.0.0\n";
+        assert_eq!(server_tree(tree), []);
+        assert_eq!(server_tree(&format!("{tree}burn-tensor v0.22.1\n")).len(), 1);
+        assert_eq!(server_tree(&format!("{tree}burn v0.22.1 (*)\n")).len(), 1);
+        assert_eq!(server_tree("").len(), 1, "an empty tree proves nothing");
+    }
+
+    #[test]
+    fn finds_banned_packages_and_second_versions() {
+        let lock = |packages: &[(&str, &str)]| {
+            let entry = |(name, version): &(&str, &str)| format!("name = \"{name}\"\nversion = \"{version}\"\n");
+            Lockfile::parse(&packages.iter().map(entry).collect::<String>())
+        };
+        let good = [("tonic", "0.14.9"), ("prost", "0.14.6"), ("rustls", "0.23.4"), ("curve25519-dalek", "5.0.0")];
+        let with =
+            |more: &[(&'static str, &'static str)]| locked(&lock(&[&good[..], &[("ring", "0.17.14")], more].concat()));
+        assert_eq!(with(&[]), []);
+        assert_eq!(with(&[("openssl-sys", "0.9.1")]).len(), 1);
+        assert_eq!(with(&[("rsa", "0.9.6"), ("aws-lc-rs", "1.0.0")]).len(), 2);
+        assert_eq!(with(&[("rustls", "0.24.0-dev.0")]).len(), 1);
+        assert_eq!(locked(&lock(&good)).len(), 1, "ring is missing");
+    }
+}

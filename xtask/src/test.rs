@@ -1,0 +1,55 @@
+//! Every test of the repository, and their sum.
+
+use anyhow::{Result, ensure};
+use clap::Args;
+
+use crate::command;
+use crate::report::Report;
+use crate::tally::Tally;
+use crate::{layers, wasm};
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Unit tests and layers only: no whole rounds, no documentation examples, no wasm
+    #[arg(long)]
+    fast: bool,
+    /// Leave out the WebAssembly part
+    #[arg(long)]
+    no_wasm: bool,
+}
+
+impl Options {
+    /// What `ci` runs.
+    pub(crate) fn everything(no_wasm: bool) -> Self {
+        Self { fast: false, no_wasm }
+    }
+}
+
+pub(crate) fn steps(report: &mut Report, options: &Options) {
+    report.test_step("native tests", |tally| native(options.fast, tally));
+    report.step("layers", layers::run);
+    if options.fast {
+        report.not_run("integration tests", "--fast");
+        report.not_run("wasm", "--fast");
+    } else if options.no_wasm {
+        report.not_run("wasm", "--no-wasm");
+    } else {
+        wasm::steps(report, &wasm::Options::everything());
+    }
+}
+
+/// Plain `cargo test`, so that nothing needs to be installed.
+fn native(fast: bool, tally: &mut Tally) -> Result<()> {
+    let mut cargo = command::cargo();
+    cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
+    if fast {
+        cargo.args(["--lib", "--bins"]);
+    }
+    let mut native = Tally::default();
+    let result = command::run_reading(&mut cargo, |line| native.read_line(line)).and_then(|()| {
+        ensure!(native.passed() > 0, "cargo test ran no test");
+        Ok(())
+    });
+    tally.absorb("", native);
+    result
+}

@@ -1,0 +1,176 @@
+//! The device crates on WebAssembly: they must build without threads, clock or file system, and the protocol must
+//! compute the same bytes there as everywhere else.
+
+mod debian;
+mod toolchain;
+
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+
+use crate::command;
+use crate::lockfile::Lockfile;
+use crate::report::Report;
+use crate::tally::Tally;
+use crate::tools::{self, CrateTool};
+use crate::workspace;
+
+pub(crate) use toolchain::Choice;
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// Apart from `target/`: another compiler may build it, and neither build waits for the other's lock.
+const TARGET_DIR: &str = "target-wasm";
+
+/// What a browser loads, with default features: `native` of scale-client-core stays off.
+const PACKAGES: &[&str] = &["scale-secagg", "scale-privacy", "scale-proto", "scale-client-core"];
+
+/// Optimised in the development profile for the sake of native tests; nothing here runs them.
+const NOT_RUN_HERE: &[&str] =
+    &["burn-flex", "burn-tensor", "burn-autodiff", "gemm", "gemm-common", "gemm-f32", "macerator"];
+
+/// Test targets that run in Node.js.
+const TESTS: &[(&str, &str)] = &[("scale-secagg", "vectors")];
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Only see that the crates compile; run nothing
+    #[arg(long)]
+    check_only: bool,
+    /// Where the compiler for wasm32 comes from
+    #[arg(long, value_enum, default_value_t)]
+    toolchain: Choice,
+}
+
+impl Options {
+    /// What `test` and `ci` run.
+    pub(crate) fn everything() -> Self {
+        Self { check_only: false, toolchain: Choice::default() }
+    }
+}
+
+/// Adds the wasm steps; later ones do not run without the toolchain.
+pub(crate) fn steps(report: &mut Report, options: &Options) {
+    let mut toolchain = None;
+    report.step("wasm toolchain", || {
+        toolchain = Some(toolchain::ensure(options.toolchain)?);
+        ensure_clang()
+    });
+    let Some(toolchain) = toolchain else { return };
+    let verb = if options.check_only { "check" } else { "build" };
+    report.step("wasm build", || {
+        let packages = PACKAGES.iter().flat_map(|package| ["--package", package]);
+        command::run(cargo(verb, &toolchain).args(["--lib"]).args(packages))
+    });
+    if !options.check_only {
+        report.test_step("wasm tests", |tally| tests(&toolchain, tally));
+    }
+}
+
+fn tests(toolchain: &toolchain::Toolchain, tally: &mut Tally) -> Result<()> {
+    let runner = test_runner()?;
+    let node = Node::ensure()?;
+    let mut result = Ok(());
+    let mut wasm = Tally::default();
+    for (package, target) in TESTS {
+        let mut cargo = cargo("test", toolchain);
+        cargo.args(["--package", package, "--test", target]);
+        cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", &runner);
+        node.configure(&mut cargo);
+        let mut one = Tally::default();
+        let ran = command::run_reading(&mut cargo, |line| one.read_line(line)).and_then(|()| {
+            ensure!(one.passed() > 0, "{package} ran no test from {target}: is everything in it left out on wasm32?");
+            Ok(())
+        });
+        result = result.and(ran);
+        wasm.absorb("wasm: ", one);
+    }
+    tally.absorb("", wasm);
+    result
+}
+
+/// A cargo command for the target. Compiler flags come from `.cargo/config.toml`, so that a plain
+/// `cargo build --target wasm32-unknown-unknown` builds the same.
+fn cargo(verb: &str, toolchain: &toolchain::Toolchain) -> Command {
+    let mut cargo = command::cargo();
+    cargo.args([verb, "--locked", "--target", TARGET, "--target-dir", TARGET_DIR]);
+    // Would replace the flags of the configuration file.
+    cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    // Line tables are of no use in Node.js and cost a third of the build.
+    cargo.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_INCREMENTAL", "0");
+    for package in NOT_RUN_HERE {
+        cargo.args(["--config", &format!("profile.dev.package.{package}.opt-level=0")]);
+    }
+    toolchain.configure(&mut cargo);
+    cargo
+}
+
+/// ring compiles C for wasm32: gcc has no back end for it, and GNU ar writes archives that the linker cannot index.
+fn ensure_clang() -> Result<()> {
+    let compiles = || {
+        let mut clang = command::command("clang");
+        let check = ["--target=wasm32-unknown-unknown", "-fsyntax-only", "-x", "c", "/dev/null"];
+        command::succeeds(clang.args(check)) && command::succeeds(command::command("llvm-ar").arg("--version"))
+    };
+    if !compiles() {
+        tools::apt_install(&["clang", "llvm"], "ring's C code needs llvm-ar and a clang that knows wasm32")?;
+        ensure!(compiles(), "clang and llvm were installed and still cannot compile for wasm32");
+    }
+    println!("  C compiler: {}", first_line_of("clang", "--version")?);
+    Ok(())
+}
+
+fn first_line_of(program: &str, argument: &str) -> Result<String> {
+    let text = command::output(command::command(program).arg(argument))?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
+/// The runner must be of the very version of the wasm-bindgen that the tests link.
+fn test_runner() -> Result<std::path::PathBuf> {
+    let lock = Lockfile::read(workspace::root())?;
+    let [version] = lock.versions("wasm-bindgen")[..] else {
+        bail!("Cargo.lock must hold exactly one version of wasm-bindgen");
+    };
+    let runner = CrateTool {
+        package: "wasm-bindgen-cli",
+        version,
+        binary: "wasm-bindgen-test-runner",
+        arguments: &[],
+        purpose: "runs the tests in Node.js, same version as in Cargo.lock",
+    };
+    runner.ensure()
+}
+
+/// A Node.js that runs the tests.
+struct Node {
+    major: u32,
+}
+
+impl Node {
+    /// The oldest with WebAssembly SIMD.
+    const OLDEST: u32 = 18;
+
+    /// # Errors
+    /// If there is none and none can be installed, or it is too old.
+    fn ensure() -> Result<Self> {
+        if !tools::on_path("node") {
+            tools::apt_install(&["nodejs"], "the wasm tests run in Node.js")?;
+        }
+        let version = first_line_of("node", "--version")?;
+        let major = version.trim_start_matches('v').split('.').next().and_then(|major| major.parse().ok());
+        let major = major.with_context(|| format!("`node --version` says {version:?}"))?;
+        ensure!(major >= Self::OLDEST, "Node.js {version} is too old, {} or newer is needed", Self::OLDEST);
+        println!("  Node.js {version}");
+        Ok(Self { major })
+    }
+
+    fn configure(&self, cargo: &mut Command) {
+        // The runner's own limit is 20 s for all tests of a file together.
+        cargo.env("WASM_BINDGEN_TEST_TIMEOUT", "600");
+        // Before Node.js 19 `crypto.getRandomValues` was there only on request.
+        if self.major < 19 {
+            cargo.env("NODE_ARGS", "--experimental-global-webcrypto");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Where the repository is, and what `cargo metadata` says about it.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::command;
+
+/// The repository's root.
+pub(crate) fn root() -> &'static Path {
+    // Invariant: this package lives one folder below the root.
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask has a parent folder")
+}
+
+/// Where tools that this program installs are kept: `.tools/`, which git ignores, or the folder that
+/// `SCALE_TOOLS_DIR` names, so that several clones can share one.
+pub(crate) fn tools_dir() -> PathBuf {
+    match std::env::var_os("SCALE_TOOLS_DIR") {
+        Some(dir) if !dir.is_empty() => root().join(dir),
+        _ => root().join(".tools"),
+    }
+}
+
+/// The members of the workspace.
+#[derive(Deserialize)]
+pub(crate) struct Metadata {
+    pub(crate) packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) manifest_path: PathBuf,
+    pub(crate) dependencies: Vec<Dependency>,
+    pub(crate) targets: Vec<Target>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Dependency {
+    pub(crate) name: String,
+    /// Nothing for a normal dependency, else `dev` or `build`.
+    pub(crate) kind: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) kind: Vec<String>,
+}
+
+impl Metadata {
+    /// # Errors
+    /// If a manifest of the workspace is wrong.
+    pub(crate) fn read() -> Result<Self> {
+        let json = command::output(command::cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
+        serde_json::from_str(&json).context("cargo metadata wrote something unexpected")
+    }
+
+    pub(crate) fn has_binary(&self, package: &str, binary: &str) -> bool {
+        let packages = self.packages.iter().filter(|candidate| candidate.name == package);
+        let mut targets = packages.flat_map(|package| &package.targets);
+        targets.any(|target| target.name == binary && target.kind.iter().any(|kind| kind == "bin"))
+    }
+}
