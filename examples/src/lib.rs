@@ -1,3 +1,11 @@
 //! Shared parts of the example programs.
 
 pub mod chart;
+pub mod baseline;
+pub mod demo;
+pub mod evaluate;
+pub mod merchants;
+pub mod people;
+pub mod random;
+pub mod simulation;
+pub mod statements;

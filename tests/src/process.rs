@@ -220,9 +220,24 @@ pub fn with_token<T>(message: T, token: &str) -> Request<T> {
 /// # Errors
 /// Any answer but 200.
 pub async fn http_get(url: &str) -> anyhow::Result<bytes::Bytes> {
-    static TLS: std::sync::Once = std::sync::Once::new();
-    TLS.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
-    let answer = reqwest::get(url).await?;
+    let answer = get(url).await?;
     anyhow::ensure!(answer.status() == 200, "{url} answered {}", answer.status());
     Ok(answer.bytes().await?)
+}
+
+/// Fetches a URL; status and body, whatever they are.
+///
+/// # Errors
+/// Nobody answers.
+pub async fn http_status(url: &str) -> anyhow::Result<(u16, String)> {
+    let answer = get(url).await?;
+    let status = answer.status().as_u16();
+    Ok((status, String::from_utf8_lossy(&answer.bytes().await?).into_owned()))
+}
+
+async fn get(url: &str) -> anyhow::Result<reqwest::Response> {
+    static TLS: std::sync::Once = std::sync::Once::new();
+    // Fails only when a provider is there already.
+    TLS.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+    Ok(reqwest::get(url).await?)
 }

@@ -71,7 +71,17 @@ impl Report {
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
         writeln!(out, "  round  cohort  survivors    loss  accuracy  up/device  seconds")?;
-        writeln!(out, "  {:>5}  {:>6}  {:>9}  {:>6}  {:>8}  {:>9}  {:>7}", "start", "", "", "", percent(self.accuracy_start), "", "")?;
+        writeln!(
+            out,
+            "  {:>5}  {:>6}  {:>9}  {:>6}  {:>8}  {:>9}  {:>7}",
+            "start",
+            "",
+            "",
+            "",
+            percent(self.accuracy_start),
+            "",
+            ""
+        )?;
         for row in &self.rounds {
             let RoundRow { round, cohort, survivors, loss, seconds, .. } = row;
             match &row.abandoned {
@@ -152,7 +162,9 @@ mod tests {
     #[test]
     fn the_json_has_the_promised_keys() {
         let json = serde_json::to_value(report()).unwrap();
-        for key in ["accuracy", "accuracy_start", "accuracy_central", "accuracy_alone", "bytes_up", "seconds", "model_file"] {
+        for key in
+            ["accuracy", "accuracy_start", "accuracy_central", "accuracy_alone", "bytes_up", "seconds", "model_file"]
+        {
             assert!(!json[key].is_null(), "{key}");
         }
         for key in ["cohort", "survivors", "loss", "accuracy", "seconds"] {

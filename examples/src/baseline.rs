@@ -1,0 +1,61 @@
+//! What the federated model is compared with: the same model, the same code, trained where all data lies together, and
+//! by one device on its own.
+
+use std::time::Duration;
+
+use scale_client_core::train::{Backend, Dataset, DatasetTrainer, fresh_weights};
+use scale_client_core::trainer::{LocalTrainer as _, TrainError};
+use scale_proto::plan::Plan;
+use scale_proto::task::TaskConfig;
+
+/// Plain SGD needs larger steps than devices whose updates a server optimiser rescales.
+pub const LEARNING_RATE: f32 = 1.0;
+
+/// Passes over the pooled data; more make the central model worse, not better, on merchants that it has not seen.
+pub const CENTRAL_EPOCHS: u32 = 8;
+
+/// Passes of a device on its own: its data is a thirtieth, so it needs more of them.
+pub const ALONE_EPOCHS: u32 = 20;
+
+/// The plan of a task for one round. `seed` seeds shuffling.
+pub fn plan(task: &TaskConfig, seed: u64) -> Plan {
+    Plan {
+        model: task.model.clone(),
+        fingerprint: task.model.fingerprint(),
+        epochs: task.training.epochs,
+        batch_size: task.training.batch_size,
+        learning_rate: task.training.learning_rate,
+        proximal_mu: task.training.proximal_mu,
+        time_limit: Duration::from_millis(task.training.time_limit_ms),
+        max_weight: task.training.max_weight,
+        holdout_permille: task.training.holdout_permille,
+        seed,
+    }
+}
+
+/// Trains the task's model on everybody's data in one place. Returns its weights.
+///
+/// # Errors
+/// As [`LocalTrainer::train`](scale_client_core::trainer::LocalTrainer::train).
+pub fn central<'a>(
+    task: &TaskConfig,
+    people: impl IntoIterator<Item = &'a Dataset>,
+    seed: u64,
+) -> Result<Vec<f32>, TrainError> {
+    let pooled = people.into_iter().flat_map(|dataset| dataset.examples.iter().cloned()).collect();
+    train(task, pooled, CENTRAL_EPOCHS, seed)
+}
+
+/// Trains the task's model on one person's data alone. Returns its weights.
+///
+/// # Errors
+/// As [`LocalTrainer::train`](scale_client_core::trainer::LocalTrainer::train).
+pub fn alone(task: &TaskConfig, person: &Dataset, seed: u64) -> Result<Vec<f32>, TrainError> {
+    train(task, person.clone(), ALONE_EPOCHS, seed)
+}
+
+fn train(task: &TaskConfig, dataset: Dataset, epochs: u32, seed: u64) -> Result<Vec<f32>, TrainError> {
+    let plan = Plan { epochs, learning_rate: LEARNING_RATE, proximal_mu: 0.0, holdout_permille: 0, ..plan(task, seed) };
+    let initial = fresh_weights(&task.model, seed);
+    Ok(DatasetTrainer::new(dataset, Backend::Flex).train(&plan, &initial, &mut || false, &mut |_| ())?.weights)
+}

@@ -1,0 +1,273 @@
+//! Federated training in one process, for trying strategies and settings: a table with a line per round, then the
+//! baselines.
+#![allow(clippy::print_stdout)]
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::{Parser, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use scale_examples::evaluate::{Evaluator, names, statement_lines, write_model};
+use scale_examples::people::{Habits, Person, people};
+use scale_examples::simulation::{Round, Simulation};
+use scale_examples::{baseline, demo, merchants};
+use scale_proto::model::Family;
+use scale_proto::task::{Aggregation, TaskConfig};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Trains the transaction categoriser on simulated people, without a coordinator. What is not given is as in the demo.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// People with a device each.
+    #[arg(long, default_value_t = 30)]
+    devices: usize,
+    /// Rounds.
+    #[arg(long, default_value_t = demo::ROUNDS)]
+    rounds: u64,
+    /// Share of the devices that is lost in every round, 0 to 1.
+    #[arg(long, default_value_t = 0.1)]
+    lost: f64,
+    /// Seed of everything; with `--seeds`, the first one.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Splits to run; the table shows means over them.
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    /// How alike people are: parameter of the Dirichlet distribution over categories.
+    #[arg(long, default_value_t = Habits::default().alpha)]
+    alpha: f64,
+    /// Purchases at one merchant, on average.
+    #[arg(long, default_value_t = Habits::default().visits)]
+    visits: f64,
+    /// Share of the merchants that no device sees, 0 to 1.
+    #[arg(long, default_value_t = demo::HELD_OUT)]
+    held_out: f64,
+    /// Rows of the embedding.
+    #[arg(long)]
+    buckets: Option<u32>,
+    /// Columns of the embedding.
+    #[arg(long)]
+    dim: Option<u32>,
+    /// Longest n-gram.
+    #[arg(long)]
+    ngram_max: Option<u32>,
+    /// Passes over a device's data per round.
+    #[arg(long)]
+    epochs: Option<u32>,
+    /// Examples of one step.
+    #[arg(long)]
+    batch: Option<u32>,
+    /// Step size on the device.
+    #[arg(long)]
+    rate: Option<f32>,
+    /// FedProx term.
+    #[arg(long)]
+    mu: Option<f32>,
+    /// Server optimiser; its defaults are 1 for the rate and 0.9 for momentum.
+    #[arg(long)]
+    server: Option<Rule>,
+    /// Step size of the server.
+    #[arg(long)]
+    server_rate: Option<f32>,
+    /// Momentum of the server (beta1 of FedAdam and FedYogi).
+    #[arg(long)]
+    momentum: Option<f32>,
+    /// beta2 of FedAdam and FedYogi.
+    #[arg(long)]
+    beta2: Option<f32>,
+    /// Adaptivity of FedAdam and FedYogi.
+    #[arg(long)]
+    tau: Option<f32>,
+    /// L2 norm to which devices clip their updates.
+    #[arg(long)]
+    clip: Option<f64>,
+    /// Leaves out the baselines.
+    #[arg(long)]
+    no_baselines: bool,
+    /// Writes the last model here.
+    #[arg(long)]
+    save: Option<PathBuf>,
+    /// Writes the held-out merchants here, as CSV with the columns `merchant` and `category`.
+    #[arg(long)]
+    save_held_out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Rule {
+    Fedavg,
+    Fedavgm,
+    Fedadam,
+    Fedyogi,
+}
+
+impl Arguments {
+    fn task(&self) -> TaskConfig {
+        let mut task = demo::task(self.devices as u32);
+        if let Family::TextBag { buckets, dim, ngram_max, .. } = &mut task.model.family {
+            *buckets = self.buckets.unwrap_or(*buckets);
+            *dim = self.dim.unwrap_or(*dim);
+            *ngram_max = self.ngram_max.unwrap_or(*ngram_max);
+        }
+        let training = &mut task.training;
+        training.epochs = self.epochs.unwrap_or(training.epochs);
+        training.batch_size = self.batch.unwrap_or(training.batch_size);
+        training.learning_rate = self.rate.unwrap_or(training.learning_rate);
+        training.proximal_mu = self.mu.unwrap_or(training.proximal_mu);
+        task.quantisation.clip = self.clip.unwrap_or(task.quantisation.clip);
+        task.aggregation = self.aggregation(task.aggregation);
+        task
+    }
+
+    fn aggregation(&self, demo: Aggregation) -> Aggregation {
+        let (rule, rate, momentum, beta2, tau) = match demo {
+            Aggregation::FedAvg { learning_rate } => (Rule::Fedavg, learning_rate, 0.9, 0.99, 1e-3),
+            Aggregation::FedAvgM { learning_rate, momentum } => (Rule::Fedavgm, learning_rate, momentum, 0.99, 1e-3),
+            Aggregation::FedAdam { learning_rate, beta1, beta2, tau } => {
+                (Rule::Fedadam, learning_rate, beta1, beta2, tau)
+            }
+            Aggregation::FedYogi { learning_rate, beta1, beta2, tau } => {
+                (Rule::Fedyogi, learning_rate, beta1, beta2, tau)
+            }
+        };
+        let beta2 = self.beta2.unwrap_or(beta2);
+        let tau = self.tau.unwrap_or(tau);
+        let learning_rate = self.server_rate.unwrap_or(rate);
+        let beta1 = self.momentum.unwrap_or(momentum);
+        match self.server.unwrap_or(rule) {
+            Rule::Fedavg => Aggregation::FedAvg { learning_rate: self.server_rate.unwrap_or(1.0) },
+            Rule::Fedavgm => Aggregation::FedAvgM {
+                learning_rate: self.server_rate.unwrap_or(1.0),
+                momentum: self.momentum.unwrap_or(0.9),
+            },
+            Rule::Fedadam => Aggregation::FedAdam { learning_rate, beta1, beta2, tau },
+            Rule::Fedyogi => Aggregation::FedYogi { learning_rate, beta1, beta2, tau },
+        }
+    }
+}
+
+/// Sums over the seeds.
+#[derive(Clone, Default)]
+struct Row {
+    loss: f64,
+    local: f64,
+    names: f64,
+    lines: f64,
+    devices: usize,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let task = arguments.task();
+    let all = merchants::embedded()?;
+    let mut rows = vec![Row::default(); arguments.rounds as usize];
+    let (mut central, mut alone, mut norms, mut heaviest) = ([0.0; 2], [0.0; 2], Vec::new(), 0);
+    let (mut federated_time, mut baseline_time) = (0.0, 0.0);
+
+    println!(
+        "{} devices, {} parameters, {:?}, {} epochs, batch {}, rate {}, mu {}",
+        arguments.devices,
+        task.model.flat_len(),
+        task.aggregation,
+        task.training.epochs,
+        task.training.batch_size,
+        task.training.learning_rate,
+        task.training.proximal_mu
+    );
+    for seed in arguments.seed..arguments.seed + arguments.seeds {
+        let split = merchants::split(&all, arguments.held_out, seed);
+        let habits = Habits { alpha: arguments.alpha, visits: arguments.visits, ..Habits::default() };
+        let people = people(arguments.devices, &split.train, habits, seed);
+        if let (Some(path), true) = (&arguments.save_held_out, seed == arguments.seed) {
+            save_merchants(path, &split.held_out)?;
+        }
+        describe(&people, split.train.len());
+        let mut on_names = Evaluator::new(&task.model, &names(&split.held_out))?;
+        let mut on_lines = Evaluator::new(&task.model, &statement_lines(&split.held_out, seed))?;
+
+        let mut simulation = Simulation::new(task.clone(), people.iter().map(|person| person.statement.clone()), seed);
+        let bar = ProgressBar::new(arguments.rounds).with_style(ProgressStyle::with_template(
+            "seed {prefix} {bar:30} round {pos}/{len}  names {msg}",
+        )?);
+        bar.set_prefix(seed.to_string());
+        for row in &mut rows {
+            let start = Instant::now();
+            let Round { devices, loss, accuracy, norms: own, heaviest: most, .. } = simulation.round(arguments.lost)?;
+            federated_time += start.elapsed().as_secs_f64();
+            norms.extend(own);
+            heaviest = heaviest.max(most);
+            let (names, lines) = (on_names.score(simulation.weights())?, on_lines.score(simulation.weights())?);
+            row.loss += loss;
+            row.local += accuracy;
+            row.names += names.accuracy;
+            row.lines += lines.accuracy;
+            row.devices += devices;
+            bar.set_message(format!("{:.4}", names.accuracy));
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        if let Some(path) = &arguments.save {
+            write_model(path, &task.model, simulation.weights())?;
+        }
+        if !arguments.no_baselines {
+            let start = Instant::now();
+            let weights = baseline::central(&task, people.iter().map(|person| &person.statement), seed)?;
+            central[0] += on_names.score(&weights)?.accuracy;
+            central[1] += on_lines.score(&weights)?.accuracy;
+            for person in people.iter().take(3) {
+                let weights = baseline::alone(&task, &person.statement, seed)?;
+                alone[0] += on_names.score(&weights)?.accuracy / 3.0;
+                alone[1] += on_lines.score(&weights)?.accuracy / 3.0;
+            }
+            baseline_time += start.elapsed().as_secs_f64();
+        }
+    }
+
+    let seeds = arguments.seeds as f64;
+    println!("\nround  devices    loss  local acc.   held-out names  held-out lines");
+    for (index, row) in rows.iter().enumerate() {
+        println!(
+            "{:>5}  {:>7.1}  {:>6.3}  {:>10.3}   {:>14.4}  {:>14.4}",
+            index + 1,
+            row.devices as f64 / seeds,
+            row.loss / seeds,
+            row.local / seeds,
+            row.names / seeds,
+            row.lines / seeds
+        );
+    }
+    if !arguments.no_baselines {
+        println!("central                              {:>14.4}  {:>14.4}", central[0] / seeds, central[1] / seeds);
+        println!("alone (mean of 3)                    {:>14.4}  {:>14.4}", alone[0] / seeds, alone[1] / seeds);
+    }
+    norms.sort_by(f64::total_cmp);
+    let at = |share: f64| norms.get(((norms.len() as f64 - 1.0) * share) as usize).copied().unwrap_or_default();
+    println!(
+        "\nnorms of scaled updates: median {:.3}, 99th percentile {:.3}, largest {:.3}; heaviest device {heaviest} examples",
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    );
+    println!("per seed: rounds {:.1} s, baselines {:.1} s", federated_time / seeds, baseline_time / seeds);
+    Ok(())
+}
+
+/// How much the people see.
+fn describe(people: &[Person], merchants: usize) {
+    let mut seen = vec![false; merchants];
+    people.iter().flat_map(|person| &person.merchants).for_each(|&index| seen[index] = true);
+    let lines: usize = people.iter().map(|person| person.statement.len()).sum();
+    let covered = seen.iter().filter(|seen| **seen).count();
+    println!("{} people, {lines} purchases at {covered} of {merchants} merchants", people.len());
+}
+
+fn save_merchants(path: &std::path::Path, merchants: &[merchants::Merchant]) -> anyhow::Result<()> {
+    let mut file = csv::Writer::from_path(path)?;
+    file.write_record(["merchant", "category"])?;
+    for merchant in merchants {
+        file.write_record([&merchant.name, &merchant.category])?;
+    }
+    Ok(file.flush()?)
+}

@@ -1,0 +1,386 @@
+//! The demo: a coordinator in a process of its own, a fleet of devices, and what came of it.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+use scale_client_core::device::Client;
+use scale_client_core::host::Host;
+use scale_client_core::train::{Backend, DatasetTrainer};
+use scale_client_core::transport::native::NativeHost;
+use scale_proto::ids::{ModelVersion, TaskId};
+use scale_proto::task::TaskConfig;
+use scale_proto::wire::RoundInfo;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::coordinator::{CoordinatorProcess, Operator};
+use super::device::{Behaviour, Cores, Sighting, TakingTurns, client, live};
+use super::report::{Report, RoundRow};
+use crate::chart::{Curves, draw};
+use crate::evaluate::{Evaluator, names, statement_lines, write_model};
+use crate::merchants::{self, Split};
+use crate::people::{Habits, Person, people};
+use crate::{baseline, demo};
+
+/// Name of the demo's task.
+const TASK: &str = "categoriser";
+/// A round that takes longer than this has a problem that waiting does not solve.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Devices that are trained alone, for comparison.
+const ALONE: usize = 3;
+
+/// What a person chooses.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Options {
+    /// The coordinator's program.
+    #[arg(long, value_name = "FILE")]
+    pub coordinator: PathBuf,
+    /// How many devices take part; at least 13, so that a session stands the loss of some.
+    #[arg(long, default_value_t = 30)]
+    pub devices: usize,
+    /// How many rounds to run.
+    #[arg(long, default_value_t = demo::ROUNDS)]
+    pub rounds: u64,
+    /// Share of the devices that is lost in every round, at a random stage, 0 to 0.5.
+    #[arg(long, default_value_t = 0.1)]
+    pub drop: f64,
+    /// Seed of everything that is drawn, so that a run can be repeated.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Write the figures to this file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Folder for the coordinator's data, the devices' state, model and chart; emptied first.
+    #[arg(long, value_name = "DIR", default_value = "target/demo")]
+    pub keep: PathBuf,
+}
+
+/// Runs the demo and returns its figures.
+///
+/// # Errors
+/// A setting is out of range, a process or file fails, or a round does not end.
+pub async fn run(options: &Options) -> anyhow::Result<Report> {
+    ensure!(options.devices >= 13, "--devices {}: at least 13 are needed, so that losses leave ten", options.devices);
+    ensure!((0.0..=0.5).contains(&options.drop), "--drop {}: a share between 0 and 0.5", options.drop);
+    ensure!(options.rounds >= 1, "--rounds must be at least 1");
+    let started = Instant::now();
+    let screen = Screen::new(options.rounds);
+    let world = World::new(options)?;
+    screen.say(&world.summary(options));
+
+    let folder = fresh_folder(&options.keep)?;
+    let coordinator = CoordinatorProcess::start(&options.coordinator, &folder.join("coordinator")).await?;
+    screen.say(&format!("Coordinator on {}, its log in {}", coordinator.url, coordinator.log().display()));
+    let mut operator = coordinator.operator().await?;
+    operator.create_task(TASK, &world.config).await?;
+    let enrol_token = operator.enrol_token().await?;
+    let task: TaskId = TASK.parse()?;
+
+    let (rounds_over, watch_rounds) = watch::channel(0);
+    let (tell, sightings) = mpsc::unbounded_channel();
+    let mut fleet = JoinSet::new();
+    let cores = Cores::all();
+    for (index, person) in world.people.iter().enumerate() {
+        let host = NativeHost::open(&coordinator.url, &folder.join(format!("devices/{index:03}")))?;
+        let device = client(host, &task, coordinator.task_key);
+        device.enroll(&enrol_token).await.with_context(|| format!("device {index} cannot enrol"))?;
+        let trainer = DatasetTrainer::new(person.statement.clone(), Backend::Flex);
+        let trainer = TakingTurns { trainer, cores: cores.clone() };
+        let behaviour = Behaviour { drop: options.drop, seed: options.seed };
+        fleet.spawn(live(index, device, trainer, behaviour, watch_rounds.clone(), tell.clone()));
+    }
+    drop((watch_rounds, tell));
+    let watcher = client(NativeHost::open(&coordinator.url, &folder.join("watcher"))?, &task, coordinator.task_key);
+    watcher.enroll(&enrol_token).await?;
+    screen.say(&format!("{} devices have enrolled; rounds begin", options.devices));
+
+    let mut judge = Judge { watcher, names: world.judge(&world.names())?, task, last: vec![] };
+    let accuracy_start = judge.score(1).await?;
+    let rows = watch_the_rounds(options, &mut operator, &mut judge, &mut fleet, sightings, &rounds_over, &screen).await;
+    let rows = rows.with_context(|| format!("the coordinator's log is {}", coordinator.log().display()))?;
+    drop(rounds_over);
+    fleet.shutdown().await;
+    drop(coordinator);
+
+    screen.say("Training the same model centrally, and on single devices alone, for comparison");
+    let accuracy = rows.iter().rev().find(|row| row.abandoned.is_none()).map_or(accuracy_start, |row| row.accuracy);
+    let (central, alone) = tokio::task::block_in_place(|| world.baselines(options.seed))?;
+    let accuracy_statements = world.judge(&world.lines(options.seed))?.score(&judge.last)?.accuracy;
+    let file = |name: &str| folder.join(name);
+    let report = Report {
+        accuracy,
+        accuracy_start,
+        accuracy_central: central,
+        accuracy_alone: alone,
+        accuracy_statements,
+        bytes_up: rows.iter().map(|row| row.bytes_up).max().unwrap_or_default(),
+        seconds: started.elapsed().as_secs_f64(),
+        model_file: file("model.safetensors"),
+        chart_svg: file("chart.svg"),
+        chart_png: file("chart.png"),
+        devices: options.devices,
+        drop: options.drop,
+        seed: options.seed,
+        rounds: rows,
+    };
+    write_model(&report.model_file, &world.config.model, &judge.last)?;
+    draw(&curves(&report), &report.chart_svg, &report.chart_png)?;
+    if let Some(path) = &options.json {
+        let text = serde_json::to_string_pretty(&report)?;
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    screen.end();
+    Ok(report)
+}
+
+/// Who lives in the demo, and what they train.
+struct World {
+    config: TaskConfig,
+    split: Split,
+    people: Vec<Person>,
+}
+
+impl World {
+    fn new(options: &Options) -> anyhow::Result<Self> {
+        let split = merchants::split(&merchants::embedded()?, demo::HELD_OUT, options.seed);
+        let people = people(options.devices, &split.train, Habits::default(), options.seed);
+        let mut config = demo::task(u32::try_from(options.devices)?);
+        config.max_rounds = Some(options.rounds);
+        Ok(Self { config, split, people })
+    }
+
+    fn summary(&self, options: &Options) -> String {
+        let lines: usize = self.people.iter().map(|person| person.statement.len()).sum();
+        format!(
+            "{} people buy from {} merchants ({lines} statement lines); {} merchants are held out\n\
+             {} parameters, {} rounds, {:.0} % of the devices lost in each",
+            self.people.len(),
+            self.split.train.len(),
+            self.split.held_out.len(),
+            self.config.model.flat_len(),
+            options.rounds,
+            options.drop * 100.0,
+        )
+    }
+
+    fn names(&self) -> scale_client_core::train::Dataset {
+        names(&self.split.held_out)
+    }
+
+    fn lines(&self, seed: u64) -> scale_client_core::train::Dataset {
+        statement_lines(&self.split.held_out, seed)
+    }
+
+    fn judge(&self, dataset: &scale_client_core::train::Dataset) -> anyhow::Result<Evaluator> {
+        Evaluator::new(&self.config.model, dataset)
+    }
+
+    /// Accuracy of the same model trained centrally, and the mean over a few trained by one device alone.
+    fn baselines(&self, seed: u64) -> anyhow::Result<(f64, f64)> {
+        std::thread::scope(|scope| {
+            let central = scope.spawn(|| -> anyhow::Result<f64> {
+                let weights = baseline::central(&self.config, self.people.iter().map(|p| &p.statement), seed)?;
+                Ok(self.judge(&self.names())?.score(&weights)?.accuracy)
+            });
+            let mut judge = self.judge(&self.names())?;
+            let mut alone = 0.0;
+            for person in self.people.iter().take(ALONE) {
+                alone += judge.score(&baseline::alone(&self.config, &person.statement, seed)?)?.accuracy / ALONE as f64;
+            }
+            let central = central.join().map_err(|_| anyhow::anyhow!("the central training panicked"))??;
+            Ok((central, alone))
+        })
+    }
+}
+
+/// Scores published models, as an app gets them: through the device's own client, verified.
+struct Judge<H: Host> {
+    watcher: Client<H>,
+    names: Evaluator,
+    task: TaskId,
+    /// Weights of the model that was scored last.
+    last: Vec<f32>,
+}
+
+impl<H: Host> Judge<H> {
+    async fn score(&mut self, version: u64) -> anyhow::Result<f64> {
+        let model = self.watcher.fetch_model(&self.task, Some(ModelVersion(version))).await;
+        self.last = model.with_context(|| format!("cannot fetch model version {version}"))?.weights;
+        tokio::task::block_in_place(|| Ok(self.names.score(&self.last)?.accuracy))
+    }
+}
+
+/// Follows the rounds until enough of them have published a model.
+async fn watch_the_rounds<H: Host>(
+    options: &Options,
+    operator: &mut Operator,
+    judge: &mut Judge<H>,
+    fleet: &mut JoinSet<anyhow::Result<()>>,
+    mut sightings: mpsc::UnboundedReceiver<Sighting>,
+    rounds_over: &watch::Sender<u64>,
+    screen: &Screen,
+) -> anyhow::Result<Vec<RoundRow>> {
+    let mut rows: Vec<RoundRow> = vec![];
+    let mut seen = Seen::new(options.devices);
+    let mut last_change = Instant::now();
+    let mut tick = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        tokio::select! {
+            Some(sighting) = sightings.recv() => seen.take(sighting, screen),
+            Some(ended) = fleet.join_next() => bail!("a device stopped: {:?}", ended.map_err(anyhow::Error::from).flatten()),
+            _ = tick.tick() => {
+                let finished = rows.iter().filter(|row| row.abandoned.is_none()).count() as u64;
+                screen.show(finished, &seen.line());
+                let over = |round: &&RoundInfo| round.phase == "finished" || round.phase == "abandoned";
+                let rounds = operator.rounds(TASK).await?;
+                for round in rounds.iter().filter(over).skip(rows.len()) {
+                    let row = row(round, judge).await?;
+                    screen.say(&row_line(&row));
+                    rows.push(row);
+                    rounds_over.send_replace(rows.len() as u64);
+                    last_change = Instant::now();
+                }
+                if rows.iter().filter(|row| row.abandoned.is_none()).count() as u64 >= options.rounds {
+                    return Ok(rows);
+                }
+                ensure!(last_change.elapsed() < PATIENCE, "no round has ended for {PATIENCE:?}; devices: {}", seen.line());
+            }
+        }
+    }
+}
+
+async fn row<H: Host>(round: &RoundInfo, judge: &mut Judge<H>) -> anyhow::Result<RoundRow> {
+    let abandoned = (round.phase == "abandoned").then(|| round.reason.clone());
+    let accuracy = if abandoned.is_none() { judge.score(round.new_version).await? } else { 0.0 };
+    Ok(RoundRow {
+        round: round.number,
+        cohort: round.cohort,
+        survivors: round.survivors,
+        loss: round.loss,
+        accuracy,
+        bytes_up: round.bytes_up_per_device,
+        seconds: round.closed_at_ms.saturating_sub(round.opened_at_ms) as f64 / 1000.0,
+        abandoned,
+    })
+}
+
+fn row_line(row: &RoundRow) -> String {
+    let RoundRow { round, cohort, survivors, loss, accuracy, seconds, .. } = row;
+    match &row.abandoned {
+        Some(reason) => format!("Round {round:>2}: abandoned, nothing revealed: {reason}"),
+        None => format!(
+            "Round {round:>2}: {survivors} of {cohort} devices in the sum, loss {loss:.3}, \
+             accuracy {:.1} %, {seconds:.1} s",
+            accuracy * 100.0
+        ),
+    }
+}
+
+/// What every device was last seen doing.
+struct Seen {
+    at: Vec<&'static str>,
+}
+
+impl Seen {
+    fn new(devices: usize) -> Self {
+        Self { at: vec!["waiting"; devices] }
+    }
+
+    fn take(&mut self, sighting: Sighting, screen: &Screen) {
+        use scale_client_core::device::Phase;
+        match sighting {
+            Sighting::At(index, report) => {
+                self.at[index] = match report.phase {
+                    Phase::CheckingIn | Phase::Over => "waiting",
+                    Phase::Downloading => "downloading",
+                    Phase::Training => "training",
+                    Phase::Keys | Phase::Shares => "keys",
+                    Phase::Uploading => "uploading",
+                    Phase::Agreeing => "agreeing",
+                    Phase::Unmasking => "unmasking",
+                };
+            }
+            Sighting::Lost(index, _) => self.at[index] = "lost",
+            // After a loss the old round is over; that is how it should be, and nothing to tell.
+            Sighting::Left(_, code, _)
+                if ["late", "unknown_round", "unknown_session", "deadline"].contains(&code.as_str()) => {}
+            Sighting::Left(index, code, sentence) => screen.note(&format!("device {index} left: {sentence} ({code})")),
+        }
+    }
+
+    /// Such as `training 12 · keys 15 · lost 3`.
+    fn line(&self) -> String {
+        let words = ["waiting", "downloading", "training", "keys", "uploading", "agreeing", "unmasking", "lost"];
+        let counts = words.iter().map(|word| (word, self.at.iter().filter(|at| at == &word).count()));
+        let shown: Vec<String> =
+            counts.filter(|(_, count)| *count > 0).map(|(word, count)| format!("{word} {count}")).collect();
+        shown.join(" · ")
+    }
+}
+
+fn curves(report: &Report) -> Curves {
+    let finished = || report.rounds.iter().filter(|row| row.abandoned.is_none());
+    Curves {
+        title: format!(
+            "{} devices learn to categorise transactions; {:.0} % of them lost in every round",
+            report.devices,
+            report.drop * 100.0
+        ),
+        accuracy: std::iter::once(report.accuracy_start).chain(finished().map(|row| row.accuracy)).collect(),
+        loss: finished().map(|row| row.loss).collect(),
+        central: Some(report.accuracy_central),
+        alone: Some(report.accuracy_alone),
+    }
+}
+
+/// An empty folder, with its full path. What the last demo left there goes.
+fn fresh_folder(path: &Path) -> anyhow::Result<PathBuf> {
+    let marker = path.join(".scale-demo");
+    if path.exists() {
+        let empty = path.read_dir().with_context(|| format!("cannot read {}", path.display()))?.next().is_none();
+        ensure!(empty || marker.exists(), "{} is not empty and no demo made it; choose another --keep", path.display());
+        std::fs::remove_dir_all(path).with_context(|| format!("cannot empty {}", path.display()))?;
+    }
+    std::fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))?;
+    std::fs::write(&marker, "made by the demo; it may be deleted\n")?;
+    Ok(path.canonicalize()?)
+}
+
+/// The terminal: lines that stay, and one bar below them. Without a terminal only the lines.
+struct Screen {
+    bar: ProgressBar,
+    terminal: bool,
+}
+
+impl Screen {
+    fn new(rounds: u64) -> Self {
+        use std::io::IsTerminal as _;
+        let terminal = std::io::stderr().is_terminal();
+        let bar = if terminal { ProgressBar::new(rounds) } else { ProgressBar::hidden() };
+        // The template is a constant; the default bar is fine should it ever not parse.
+        if let Ok(style) = ProgressStyle::with_template("{elapsed_precise} [{bar:30}] {pos}/{len} rounds  {msg}") {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        Self { bar, terminal }
+    }
+
+    #[allow(clippy::print_stderr, reason = "this is where the demo talks to a person")]
+    fn say(&self, line: &str) {
+        if self.terminal { self.bar.println(line) } else { eprintln!("{line}") }
+    }
+
+    fn note(&self, line: &str) {
+        self.say(&format!("  ({line})"));
+    }
+
+    fn show(&self, finished: u64, line: &str) {
+        self.bar.set_position(finished);
+        self.bar.set_message(line.to_owned());
+    }
+
+    fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,6 @@
+//! Many devices in one process, each with its own identity, data, store and connection, against a real coordinator.
+
+pub mod coordinator;
+pub mod demo;
+pub mod device;
+pub mod report;
