@@ -1,1 +1,16 @@
 //! The coordinator of SCALE FL.
+//!
+//! The pure middle is [`round`], [`aggregate`] and [`schedule`]: no runtime, no sockets, no SQL, no clock. [`driver`]
+//! performs what it decides, one transaction at a time; [`transport`] only converts.
+
+pub mod accumulate;
+pub mod aggregate;
+pub mod driver;
+pub mod registry;
+pub mod round;
+pub mod rows;
+pub mod schedule;
+// The outer half: storage, tokens, sockets, configuration.
+pub mod clock;
+pub mod blobs;
+pub mod store;

@@ -1,0 +1,9 @@
+DROP TABLE models;
+DROP TABLE uploads;
+DROP TABLE segments;
+DROP TABLE session_messages;
+DROP TABLE sessions;
+DROP TABLE participants;
+DROP TABLE rounds;
+DROP TABLE tasks;
+DROP TABLE devices;

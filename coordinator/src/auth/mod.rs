@@ -1,0 +1,18 @@
+//! Who may do what: tokens, the secrets behind them, and enrolment.
+//!
+//! | token | opens | minted by |
+//! |---|---|---|
+//! | `scale_enrol_…` | `Enrollment` | an operator; an app ships with one, or fetches one |
+//! | `scale_device_…` | `Rounds`, `Models` | enrolment |
+//! | `scale_operator_…` | `Admin` | the coordinator at its first start, or an operator |
+//!
+//! Tokens are self-contained (see [`token`]); nothing is looked up to check one.
+
+mod enrol;
+pub mod files;
+pub mod secrets;
+pub mod token;
+
+pub use enrol::{EnrolError, Enrolment};
+pub use secrets::Secrets;
+pub use token::{Authority, Kind, Minted, TokenError};

@@ -1,0 +1,112 @@
+//! Models: files as safetensors, written once; lineage rows; the optimiser's state beside each version.
+
+mod file;
+
+pub use file::{FORMAT, ModelFileError, decode, encode, initial};
+
+use scale_proto::ids::{Digest, ModelVersion, RoundId, TaskId};
+use scale_proto::time::Timestamp;
+
+use bytes::Bytes;
+use scale_proto::model::ModelSpec;
+
+use crate::blobs::{BlobError, Blobs};
+use crate::rows::{ModelRow, Origin};
+
+/// What goes wrong between weights and their blobs.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A blob that a row names is not there, or is not what the row says.
+    #[error("model file {0} is missing or damaged")]
+    Damaged(String),
+    /// A model file is not what it should be.
+    #[error("{0}")]
+    File(#[from] ModelFileError),
+    /// The blob store.
+    #[error("{0}")]
+    Blob(#[from] BlobError),
+}
+
+/// What a new version is made of.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    /// The task.
+    pub task: &'a TaskId,
+    /// The architecture.
+    pub spec: &'a ModelSpec,
+    /// The new version.
+    pub version: ModelVersion,
+    /// What it was made from.
+    pub parent: Option<ModelVersion>,
+    /// The round that made it.
+    pub round: Option<RoundId>,
+    /// Devices in the sum.
+    pub cohort: u32,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The flat weights.
+    pub weights: &'a [f32],
+    /// The optimiser's state after this version; empty for none.
+    pub optimiser: Vec<u8>,
+    /// Now.
+    pub created_at: Timestamp,
+}
+
+/// Writes the blobs of a version and returns the row that makes it known. Until that row is committed nobody sees it, and
+/// writing again is harmless: names hold the content's digest.
+///
+/// # Errors
+/// [`Error`]; blobs that no row names may be left.
+pub async fn write(blobs: &Blobs, draft: Draft<'_>) -> Result<ModelRow, Error> {
+    let Draft { task, spec, version, weights, optimiser, .. } = draft;
+    let file = encode(task, version, spec, weights)?;
+    let (digest, bytes) = (Digest::of(&file), file.len() as u64);
+    let blob = format!("models/{task}/{:08}-{}.safetensors", version.0, &digest.hex()[..16]);
+    blobs.put_new(&blob, Bytes::from(file)).await?;
+    let optimiser_blob = if optimiser.is_empty() {
+        None
+    } else {
+        let path = format!("optimiser/{task}/{:08}-{}.bin", version.0, &Digest::of(&optimiser).hex()[..16]);
+        blobs.put_new(&path, Bytes::from(optimiser)).await?;
+        Some(path)
+    };
+    Ok(ModelRow {
+        task: task.clone(),
+        version,
+        parent: draft.parent,
+        round: draft.round,
+        cohort: draft.cohort,
+        digest,
+        fingerprint: spec.fingerprint(),
+        bytes,
+        blob,
+        optimiser_blob,
+        origin: draft.origin,
+        created_at: draft.created_at,
+    })
+}
+
+/// Reads the flat weights of a version; the file's digest is checked.
+///
+/// # Errors
+/// [`Error`].
+pub async fn weights(blobs: &Blobs, spec: &ModelSpec, row: &ModelRow) -> Result<Vec<f32>, Error> {
+    let damaged = || Error::Damaged(row.blob.clone());
+    let file = blobs.get(&row.blob).await?.ok_or_else(damaged)?;
+    if Digest::of(&file) != row.digest {
+        return Err(damaged());
+    }
+    Ok(decode(spec, &file)?)
+}
+
+/// Reads the optimiser's state after a version; empty when it has none.
+///
+/// # Errors
+/// [`Error`].
+pub async fn optimiser_state(blobs: &Blobs, row: &ModelRow) -> Result<Bytes, Error> {
+    match &row.optimiser_blob {
+        None => Ok(Bytes::new()),
+        Some(path) => blobs.get(path).await?.ok_or_else(|| Error::Damaged(path.clone())),
+    }
+}

@@ -1,0 +1,393 @@
+//! What every store must do, whatever is below it. Each implementation's tests call [`conforms`].
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use scale_proto::ids::{DeviceId, Digest, ModelVersion, RoundId, SessionId, TaskId};
+use scale_proto::model::{Family, ModelSpec};
+use scale_proto::task::{Aggregation, Cohort, Quantisation, Schedule, TaskConfig, Timing, Training};
+use scale_proto::time::Timestamp;
+
+use super::{DeviceRow, Store, StoreError};
+use crate::round::SessionStage;
+use crate::rows::{
+    Inserted, ModelRow, NewMessage, Origin, ParticipantRow, ParticipantStatus, RoundRow, SegmentRow, SessionRow,
+    TaskRow, TaskState, UploadRow, UploadState,
+};
+
+/// Runs `$body` in a transaction and takes its value.
+macro_rules! tx {
+    ($store:expr, |$tx:ident| $body:expr) => {
+        $store.run_tx("test", |$tx| Box::pin(async move { $body })).await
+    };
+}
+pub(super) use tx;
+
+pub(super) fn at(ms: u64) -> Timestamp {
+    Timestamp::from_millis(ms)
+}
+
+pub(super) fn device(n: u8) -> DeviceId {
+    DeviceId::from_random([n; 16])
+}
+
+pub(super) fn task(name: &str) -> TaskRow {
+    TaskRow {
+        id: name.parse().unwrap(),
+        config: TaskConfig {
+            model: ModelSpec {
+                labels: vec!["food".into(), "rent".into()],
+                family: Family::Mlp { inputs: 3, hidden: vec![4] },
+            },
+            training: Training {
+                epochs: 1,
+                batch_size: 8,
+                learning_rate: 0.1,
+                proximal_mu: 0.0,
+                time_limit_ms: 1000,
+                max_weight: 100,
+                holdout_permille: 100,
+            },
+            cohort: Cohort { goal: 10, floor: 10, over_selection_permille: 1300, session_max: 128 },
+            timing: Timing {
+                selecting_ms: 1,
+                training_ms: 2,
+                grace_ms: 3,
+                shares_ms: 4,
+                masked_input_ms: 5,
+                agreement_ms: 6,
+                unmask_ms: 7,
+            },
+            schedule: Schedule::Manual,
+            aggregation: Aggregation::FedAvg { learning_rate: 1.0 },
+            quantisation: Quantisation { clip: 1.5, grid_factor: 64 },
+            max_rounds: Some(3),
+        },
+        state: TaskState::Active,
+        created_at: at(1000),
+        next_round: 1,
+        current_version: ModelVersion(1),
+        last_opened_at: None,
+        finished_rounds: 0,
+    }
+}
+
+pub(super) fn round(n: u8, task: &TaskId, number: u64) -> RoundRow {
+    RoundRow {
+        id: RoundId::from_random([n; 16]),
+        task: task.clone(),
+        number,
+        phase: "selecting".into(),
+        base_version: ModelVersion(1),
+        opened_at: at(number),
+        closed_at: None,
+        revision: 0,
+        state: "{}".into(),
+        plan: Bytes::new(),
+        config: Bytes::from_static(&[1, 2]),
+        signature: Bytes::new(),
+    }
+}
+
+fn participant(round: RoundId, n: u8, joined_at: u64) -> ParticipantRow {
+    ParticipantRow {
+        round,
+        device: device(n),
+        identity_key: [n; 32],
+        session: None,
+        joined_at: at(joined_at),
+        seen_at: at(joined_at),
+        status: ParticipantStatus::Admitted,
+    }
+}
+
+/// Everything that the driver relies on. `store` is empty at the beginning.
+pub(super) async fn conforms(store: &Store) {
+    devices(store).await;
+    transactions(store).await;
+    tasks(store).await;
+    let round = rounds(store).await;
+    participants(store, round).await;
+    let session = sessions(store, round).await;
+    uploads(store, session).await;
+    models(store, round).await;
+}
+
+async fn devices(store: &Store) {
+    let first = DeviceRow { id: device(1), identity_key: [1; 32], enrolled_at: at(5) };
+    let again = DeviceRow { id: device(2), enrolled_at: at(9), ..first.clone() };
+    let stolen = DeviceRow { id: device(1), identity_key: [2; 32], enrolled_at: at(9) };
+    for (row, expected) in [
+        (&first, Ok(first.clone())),
+        (&again, Ok(first.clone())), // the same key keeps its first name
+        (&stolen, Err("conflict")),  // one name has one key
+    ] {
+        let kept = store
+            .run_tx("test", |tx| {
+                let row = row.clone();
+                Box::pin(async move { tx.enrol_device(&row).await })
+            })
+            .await;
+        assert_eq!(kept.map_err(|error: StoreError| error.code()), expected, "{row:?}");
+    }
+    assert_eq!(tx!(store, |tx| tx.device(device(1)).await), Ok(Some(first)));
+    assert_eq!(tx!(store, |tx| tx.device(device(9)).await), Ok(None));
+}
+
+/// A refusal of the core, to see that it undoes what was written before it.
+#[derive(Debug, PartialEq, thiserror::Error)]
+enum Decision {
+    #[error("no")]
+    No,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+async fn transactions(store: &Store) {
+    let undone: Result<(), Decision> = tx!(store, |tx| {
+        assert!(tx.insert_task(&task("undone")).await?);
+        assert!(tx.task(&task("undone").id).await?.is_some(), "a transaction sees its own rows");
+        Err(Decision::No)
+    });
+    assert_eq!(undone, Err(Decision::No));
+    assert_eq!(tx!(store, |tx| tx.tasks().await), Ok(vec![]));
+
+    let reader = store.clone();
+    let spawned = tokio::spawn(async move {
+        reader.read("test", |tx| Box::pin(async move { tx.tasks().await })).await
+    });
+    assert_eq!(spawned.await.unwrap(), Ok(vec![]));
+}
+
+async fn tasks(store: &Store) {
+    assert_eq!(tx!(store, |tx| tx.insert_task(&task("b")).await), Ok(true));
+    assert_eq!(tx!(store, |tx| tx.insert_task(&task("a")).await), Ok(true));
+    let taken = || TaskRow { state: TaskState::Paused, ..task("a") };
+    assert_eq!(tx!(store, |tx| tx.insert_task(&taken()).await), Ok(false));
+    assert_eq!(tx!(store, |tx| tx.task(&task("a").id).await), Ok(Some(task("a"))), "nothing changed");
+    assert_eq!(tx!(store, |tx| tx.tasks().await), Ok(vec![task("a"), task("b")]));
+    let changed = TaskRow { next_round: 7, last_opened_at: Some(at(77)), finished_rounds: 2, ..taken() };
+    let row = &changed;
+    let done = store
+        .run_tx("test", |tx| {
+            let row = row.clone();
+            Box::pin(async move { tx.update_task(&row).await })
+        })
+        .await;
+    assert_eq!(done, Ok(()));
+    assert_eq!(tx!(store, |tx| tx.task(&task("a").id).await), Ok(Some(changed)));
+    let missing: Result<(), StoreError> = tx!(store, |tx| tx.update_task(&task("zzz")).await);
+    assert_eq!(missing.unwrap_err().code(), "conflict");
+}
+
+async fn rounds(store: &Store) -> RoundId {
+    let a = task("a").id;
+    let (first, second) = (round(1, &a, 1), round(2, &a, 2));
+    let id = first.id;
+    tx!(store, |tx| {
+        let a = task("a").id;
+        tx.insert_round(&round(1, &a, 1)).await?;
+        tx.insert_round(&round(2, &a, 2)).await
+    })
+    .unwrap();
+    let same_number: Result<(), StoreError> = tx!(store, |tx| tx.insert_round(&round(3, &task("a").id, 2)).await);
+    assert_eq!(same_number.unwrap_err().code(), "conflict");
+    let no_task: Result<(), StoreError> = tx!(store, |tx| tx.insert_round(&round(3, &task("zzz").id, 1)).await);
+    assert_eq!(no_task.unwrap_err().code(), "conflict");
+    assert_eq!(tx!(store, |tx| tx.round(id).await), Ok(Some(first.clone())));
+    assert_eq!(tx!(store, |tx| tx.open_rounds().await), Ok(vec![first.clone(), second.clone()]));
+    assert_eq!(tx!(store, |tx| tx.rounds_of(&task("a").id, 1).await), Ok(vec![second.clone()]));
+    assert_eq!(tx!(store, |tx| tx.rounds_of(&task("b").id, 10).await), Ok(vec![]));
+
+    let closed = RoundRow {
+        revision: 1,
+        phase: "finished".into(),
+        closed_at: Some(at(99)),
+        state: "{\"x\":1}".into(),
+        plan: Bytes::from_static(b"plan"),
+        config: Bytes::from_static(b"config"),
+        signature: Bytes::from_static(b"signature"),
+        ..second.clone()
+    };
+    for (row, expected) in [(&closed, true), (&closed, false)] {
+        let result = store
+            .run_tx("test", |tx| {
+                let row = row.clone();
+                Box::pin(async move { tx.update_round(&row).await })
+            })
+            .await;
+        assert_eq!(result.is_ok(), expected, "a write over the wrong revision fails");
+    }
+    let second_id = second.id;
+    assert_eq!(tx!(store, |tx| tx.round(second_id).await), Ok(Some(closed)));
+    assert_eq!(tx!(store, |tx| tx.open_rounds().await), Ok(vec![first]));
+    id
+}
+
+async fn participants(store: &Store, round: RoundId) {
+    for (n, joined) in [(3, 30), (1, 10), (2, 20)] {
+        assert_eq!(tx!(store, |tx| tx.insert_participant(&participant(round, n, joined)).await), Ok(true));
+    }
+    assert_eq!(tx!(store, |tx| tx.insert_participant(&participant(round, 1, 99)).await), Ok(false));
+    let same_key = tx!(store, |tx| {
+        tx.insert_participant(&ParticipantRow { device: device(8), ..participant(round, 1, 99) }).await
+    });
+    assert_eq!(same_key, Ok(false), "one identity takes part once");
+    let nowhere: Result<bool, StoreError> =
+        tx!(store, |tx| tx.insert_participant(&participant(RoundId::from_random([99; 16]), 1, 1)).await);
+    assert_eq!(nowhere.unwrap_err().code(), "conflict");
+
+    let order: Vec<DeviceId> =
+        tx!(store, |tx| tx.participants(round).await).unwrap().iter().map(|row| row.device).collect();
+    assert_eq!(order, [device(1), device(2), device(3)]);
+    assert_eq!(tx!(store, |tx| tx.rounds_of_device(device(1)).await), Ok(vec![round]));
+    assert_eq!(tx!(store, |tx| tx.rounds_of_device(device(7)).await), Ok(vec![]));
+
+    let session = SessionId::from_random([5; 16]);
+    tx!(store, |tx| {
+        tx.touch_participant(round, device(1), at(500)).await?;
+        tx.set_participant_status(round, device(1), ParticipantStatus::Left).await?;
+        tx.assign_sessions(round, &[(device(1), session), (device(3), session)]).await
+    })
+    .unwrap();
+    let expected = ParticipantRow {
+        seen_at: at(500),
+        status: ParticipantStatus::Left,
+        session: Some(session),
+        ..participant(round, 1, 10)
+    };
+    assert_eq!(tx!(store, |tx| tx.participant(round, device(1)).await), Ok(Some(expected)));
+    let stranger: Result<(), StoreError> =
+        tx!(store, |tx| tx.assign_sessions(round, &[(device(2), session), (device(77), session)]).await);
+    assert_eq!(stranger.unwrap_err().code(), "conflict");
+    let untouched = tx!(store, |tx| tx.participant(round, device(2)).await).unwrap().unwrap();
+    assert_eq!(untouched.session, None, "the whole transaction was undone");
+
+    assert_eq!(tx!(store, |tx| tx.delete_participants_unseen_since(round, at(30)).await), Ok(1));
+    assert_eq!(tx!(store, |tx| tx.participant(round, device(2)).await), Ok(None));
+}
+
+async fn sessions(store: &Store, round: RoundId) -> SessionId {
+    let row = |n: u8, ordinal| SessionRow {
+        id: SessionId::from_random([n; 16]),
+        round,
+        ordinal,
+        stage: SessionStage::Keys,
+        sum_blob: None,
+    };
+    let (first, second) = (row(1, 0), row(2, 1));
+    let id = first.id;
+    for row in [&second, &first] {
+        store
+            .run_tx("test", |tx| {
+                let row = row.clone();
+                Box::pin(async move { tx.insert_session(&row).await })
+            })
+            .await
+            .unwrap();
+    }
+    assert_eq!(tx!(store, |tx| tx.sessions_of(round).await), Ok(vec![first.clone(), second]));
+    for stage in SessionStage::OPEN.into_iter().chain([SessionStage::Released, SessionStage::Abandoned]) {
+        tx!(store, |tx| tx.set_session_stage(id, stage).await).unwrap();
+        assert_eq!(tx!(store, |tx| tx.session(id).await).unwrap().unwrap().stage, stage);
+    }
+    tx!(store, |tx| tx.set_session_sum(id, Some("sums/x.bin")).await).unwrap();
+    assert_eq!(tx!(store, |tx| tx.session(id).await).unwrap().unwrap().sum_blob.as_deref(), Some("sums/x.bin"));
+    let missing: Result<(), StoreError> =
+        tx!(store, |tx| tx.set_session_stage(SessionId::from_random([9; 16]), SessionStage::Keys).await);
+    assert_eq!(missing.unwrap_err().code(), "conflict");
+
+    let message = move |n: u8, stage, payload: &'static [u8]| NewMessage {
+        session: id,
+        stage,
+        device: device(n),
+        payload: Bytes::from_static(payload),
+    };
+    for (sent, expected) in [
+        (message(1, 0, b"keys"), Inserted::New),
+        (message(2, 0, b"keys"), Inserted::New),
+        (message(1, 0, b"keys"), Inserted::Same),
+        (message(1, 0, b"other"), Inserted::Different),
+        (message(1, 1, b"other"), Inserted::New),
+    ] {
+        let sent = &sent;
+        let inserted = store
+            .run_tx("test", |tx| {
+                let sent = sent.clone();
+                Box::pin(async move { tx.insert_message(&sent).await })
+            })
+            .await;
+        assert_eq!(inserted, Ok(expected), "{sent:?}");
+    }
+    let kept = tx!(store, |tx| tx.messages(id).await).unwrap();
+    let seen: Vec<_> = kept.iter().map(|row| (row.seq, row.stage, row.device, &row.payload[..])).collect();
+    assert_eq!(seen, [(0, 0, device(1), &b"keys"[..]), (1, 0, device(2), b"keys"), (2, 1, device(1), b"other")]);
+    tx!(store, |tx| tx.delete_messages(id).await).unwrap();
+    assert_eq!(tx!(store, |tx| tx.messages(id).await), Ok(vec![]));
+    id
+}
+
+async fn uploads(store: &Store, session: SessionId) {
+    let row = move |n: u8, state| UploadRow {
+        session,
+        device: device(n),
+        participant_index: n.into(),
+        digest: Digest([n; 32]),
+        total: 1 << 20,
+        state,
+        segment: None,
+        created_at: at(n.into()),
+    };
+    for n in [3, 1, 2] {
+        assert_eq!(tx!(store, |tx| tx.insert_upload(&row(n, UploadState::Staging)).await), Ok(true));
+        assert_eq!(tx!(store, |tx| tx.insert_upload(&row(n, UploadState::Complete)).await), Ok(false));
+    }
+    assert_eq!(tx!(store, |tx| tx.upload(session, device(3)).await), Ok(Some(row(3, UploadState::Staging))));
+    tx!(store, |tx| tx.set_upload_complete(session, device(1)).await).unwrap();
+    tx!(store, |tx| tx.set_upload_complete(session, device(2)).await).unwrap();
+    let segment = move || SegmentRow { id: "s-0".into(), session, blob: "segments/s/0.bin".into(), uploads: 2 };
+    let committed =
+        tx!(store, |tx| tx.commit_uploads(session, &segment(), &[device(1), device(2), device(3)]).await);
+    assert_eq!(committed, Ok(2), "only complete uploads become part of a sum");
+    let again: Result<u32, StoreError> =
+        tx!(store, |tx| tx.commit_uploads(session, &segment(), &[device(3)]).await);
+    assert_eq!(again.unwrap_err().code(), "conflict");
+
+    tx!(store, |tx| tx.delete_upload(session, device(1)).await).unwrap();
+    tx!(store, |tx| tx.delete_upload(session, device(3)).await).unwrap();
+    tx!(store, |tx| tx.set_upload_complete(session, device(1)).await).unwrap();
+    let left = tx!(store, |tx| tx.uploads(session).await).unwrap();
+    let committed = |n| UploadRow { segment: Some("s-0".into()), ..row(n, UploadState::Committed) };
+    assert_eq!(left, [committed(1), committed(2)], "what is in a sum stays there");
+    assert_eq!(tx!(store, |tx| tx.segments(session).await), Ok(vec![segment()]));
+    tx!(store, |tx| tx.delete_segments(session).await).unwrap();
+    assert_eq!(tx!(store, |tx| tx.segments(session).await), Ok(vec![]));
+}
+
+async fn models(store: &Store, round: RoundId) {
+    let row = move |version, round| ModelRow {
+        task: task("a").id,
+        version: ModelVersion(version),
+        parent: (version > 1).then_some(ModelVersion(version - 1)),
+        round,
+        cohort: 13,
+        digest: Digest([7; 32]),
+        fingerprint: Digest([8; 32]),
+        bytes: 1234,
+        blob: format!("models/a/{version:08}.safetensors"),
+        optimiser_blob: (version > 1).then(|| "optimiser/a/2.bin".into()),
+        origin: if round.is_some() { Origin::Round } else { Origin::Initial },
+        created_at: at(version),
+    };
+    assert_eq!(tx!(store, |tx| tx.insert_model(&row(1, None)).await), Ok(true));
+    assert_eq!(tx!(store, |tx| tx.insert_model(&row(2, Some(round))).await), Ok(true));
+    assert_eq!(tx!(store, |tx| tx.insert_model(&row(2, None)).await), Ok(false));
+    let twice: Result<bool, StoreError> = tx!(store, |tx| tx.insert_model(&row(3, Some(round))).await);
+    assert_eq!(twice.unwrap_err().code(), "conflict", "a round publishes once");
+    assert_eq!(tx!(store, |tx| tx.model(&task("a").id, ModelVersion(1)).await), Ok(Some(row(1, None))));
+    assert_eq!(tx!(store, |tx| tx.model(&task("a").id, ModelVersion(u64::MAX)).await), Ok(None));
+    assert_eq!(tx!(store, |tx| tx.models(&task("a").id).await), Ok(vec![row(2, Some(round)), row(1, None)]));
+    assert_eq!(tx!(store, |tx| tx.model_of_round(round).await), Ok(Some(row(2, Some(round)))));
+    let names: BTreeSet<_> = tx!(store, |tx| tx.tasks().await).unwrap().into_iter().map(|row| row.id).collect();
+    assert_eq!(names.len(), 2);
+}

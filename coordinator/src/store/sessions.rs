@@ -1,0 +1,135 @@
+//! Sessions, and the messages that were accepted in them.
+
+use scale_proto::ids::{RoundId, SessionId};
+use sqlx::sqlite::SqliteRow;
+
+use super::column::{blob, get, int, word};
+use super::{StoreError, Tx};
+use crate::round::SessionStage;
+use crate::rows::{Inserted, MessageRow, NewMessage, SessionRow};
+
+fn decode(row: &SqliteRow) -> Result<SessionRow, StoreError> {
+    Ok(SessionRow {
+        id: get(row, "id")?,
+        round: get(row, "round")?,
+        ordinal: get(row, "ordinal")?,
+        stage: word(row, "stage", SessionStage::parse)?,
+        sum_blob: get(row, "sum_blob")?,
+    })
+}
+
+fn decode_message(row: &SqliteRow) -> Result<MessageRow, StoreError> {
+    let stage: u32 = get(row, "stage")?;
+    Ok(MessageRow {
+        seq: get(row, "seq")?,
+        stage: u8::try_from(stage).map_err(|error| StoreError::corrupt("stage", error))?,
+        device: get(row, "device")?,
+        payload: get(row, "payload")?,
+    })
+}
+
+impl Tx {
+    /// Keeps a new session.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when its id or its place in the round is taken, or the round is not there.
+    pub async fn insert_session(&mut self, row: &SessionRow) -> Result<(), StoreError> {
+        let query = sqlx::query("INSERT INTO sessions (id, round, ordinal, stage, sum_blob) VALUES (?1, ?2, ?3, ?4, ?5)")
+            .bind(blob(row.id.as_bytes()))
+            .bind(blob(row.round.as_bytes()))
+            .bind(i64::from(row.ordinal))
+            .bind(row.stage.name())
+            .bind(row.sum_blob.clone());
+        self.execute(query).await.map(drop)
+    }
+
+    /// The session of this id.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub async fn session(&mut self, id: SessionId) -> Result<Option<SessionRow>, StoreError> {
+        self.one(sqlx::query("SELECT * FROM sessions WHERE id = ?1").bind(blob(id.as_bytes())), decode).await
+    }
+
+    /// The sessions of a round, in their order.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub async fn sessions_of(&mut self, round: RoundId) -> Result<Vec<SessionRow>, StoreError> {
+        let query = sqlx::query("SELECT * FROM sessions WHERE round = ?1 ORDER BY ordinal").bind(blob(round.as_bytes()));
+        self.all(query, decode).await
+    }
+
+    /// Moves a session on.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when there is no such session.
+    pub async fn set_session_stage(&mut self, id: SessionId, stage: SessionStage) -> Result<(), StoreError> {
+        let query = sqlx::query("UPDATE sessions SET stage = ?2 WHERE id = ?1")
+            .bind(blob(id.as_bytes()))
+            .bind(stage.name());
+        self.hit_session(id, query).await
+    }
+
+    /// Notes where the released sum of a session is.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when there is no such session.
+    pub async fn set_session_sum(&mut self, id: SessionId, sum_blob: Option<&str>) -> Result<(), StoreError> {
+        let query = sqlx::query("UPDATE sessions SET sum_blob = ?2 WHERE id = ?1")
+            .bind(blob(id.as_bytes()))
+            .bind(sum_blob.map(str::to_owned));
+        self.hit_session(id, query).await
+    }
+
+    async fn hit_session(&mut self, id: SessionId, query: super::tx::Query) -> Result<(), StoreError> {
+        match self.execute(query).await? {
+            1 => Ok(()),
+            _ => Err(StoreError::Conflict(format!("session {id} is not there"))),
+        }
+    }
+
+    /// Keeps a message, once: its sender has one per stage.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when there is no such session.
+    pub async fn insert_message(&mut self, message: &NewMessage) -> Result<Inserted, StoreError> {
+        let insert = sqlx::query(
+            "INSERT INTO session_messages (session, seq, stage, device, payload)
+             SELECT ?1, coalesce(max(seq) + 1, 0), ?2, ?3, ?4 FROM session_messages WHERE session = ?1
+             ON CONFLICT (session, stage, device) DO NOTHING",
+        )
+        .bind(blob(message.session.as_bytes()))
+        .bind(int(message.stage.into()))
+        .bind(blob(message.device.as_bytes()))
+        .bind(blob(&message.payload));
+        if self.execute(insert).await? == 1 {
+            return Ok(Inserted::New);
+        }
+        let kept = sqlx::query("SELECT * FROM session_messages WHERE session = ?1 AND stage = ?2 AND device = ?3")
+            .bind(blob(message.session.as_bytes()))
+            .bind(int(message.stage.into()))
+            .bind(blob(message.device.as_bytes()));
+        let same = self.one(kept, decode_message).await?.is_some_and(|kept| kept.payload == message.payload);
+        Ok(if same { Inserted::Same } else { Inserted::Different })
+    }
+
+    /// Every message of a session, in the order of acceptance.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub async fn messages(&mut self, session: SessionId) -> Result<Vec<MessageRow>, StoreError> {
+        let query = sqlx::query("SELECT seq, stage, device, payload FROM session_messages WHERE session = ?1 ORDER BY seq")
+            .bind(blob(session.as_bytes()));
+        self.all(query, decode_message).await
+    }
+
+    /// Forgets the messages of a session that is over.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub async fn delete_messages(&mut self, session: SessionId) -> Result<(), StoreError> {
+        let query = sqlx::query("DELETE FROM session_messages WHERE session = ?1").bind(blob(session.as_bytes()));
+        self.execute(query).await.map(drop)
+    }
+}

@@ -1,0 +1,136 @@
+//! The gRPC services, and gRPC-web, on one router.
+//!
+//! A call passes: gRPC-web translation, a time limit, [`guard`] (tokens, before a body is read), the generated decoding
+//! with a size limit, and then a few lines in the service's file that convert and call.
+
+mod admin;
+mod enrollment;
+mod guard;
+mod models;
+mod rounds;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use scale_proto::error::Invalid;
+use scale_proto::{limits, wire};
+use tonic::{Code, Request, Status};
+use tonic_health::ServingStatus;
+use tonic_health::server::{HealthReporter, HealthService};
+use tonic_web::GrpcWebLayer;
+
+use super::{App, problem};
+use crate::driver::{self, Caller};
+
+/// Most bytes of a message to a service that needs no token.
+const OPEN_MESSAGE_BYTES: usize = 16 << 10;
+/// A task may come with its first model.
+const ADMIN_MESSAGE_BYTES: usize = limits::MODEL_BYTES as usize + limits::MESSAGE_BYTES;
+
+/// What `grpc.health.v1` and `/ready` say.
+#[derive(Clone, Debug)]
+pub struct Health {
+    reporter: HealthReporter,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Health {
+    /// Serving.
+    pub async fn serving() -> Self {
+        let health = Self { reporter: HealthReporter::new(), stopping: Arc::default() };
+        health.set(ServingStatus::Serving).await;
+        health
+    }
+
+    /// From now on load balancers should look elsewhere.
+    pub async fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.set(ServingStatus::NotServing).await;
+    }
+
+    /// Whether the end has begun.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    async fn set(&self, status: ServingStatus) {
+        // The empty name is the server as a whole.
+        for name in ["", "scale.fl.v1.Enrollment", "scale.fl.v1.Rounds", "scale.fl.v1.Models", "scale.fl.v1.Admin"] {
+            self.reporter.set_service_status(name, status).await;
+        }
+    }
+}
+
+/// Routes of every gRPC service.
+pub(super) fn router(app: App, health: Health) -> Router {
+    use wire::{admin_server, enrollment_server, models_server, rounds_server};
+    let guard = guard::Guard { authority: app.authority.clone(), clock: app.clock.clone() };
+
+    let enrollment = enrollment_server::EnrollmentServer::new(enrollment::Service { enrolment: app.enrolment.clone() })
+        .max_decoding_message_size(OPEN_MESSAGE_BYTES);
+    let rounds = rounds_server::RoundsServer::new(rounds::Service { coordinator: app.coordinator.clone() })
+        .max_decoding_message_size(limits::MESSAGE_BYTES);
+    let models = models_server::ModelsServer::new(models::Service { coordinator: app.coordinator.clone() })
+        .max_decoding_message_size(OPEN_MESSAGE_BYTES);
+    let admin = admin_server::AdminServer::new(admin::Service {
+        coordinator: app.coordinator,
+        authority: app.authority,
+        clock: app.clock,
+    })
+    .max_decoding_message_size(ADMIN_MESSAGE_BYTES);
+    let health = tonic_health::pb::health_server::HealthServer::new(HealthService::from_health_reporter(health.reporter))
+        .max_decoding_message_size(OPEN_MESSAGE_BYTES);
+    // The descriptor sets are compiled in; a test calls reflection.
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(scale_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let reflection_v1 = reflection().build_v1().expect("compiled descriptors are whole");
+    let reflection_v1alpha = reflection().build_v1alpha().expect("compiled descriptors are whole");
+
+    tonic::service::Routes::new(enrollment)
+        .add_service(rounds)
+        .add_service(models)
+        .add_service(admin)
+        .add_service(health)
+        .add_service(reflection_v1)
+        .add_service(reflection_v1alpha)
+        .into_axum_router()
+        .reset_fallback()
+        .layer(axum::middleware::from_fn_with_state(guard, guard::guard))
+        .layer(GrpcWebLayer::new())
+}
+
+/// The device that calls: [`guard`] has put it there.
+fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    let caller = request.extensions().get::<Caller>().copied();
+    caller.ok_or_else(|| problem::refusal(Code::Internal, "internal", "a device call arrived without its device"))
+}
+
+/// A wire message as its domain type.
+fn checked<W, D>(message: W) -> Result<D, Status>
+where
+    D: TryFrom<W, Error = Invalid>,
+{
+    D::try_from(message).map_err(|error| problem::invalid(&error))
+}
+
+/// Runs a call of the driver to its end, even when the client goes away in the middle: between a commit and what
+/// follows it in memory nothing may be cut off.
+async fn to_the_end<T, F>(call: F) -> Result<T, Status>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, driver::Error>> + Send + 'static,
+{
+    use tracing::Instrument as _;
+    match tokio::spawn(call.in_current_span()).await {
+        Ok(result) => result.map_err(|error| problem::driver(&error)),
+        Err(error) => {
+            tracing::error!(%error, "a call panicked");
+            Err(problem::refusal(Code::Internal, "internal", "the coordinator has a problem of its own; come back later"))
+        }
+    }
+}

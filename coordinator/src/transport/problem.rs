@@ -1,0 +1,124 @@
+//! Failures on their way out: one function to a gRPC status, one to an HTTP answer.
+//!
+//! Both carry a stable code and a sentence. A gRPC status has them as `ErrorDetail` in its details, and the code and the
+//! earliest return as metadata too, for clients that do not read details.
+
+use axum::Json;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use prost::Message as _;
+use scale_proto::error::{Invalid, Problem};
+use scale_proto::time::RetryWindow;
+use scale_proto::wire;
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Code, Status};
+
+use crate::auth::{EnrolError, TokenError};
+use crate::driver;
+
+/// Metadata: the stable code.
+pub const ERROR_CODE: &str = "scale-error-code";
+/// Metadata: the earliest useful return, in milliseconds.
+pub const RETRY_AFTER_MS: &str = "retry-after-ms";
+
+/// A failed call as a gRPC status.
+pub fn status(code: Code, problem: &Problem) -> Status {
+    let mut metadata = MetadataMap::new();
+    if let Ok(value) = MetadataValue::try_from(problem.code.as_str()) {
+        metadata.insert(ERROR_CODE, value);
+    }
+    if let Some(retry) = problem.retry {
+        let after = u64::try_from(retry.after.as_millis()).unwrap_or(u64::MAX);
+        metadata.insert(RETRY_AFTER_MS, MetadataValue::from(after));
+    }
+    let detail = wire::ErrorDetail::from(problem).encode_to_vec();
+    Status::with_details_and_metadata(code, problem.sentence.clone(), detail.into(), metadata)
+}
+
+/// A failed call that coming back does not help.
+pub(crate) fn refusal(code: Code, word: &str, sentence: impl Into<String>) -> Status {
+    status(code, &Problem { code: word.to_owned(), sentence: sentence.into(), retry: None })
+}
+
+/// A message that is not what it should be.
+pub(crate) fn invalid(invalid: &Invalid) -> Status {
+    if invalid.field == "protocol" {
+        return refusal(Code::FailedPrecondition, "unsupported_protocol", invalid.to_string());
+    }
+    refusal(Code::InvalidArgument, "invalid_argument", invalid.to_string())
+}
+
+/// What the driver says, as a status.
+pub(crate) fn driver(error: &driver::Error) -> Status {
+    use driver::Class;
+    if let driver::Error::Invalid(field) = error {
+        return invalid(field);
+    }
+    let code = match error.class() {
+        Class::Invalid => Code::InvalidArgument,
+        Class::NotFound => Code::NotFound,
+        Class::Permission => Code::PermissionDenied,
+        Class::Precondition => Code::FailedPrecondition,
+        Class::Aborted => Code::Aborted,
+        Class::Unavailable => Code::Unavailable,
+        Class::Exhausted => Code::ResourceExhausted,
+        Class::Internal => {
+            tracing::error!(code = error.code(), %error, "a call failed inside");
+            Code::Internal
+        }
+    };
+    if matches!(code, Code::Unavailable | Code::ResourceExhausted) {
+        tracing::warn!(code = error.code(), %error, "a call has to wait");
+    }
+    status(code, &error.problem())
+}
+
+/// A token that does not open the door.
+pub(crate) fn token(error: &TokenError) -> Status {
+    let code = match error {
+        TokenError::WrongKind { .. } => Code::PermissionDenied,
+        TokenError::Missing(_) | TokenError::Bad | TokenError::Expired => Code::Unauthenticated,
+    };
+    refusal(code, error.code(), error.to_string())
+}
+
+/// A failed enrolment.
+pub(crate) fn enrolment(error: &EnrolError) -> Status {
+    match error {
+        EnrolError::Token(error) => token(error),
+        EnrolError::Signature => refusal(Code::PermissionDenied, error.code(), error.to_string()),
+        EnrolError::Store(_) | EnrolError::Randomness(_) => {
+            tracing::warn!(code = error.code(), %error, "an enrolment failed inside");
+            let full = error.code() == "storage_full";
+            let sentence = "the coordinator's storage does not answer at the moment; come back later";
+            let problem = Problem {
+                code: error.code().to_owned(),
+                sentence: sentence.to_owned(),
+                retry: Some(RetryWindow::from_millis(5_000)),
+            };
+            status(if full { Code::ResourceExhausted } else { Code::Unavailable }, &problem)
+        }
+    }
+}
+
+/// A failed HTTP request: `application/problem+json` with `status`, `code` and `sentence`.
+pub(crate) fn http(status: StatusCode, code: &str, sentence: &str) -> Response {
+    let body = serde_json::json!({ "status": status.as_u16(), "code": code, "sentence": sentence });
+    let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"))];
+    (status, kind, Json(body)).into_response()
+}
+
+/// Nothing is served at this path. A gRPC client hears it in its own language.
+pub(super) async fn unknown_path(request: Request) -> Response {
+    let kind = request.headers().get(header::CONTENT_TYPE).cloned();
+    match kind.filter(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
+        Some(kind) => {
+            let sentence = "this coordinator has no such gRPC service; reflection lists those it has";
+            let mut response = refusal(Code::Unimplemented, "unknown_method", sentence).into_http();
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            response
+        }
+        None => http(StatusCode::NOT_FOUND, "not_found", "nothing is served at this path"),
+    }
+}
