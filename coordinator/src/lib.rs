@@ -14,3 +14,7 @@ pub mod schedule;
 pub mod clock;
 pub mod blobs;
 pub mod store;
+pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod transport;

@@ -60,7 +60,7 @@ impl Staging {
     /// # Errors
     /// [`Error::BeyondEnd`], nothing written then; [`Error::Io`].
     pub fn append(&self, upload: &Upload, offset: u64, data: &[u8]) -> Result<Held, Error> {
-        let end = offset.checked_add(data.len() as u64).unwrap_or(u64::MAX);
+        let end = offset.saturating_add(data.len() as u64);
         if end > upload.total {
             return Err(Error::BeyondEnd { end, total: upload.total });
         }

@@ -111,11 +111,7 @@ impl Totals {
         let unit = scale.clip * (1.0 + 2f64.powi(-20)) / f64::from(scale.grid);
         let factor = unit * f64::from(scale.max_weight) / weight as f64;
         let update = self.update.iter().map(|&sum| (sum as f64 * factor) as f32).collect();
-        Ok(MeanUpdate {
-            update,
-            statistics: Statistics { weight, loss, correct, examples },
-            devices: self.devices,
-        })
+        Ok(MeanUpdate { update, statistics: Statistics { weight, loss, correct, examples }, devices: self.devices })
     }
 
     fn shape(&self, vectors: &[Vec<i64>]) -> Error {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use scale_proto::ids::{Digest, ModelVersion, RoundId, SessionId, TaskId};
+use scale_proto::ids::{Digest, ModelVersion, RoundId, TaskId};
 use scale_proto::task::TaskConfig;
 use scale_proto::time::Timestamp;
 
@@ -123,59 +123,9 @@ impl Coordinator {
         config: TaskConfig,
         initial_model: Option<Bytes>,
     ) -> Result<TaskInfo, Error> {
-        config.check()?;
-        training::width(config.cohort.session_max, training::grid(&config)?)?;
-        let inner = &self.0;
-        let _writing = inner.tasks_lock.lock().await;
-        if inner.task(&task).is_ok() {
-            return Err(Error::TaskExists(task.to_string()));
-        }
-        let weights = match &initial_model {
-            Some(file) => registry::decode(&config.model, file)?,
-            None => registry::initial(&task, &config.model),
-        };
-        let now = inner.now();
-        let version = ModelVersion(1);
-        let draft = registry::Draft {
-            task: &task,
-            spec: &config.model,
-            version,
-            parent: None,
-            round: None,
-            cohort: 0,
-            origin: Origin::Initial,
-            weights: &weights,
-            optimiser: Vec::new(),
-            created_at: now,
-        };
-        let model = registry::write(&inner.blobs, draft).await?;
-        let row = TaskRow {
-            id: task,
-            config,
-            state: TaskState::Active,
-            created_at: now,
-            next_round: 1,
-            current_version: version,
-            last_opened_at: None,
-            finished_rounds: 0,
-        };
-        let rows = Arc::new((row, model));
-        let write = Arc::clone(&rows);
-        inner
-            .store
-            .run_tx("create_task", move |tx| {
-                let write = Arc::clone(&write);
-                Box::pin(async move {
-                    if !tx.insert_task(&write.0).await? {
-                        return Err(Error::TaskExists(write.0.id.to_string()));
-                    }
-                    tx.insert_model(&write.1).await?;
-                    Ok(())
-                })
-            })
-            .await?;
-        inner.task_changed(rows.0.clone());
-        Ok(rows.0.clone().into())
+        let inner = Arc::clone(&self.0);
+        let row = self.0.to_the_end(async move { inner.create_task(task, config, initial_model).await }).await?;
+        Ok(row.into())
     }
 
     /// Every task, by name.
@@ -191,11 +141,8 @@ impl Coordinator {
     /// # Errors
     /// [`Error::UnknownTask`], [`Error::Store`].
     pub async fn set_task_state(&self, task: &TaskId, to: TaskState) -> Result<TaskInfo, Error> {
-        let _writing = self.0.tasks_lock.lock().await;
-        let mut row = self.0.task(task)?;
-        row.state = to;
-        self.write_task(row.clone()).await?;
-        self.0.task_changed(row.clone());
+        let (inner, id) = (Arc::clone(&self.0), task.clone());
+        let row = self.0.to_the_end(async move { inner.set_task_state(&id, to).await }).await?;
         Ok(row.into())
     }
 
@@ -204,9 +151,13 @@ impl Coordinator {
     /// # Errors
     /// [`Error::UnknownTask`], [`Error::TaskNotActive`], [`Error::RoundOpen`], [`Error::Store`].
     pub async fn open_round(&self, task: &TaskId) -> Result<RoundInfo, Error> {
-        let live = self.0.open_round(task).await?;
-        let state = self.0.lock(&live).await?;
-        RoundInfo::read(&state.row)
+        let (inner, id) = (Arc::clone(&self.0), task.clone());
+        self.0
+            .to_the_end(async move {
+                let live = inner.open_round(&id).await?;
+                RoundInfo::read(&inner.lock(&live).await?.row)
+            })
+            .await
     }
 
     /// The newest rounds of a task, newest first.
@@ -218,9 +169,7 @@ impl Coordinator {
         let rows = self
             .0
             .store
-            .read("list_rounds", move |tx| {
-                Box::pin(async move { Ok::<_, Error>(tx.rounds_of(&id, limit).await?) })
-            })
+            .read("list_rounds", move |tx| Box::pin(async move { Ok::<_, Error>(tx.rounds_of(&id, limit).await?) }))
             .await?;
         rows.iter().map(RoundInfo::read).collect()
     }
@@ -296,17 +245,6 @@ impl Coordinator {
         Ok(self.model_info(&self.0.task(task)?, model))
     }
 
-    async fn write_task(&self, row: TaskRow) -> Result<(), Error> {
-        let row = Arc::new(row);
-        self.0
-            .store
-            .run_tx("update_task", move |tx| {
-                let row = Arc::clone(&row);
-                Box::pin(async move { Ok::<_, Error>(tx.update_task(&row).await?) })
-            })
-            .await
-    }
-
     fn model_info(&self, task: &TaskRow, model: ModelRow) -> ModelInfo {
         ModelInfo {
             url: (self.0.model_url)(&model.blob),
@@ -325,6 +263,80 @@ impl Coordinator {
 }
 
 impl Inner {
+    async fn create_task(
+        &self,
+        task: TaskId,
+        config: TaskConfig,
+        initial_model: Option<Bytes>,
+    ) -> Result<TaskRow, Error> {
+        config.check()?;
+        training::width(config.cohort.session_max, training::grid(&config)?)?;
+        let _writing = self.tasks_lock.lock().await;
+        if self.task(&task).is_ok() {
+            return Err(Error::TaskExists(task.to_string()));
+        }
+        let weights = match &initial_model {
+            Some(file) => registry::decode(&config.model, file)?,
+            None => registry::initial(&task, &config.model),
+        };
+        let now = self.now();
+        let version = ModelVersion(1);
+        let draft = registry::Draft {
+            task: &task,
+            spec: &config.model,
+            version,
+            parent: None,
+            round: None,
+            cohort: 0,
+            origin: Origin::Initial,
+            weights: &weights,
+            optimiser: Vec::new(),
+            created_at: now,
+        };
+        let model = registry::write(&self.blobs, draft).await?;
+        let row = TaskRow {
+            id: task,
+            config,
+            state: TaskState::Active,
+            created_at: now,
+            next_round: 1,
+            current_version: version,
+            last_opened_at: None,
+            finished_rounds: 0,
+        };
+        let rows = Arc::new((row, model));
+        let write = Arc::clone(&rows);
+        self.store
+            .run_tx("create_task", move |tx| {
+                let write = Arc::clone(&write);
+                Box::pin(async move {
+                    if !tx.insert_task(&write.0).await? {
+                        return Err(Error::TaskExists(write.0.id.to_string()));
+                    }
+                    tx.insert_model(&write.1).await?;
+                    Ok(())
+                })
+            })
+            .await?;
+        self.task_changed(rows.0.clone());
+        Ok(rows.0.clone())
+    }
+
+    async fn set_task_state(&self, task: &TaskId, to: TaskState) -> Result<TaskRow, Error> {
+        let _writing = self.tasks_lock.lock().await;
+        let mut row = self.task(task)?;
+        row.state = to;
+        let write = Arc::new(row.clone());
+        self.store
+            .run_tx("set_task_state", move |tx| {
+                let row = Arc::clone(&write);
+                Box::pin(async move { Ok::<_, Error>(tx.update_task(&row).await?) })
+            })
+            .await?;
+        self.task_changed(row.clone());
+        Ok(row)
+    }
+
     async fn rollback(self: &Arc<Self>, task: &TaskId, version: ModelVersion) -> Result<ModelRow, Error> {
         // A commit waits for this lock before it reads the version that it will raise.
         let _writing = self.tasks_lock.lock().await;

@@ -69,6 +69,7 @@ impl Coordinator {
     /// [`Error::UnknownTask`] when it names tasks that are all unknown; [`Error::Store`].
     pub async fn check_in(&self, caller: &Caller, request: CheckIn) -> Result<CheckInAnswer, Error> {
         let (tasks, mut wait) = self.0.candidates(&request)?;
+        let tasks = self.0.own_first(caller, tasks).await?;
         for task in tasks {
             match self.0.offer(caller, &task).await? {
                 Offer::In(live) => return self.0.await_manifest(caller, &live).await,
@@ -151,6 +152,20 @@ impl Inner {
         Ok((tasks, wait))
     }
 
+    /// Tasks whose open round this device is in come first: it finishes one before it begins another.
+    async fn own_first(self: &Arc<Self>, caller: &Caller, tasks: Vec<TaskRow>) -> Result<Vec<TaskRow>, Error> {
+        let (mut own, mut others) = (Vec::new(), Vec::new());
+        for task in tasks {
+            let is_in = match self.open_round_of(&task.id).await? {
+                Some(live) => self.lock(&live).await?.members.get(&caller.device).is_some_and(|member| !member.left),
+                None => false,
+            };
+            if is_in { own.push(task) } else { others.push(task) }
+        }
+        own.append(&mut others);
+        Ok(own)
+    }
+
     async fn offer(self: &Arc<Self>, caller: &Caller, task: &TaskRow) -> Result<Offer, Error> {
         let Some(live) = self.open_round_of(&task.id).await? else {
             return Ok(Offer::Not(self.no_round(task)));
@@ -168,7 +183,12 @@ impl Inner {
                 let left = member.left;
                 drop(state);
                 return Ok(if left {
-                    Offer::Not(inner.turned_away(&task, None, "has_left", "this device has left the round that is open"))
+                    Offer::Not(inner.turned_away(
+                        &task,
+                        None,
+                        "has_left",
+                        "this device has left the round that is open",
+                    ))
                 } else {
                     Offer::In(live)
                 });
@@ -176,13 +196,7 @@ impl Inner {
             if state.members.values().any(|member| member.identity_key == caller.identity_key) {
                 return Err(Error::WrongIdentity);
             }
-            let refused = match state.round.phase {
-                Phase::Selecting { .. } if state.round.cohort < state.round.rules.selected => None,
-                Phase::Selecting { .. } => Some(Refused::Full),
-                Phase::Finished { .. } | Phase::Abandoned { .. } => Some(Refused::Over),
-                Phase::Training | Phase::Securing | Phase::Committing => Some(Refused::Running),
-            };
-            if let Some(why) = refused {
+            if let Some(why) = state.round.refusal() {
                 let until = state.round.next_deadline().map(|deadline| now.until(deadline));
                 let until = until.unwrap_or_default().max(Duration::from_secs(1));
                 return Ok(Offer::Not(inner.turned_away(&task, Some(until), why.code(), why.sentence())));
@@ -228,7 +242,11 @@ impl Inner {
                 if Instant::now() >= until {
                     let sentence = "this device is in; the round begins as soon as enough others are";
                     let retry = pace(Some(Duration::from_millis(100)), cohort.into());
-                    return Ok(CheckInAnswer::Wait(Wait { retry, code: "selecting".into(), sentence: sentence.into() }));
+                    return Ok(CheckInAnswer::Wait(Wait {
+                        retry,
+                        code: "selecting".into(),
+                        sentence: sentence.into(),
+                    }));
                 }
             }
             self.changed(&mut changed, until).await?;

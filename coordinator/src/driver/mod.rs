@@ -25,10 +25,10 @@ mod live;
 mod models;
 mod perform;
 mod stages;
+mod step;
 #[cfg(test)]
 mod tests;
 mod timer;
-mod step;
 mod training;
 mod upload;
 

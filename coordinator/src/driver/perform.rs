@@ -236,7 +236,7 @@ impl Inner {
             return Ok(());
         }
         let event = Event::ModelCommitted { outcome: Ok((version, summary)) };
-        self.step(live, &mut state, event, vec![Change::Model(model, row)]).await
+        self.step(live, &mut state, event, vec![Change::Model(Box::new((model, row)))]).await
     }
 
     async fn fail_commit(self: &Arc<Self>, live: &Arc<Live>, error: &aggregate::Error) -> Result<(), Error> {

@@ -27,15 +27,22 @@ pub(super) enum Change {
     Participant(ParticipantRow),
     Left(DeviceId),
     /// Participants that are present, as of now; who was not seen since the second moment goes.
-    DropAbsent { present: Vec<DeviceId>, now: Timestamp, since: Timestamp },
-    Sessions { rows: Vec<SessionRow>, dealt: Vec<(DeviceId, SessionId)> },
+    DropAbsent {
+        present: Vec<DeviceId>,
+        now: Timestamp,
+        since: Timestamp,
+    },
+    Sessions {
+        rows: Vec<SessionRow>,
+        dealt: Vec<(DeviceId, SessionId)>,
+    },
     Stage(SessionId, SessionStage),
     Message(NewMessage),
     Uploads(SegmentRow, Vec<DeviceId>),
     Sum(SessionId, String),
     /// The messages and segments of a session that is over.
     Forget(SessionId),
-    Model(ModelRow, TaskRow),
+    Model(Box<(ModelRow, TaskRow)>),
 }
 
 impl Change {
@@ -76,7 +83,8 @@ impl Change {
                 tx.delete_messages(*session).await?;
                 tx.delete_segments(*session).await?;
             }
-            Self::Model(model, task) => {
+            Self::Model(rows) => {
+                let (model, task) = &**rows;
                 if !tx.insert_model(model).await? {
                     return Err(Error::Bug(format!("model {} of {} is there already", model.version, model.task)));
                 }
@@ -157,12 +165,12 @@ impl Inner {
         state.row = work.0.clone();
         state.round = decided.round;
         self.follow(state, start, decided.gone);
-        for (event, task) in work.1.iter().filter_map(|change| match change {
-            Change::Model(model, task) => Some((model, task)),
-            _ => None,
-        }) {
-            tracing::info!(task = %event.task, version = %event.version, "a new model is published");
-            self.task_changed(task.clone());
+        for change in &work.1 {
+            if let Change::Model(rows) = change {
+                let (model, task) = &**rows;
+                tracing::info!(task = %model.task, version = %model.version, "a new model is published");
+                self.task_changed(task.clone());
+            }
         }
         live.changed.send_modify(|count| *count += 1);
         self.alarm.notify_one();

@@ -1,1 +1,370 @@
+//! Whole rounds with raw protocol clients, in one process, on a clock that the tests move.
 
+mod fleet;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use scale_proto::answer::{CheckIn, CheckInAnswer, Leave, ModelRequest, StageAnswer, UploadAnswer};
+use scale_proto::ids::{Digest, ModelVersion, RoundId, SessionId};
+use scale_proto::stage::{StageUp, UploadPiece};
+use scale_secagg::client::{Answer, Event};
+
+use fleet::*;
+
+use super::*;
+use crate::aggregate::{Optimiser, Scale, Totals};
+use crate::round::{Phase, SessionStage};
+use crate::rows::TaskState;
+
+/// What the sum of these inputs makes of the first model.
+fn expected(inputs: &[(Vec<i64>, [i64; 4])]) -> Vec<f32> {
+    let config = task("manual");
+    let mut totals = Totals::new(ENTRIES);
+    for (update, statistics) in inputs {
+        totals.add(&[update.clone(), statistics.to_vec()], 1).expect("the shape fits");
+    }
+    let grid = training::grid(&config).expect("a small model");
+    let mean = totals.mean(&Scale { clip: 1.0, grid, max_weight: 50 }).expect("there is weight");
+    let mut weights = crate::registry::initial(&task_id(), &config.model);
+    Optimiser::new(config.aggregation, ENTRIES).step(&mut weights, &mean.update).expect("finite");
+    weights
+}
+
+async fn manual_site() -> Arc<Site> {
+    let site = Site::new().await;
+    site.now().create_task(task_id(), task("manual"), None).await.expect("a good task");
+    site.now().open_round(&task_id()).await.expect("none is open");
+    site
+}
+
+async fn assert_exact(site: &Site, told: &Told, devices: u32) {
+    assert_eq!(told.info.round.phase.name(), "finished", "{:?}", told.info);
+    assert_eq!(told.info.survivors(), devices);
+    assert_eq!(told.inputs.len(), devices as usize);
+    let summary = told.info.round.summary.expect("finished rounds have one");
+    assert_eq!(summary.examples as i64, told.inputs.iter().map(|(_, statistics)| statistics[3]).sum::<i64>());
+    let weights = site.now().0.weights_of(&task_id()).await.expect("a model");
+    assert_eq!(weights, expected(&told.inputs), "the sum is exact");
+    let model = site.now().get_model_info(&task_id(), None).await.expect("a model");
+    assert_eq!((model.version, model.parent, model.cohort), (ModelVersion(2), Some(ModelVersion(1)), devices));
+    // Nothing of the round is left but the models.
+    for _ in 0..500 {
+        let left = site.blobs.list("segments").await.expect("no error").len()
+            + site.blobs.list("sums").await.expect("no error").len()
+            + std::fs::read_dir(site.folder.path().join("staging")).expect("a folder").count();
+        if left == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("segments, sums or staged files are left");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everybody_to_the_end() {
+    let site = manual_site().await;
+    let told = tell(&site, 12, Story::default()).await;
+    assert!(told.errors.is_empty(), "{:?}", told.errors);
+    assert_exact(&site, &told, 12).await;
+    let bytes = told.info.round.summary.expect("finished").bytes_up_per_device;
+    // 12 devices on a grid of 222 need 13 bits: keys, shares, 20 bytes of input, a signature, revealed shares.
+    assert_eq!(bytes, 192 + (80 * 11 + 32) + (13 + 7) + 64 + 32 * 11);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn losses_in_every_stage_leave_the_exact_sum_of_the_survivors() {
+    for (name, lost, survivors) in [
+        ("keys", [2, 0, 0, 0, 0], 10),
+        ("shares", [0, 2, 0, 0, 0], 10),
+        ("masked input", [0, 0, 2, 0, 0], 10),
+        ("agreement", [0, 0, 0, 2, 0], 12),
+        ("unmask", [0, 0, 0, 0, 2], 12),
+        ("everywhere", [0, 1, 1, 1, 1], 10),
+    ] {
+        let site = manual_site().await;
+        let told = tell(&site, 12, Story { lost, ..Story::default() }).await;
+        assert!(told.errors.is_empty(), "{name}: {:?}", told.errors);
+        assert_exact(&site, &told, survivors).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_the_floor_nothing_is_revealed() {
+    for (lost, code) in [
+        ([3, 0, 0, 0, 0], "too_few_clients"),
+        ([0, 3, 0, 0, 0], "too_few_sharers"),
+        ([0, 0, 3, 0, 0], "too_few_inputs"),
+        ([0, 0, 0, 0, 6], "too_few_shares"),
+    ] {
+        let site = manual_site().await;
+        let told = tell(&site, 12, Story { lost, ..Story::default() }).await;
+        assert_eq!(told.info.reason().map(|(code, _)| code), Some(code));
+        assert!(told.errors.iter().all(|error| error.code() == code), "{:?}", told.errors);
+        let models = site.now().list_models(&task_id()).await.expect("rows");
+        assert_eq!(models.len(), 1, "{code}");
+        assert_eq!(site.blobs.list("sums").await.expect("no error"), Vec::<String>::new());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restarts_in_every_stage_change_nothing() {
+    for stage in 0..5 {
+        let site = manual_site().await;
+        let lost = if stage == 2 { [1, 0, 1, 0, 0] } else { [0; 5] };
+        let told = tell(&site, 12, Story { lost, restart_in: Some(stage) }).await;
+        assert!(told.errors.is_empty(), "stage {stage}: {:?}", told.errors);
+        assert_exact(&site, &told, if stage == 2 { 10 } else { 12 }).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_sessions_are_summed() {
+    let site = Site::new().await;
+    let mut config = task("manual");
+    config.cohort.goal = 24;
+    config.cohort.over_selection_permille = 1000;
+    config.cohort.session_max = 20;
+    site.now().create_task(task_id(), config, None).await.expect("a good task");
+    site.now().open_round(&task_id()).await.expect("none is open");
+    let told = tell(&site, 24, Story::default()).await;
+    assert!(told.errors.is_empty(), "{:?}", told.errors);
+    let members: Vec<u32> = told.info.round.sessions.iter().map(|session| session.members).collect();
+    assert_eq!(members, [12, 12]);
+    assert_exact(&site, &told, 24).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_messages_are_refused_and_change_nothing() {
+    let site = manual_site().await;
+    let phones: Vec<Phone> = (1..=12).map(|number| Phone::new(&site, number)).collect();
+    let (mut phones, _) = together(phones, |mut phone| async move { phone.check_in().await.map(|()| phone) }).await;
+    let stranger = Phone::new(&site, 99);
+    let coordinator = site.now();
+    let round = site.round().await.round.id;
+    let manifest = phones[0].manifest.clone().expect("checked in");
+    let advertise =
+        phones[0].handle(Event::Config { bytes: &manifest.round_config, signature: &manifest.config_signature });
+    let Answer::Send(payload) = advertise else { panic!("stage 0 sends") };
+    let payload = Bytes::from(payload);
+    let mut broken = payload.to_vec();
+    broken[191] ^= 1;
+    let up = |payload: &Bytes| StageUp { handle: round, payload: payload.clone() };
+    let code = |answer: Result<StageAnswer, Error>| answer.map_err(|error| error.code().to_owned()).err();
+    let me = phones[0].caller;
+    for (name, caller, message, expected) in [
+        ("a stranger", stranger.caller, up(&payload), "not_participant"),
+        ("another's keys", phones[1].caller, up(&payload), "wrong_identity"),
+        ("a stolen device id", Caller { device: me.device, ..phones[1].caller }, up(&payload), "wrong_identity"),
+        ("a bad signature", me, up(&broken.into()), "bad_signature"),
+        ("too short", me, up(&payload.slice(..191)), "wrong_length"),
+        (
+            "another round",
+            me,
+            StageUp { handle: RoundId::from_random([1; 16]), payload: payload.clone() },
+            "unknown_round",
+        ),
+    ] {
+        assert_eq!(code(coordinator.advertise_keys(&caller, message).await).as_deref(), Some(expected), "{name}");
+    }
+    let session = site.round().await.round.sessions[0].id;
+    let early = StageUp { handle: session, payload: payload.clone() };
+    assert_eq!(code(coordinator.share_keys(&me, early.clone()).await).as_deref(), Some("stage_order"));
+    let nowhere = StageUp { handle: SessionId::from_random([1; 16]), payload };
+    assert_eq!(code(coordinator.share_keys(&me, nowhere).await).as_deref(), Some("unknown_session"));
+    assert_eq!(site.round().await.round.sessions[0].answered, [0; 5]);
+
+    // On to stage 2, where uploads may go wrong.
+    phones[0] = Phone { manifest: Some(manifest), ..Phone::new(&site, 1) };
+    for stage in [SessionStage::Keys, SessionStage::Shares] {
+        let act = move |mut phone: Phone| async move { phone.act(stage).await.map(|()| phone) };
+        let (alive, errors) = together(phones, act).await;
+        assert!(errors.is_empty(), "{errors:?}");
+        phones = alive;
+    }
+    assert_eq!(code(coordinator.share_keys(&me, early).await), None, "a retry gets what the first one got");
+    let first = phones.remove(0);
+    let config = scale_secagg::config::RoundConfig::decode(&first.manifest.as_ref().expect("checked in").round_config);
+    let total = config.expect("a configuration").masked_input_len();
+    let good = Bytes::from(vec![0; total as usize]);
+    let piece =
+        |offset: u64, total: u64, digest: Digest, data: Bytes| UploadPiece { session, offset, total, digest, data };
+    let send = async |piece| coordinator.upload_piece(&me, piece).await.map_err(|error| error.code().to_owned());
+    let digest = Digest::of(&good);
+    let wrong = send(piece(0, total + 1, digest, good.clone())).await;
+    assert_eq!(wrong, Err("wrong_length".into()));
+    let other = Digest::of(b"other");
+    assert_eq!(send(piece(0, total, other, good.clone())).await, Err("bad_digest".into()), "and it is forgotten");
+    assert_eq!(send(piece(0, total, digest, good.slice(..5))).await, Ok(UploadAnswer::Received(5)));
+    assert_eq!(send(piece(9, total, digest, good.slice(9..))).await, Ok(UploadAnswer::Received(5)));
+    assert_eq!(send(piece(0, total, other, good.clone())).await, Err("duplicate".into()));
+    assert_eq!(send(piece(5, total, digest, good.slice(..total as usize - 4))).await, Err("wrong_length".into()));
+    assert_eq!(send(piece(5, total, digest, good.slice(5..))).await, Ok(UploadAnswer::Committed));
+    assert_eq!(send(piece(0, total, digest, good.clone())).await, Ok(UploadAnswer::Committed), "a retry");
+    assert_eq!(send(piece(0, total, other, good.clone())).await, Err("duplicate".into()));
+    // The others do not come; the stage closes and their pieces are late.
+    site.pass_window().await;
+    let info = site.until("the end", |info| info.round.phase.is_over()).await;
+    assert_eq!(info.reason().map(|(code, _)| code), Some("too_few_inputs"));
+    assert_eq!(send(piece(0, total, digest, good)).await, Err("too_few_inputs".into()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaving_ends_the_wait_for_a_device() {
+    let site = manual_site().await;
+    let phones: Vec<Phone> = (1..=12).map(|number| Phone::new(&site, number)).collect();
+    let (mut phones, _) = together(phones, |mut phone| async move { phone.check_in().await.map(|()| phone) }).await;
+    let gone = phones.pop().expect("twelve");
+    let round = site.round().await.round.id;
+    let leave = Leave { round, reason: "battery".into() };
+    site.now().leave(&gone.caller, leave.clone()).await.expect("it takes part");
+    site.now().leave(&gone.caller, leave).await.expect("twice is fine");
+    // Eleven answer: nobody waits for the twelfth, and no window has to pass.
+    let act = |mut phone: Phone| async move { phone.act(SessionStage::Keys).await.map(|()| phone) };
+    let (alive, errors) = together(phones, act).await;
+    assert_eq!((alive.len(), errors.len()), (11, 0));
+    assert_eq!(site.round().await.round.sessions[0].stage, SessionStage::Shares);
+    let again = site.now().check_in(&gone.caller, CheckIn::default()).await.expect("an answer");
+    assert!(matches!(again, CheckInAnswer::Wait(wait) if wait.code == "has_left"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn schedules_open_rounds_and_pausing_stops_them() {
+    let site = Site::new().await;
+    let coordinator = site.now();
+    coordinator.create_task(task_id(), task("when_ready"), None).await.expect("a good task");
+    coordinator.tick().await.expect("no storage error");
+    let first = site.round().await.round;
+    assert_eq!((first.number, first.phase.name()), (1, "selecting"));
+    let error = coordinator.open_round(&task_id()).await.expect_err("one is open");
+    assert_eq!(error.code(), "round_open");
+    coordinator.abandon_round(first.id, "wrong labels".into()).await.expect("it is open");
+    assert_eq!(coordinator.abandon_round(first.id, "again".into()).await.expect_err("over").code(), "round_over");
+    coordinator.tick().await.expect("no storage error");
+    let second = site.round().await.round;
+    assert_eq!(second.number, 2, "numbers rise");
+    coordinator.set_task_state(&task_id(), TaskState::Paused).await.expect("it exists");
+    coordinator.abandon_round(second.id, "pause".into()).await.expect("it is open");
+    coordinator.tick().await.expect("no storage error");
+    assert_eq!(site.round().await.round.number, 2);
+    assert_eq!(coordinator.open_round(&task_id()).await.expect_err("paused").code(), "task_not_active");
+    let phone = Phone::new(&site, 1);
+    let answer = coordinator.check_in(&phone.caller, CheckIn::default()).await.expect("an answer");
+    assert!(matches!(answer, CheckInAnswer::Wait(wait) if wait.code == "task_paused"));
+    let families = CheckIn { families: vec!["cnn".into()], ..CheckIn::default() };
+    let answer = coordinator.check_in(&phone.caller, families).await.expect("an answer");
+    assert!(matches!(answer, CheckInAnswer::Wait(wait) if wait.code == "family_unsupported"));
+    let unknown = CheckIn { tasks: vec!["other".parse().expect("a valid name")], ..CheckIn::default() };
+    assert_eq!(coordinator.check_in(&phone.caller, unknown).await.expect_err("unknown").code(), "unknown_task");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn models_are_published_watched_and_rolled_back() {
+    let site = Site::new().await;
+    let coordinator = site.now();
+    let config = task("manual");
+    let given: Vec<f32> = (0..8_u8).map(f32::from).collect();
+    let file = crate::registry::encode(&task_id(), ModelVersion(1), &config.model, &given).expect("it fits");
+    let wrong = coordinator.create_task(task_id(), config.clone(), Some(Bytes::from_static(b"no model"))).await;
+    assert_eq!(wrong.expect_err("no model").code(), "bad_model_file");
+    let mut low = config.clone();
+    low.cohort.floor = 9;
+    assert_eq!(coordinator.create_task(task_id(), low, None).await.expect_err("too low").code(), "invalid");
+    coordinator.create_task(task_id(), config.clone(), Some(file.into())).await.expect("a good task");
+    assert_eq!(coordinator.create_task(task_id(), config, None).await.expect_err("taken").code(), "task_exists");
+    assert_eq!(coordinator.0.weights_of(&task_id()).await.expect("a model"), given);
+
+    let mut watch = coordinator.watch_models(&task_id()).await.expect("it exists");
+    let first = watch.next().await.expect("not stopping").expect("a model");
+    assert_eq!(first.version, ModelVersion(1));
+    coordinator.open_round(&task_id()).await.expect("none is open");
+    let told = tell(&site, 12, Story::default()).await;
+    assert_eq!(told.info.new_version(), Some(ModelVersion(2)));
+    assert_eq!(watch.next().await.expect("not stopping").expect("a model").version, ModelVersion(2));
+
+    coordinator.open_round(&task_id()).await.expect("none is open");
+    let model = coordinator.rollback_model(&task_id(), ModelVersion(1)).await.expect("it exists");
+    assert_eq!((model.version, model.parent, model.current), (ModelVersion(3), Some(ModelVersion(1)), true));
+    assert_eq!(coordinator.0.weights_of(&task_id()).await.expect("a model"), given);
+    assert!(matches!(site.round().await.round.phase, Phase::Abandoned { .. }), "it trained what was taken back");
+    assert_eq!(watch.next().await.expect("not stopping").expect("a model").version, ModelVersion(3));
+    let old = ModelRequest { task: task_id(), version: Some(ModelVersion(2)) };
+    let manifest = coordinator.get_model(old).await.expect("nothing is erased");
+    assert!(manifest.url.starts_with("https://fl.example.org/models/demo/00000002-"));
+    let none = ModelRequest { task: task_id(), version: Some(ModelVersion(9)) };
+    assert_eq!(coordinator.get_model(none).await.expect_err("unknown").code(), "unknown_model");
+    coordinator.shutdown().await;
+    assert!(watch.next().await.is_none());
+}
+
+/// Selection of a patient task waits on; who was not heard of for long is forgotten and may come again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn patient_selection_drops_the_absent() {
+    let site = Site::new().await;
+    let coordinator = site.now();
+    coordinator.create_task(task_id(), task("when_ready"), None).await.expect("a good task");
+    coordinator.tick().await.expect("no storage error");
+    // One that hangs up at once, and eleven that stay on the line.
+    let gone = Phone::new(&site, 200);
+    let hang_up = coordinator.check_in(&gone.caller, CheckIn::default());
+    tokio::time::timeout(Duration::from_millis(300), hang_up).await.expect_err("selection is not over");
+    let phones: Vec<Phone> = (1..=9).map(|number| Phone::new(&site, number)).collect();
+    let waiting = tokio::spawn(together(phones, |mut phone| async move { phone.check_in().await.map(|()| phone) }));
+    site.until("ten admissions", |info| info.round.cohort == 10).await;
+    // Ten would do at the end of the window, so one more leaves first.
+    let round = site.round().await.round.id;
+    let leaver = Phone::new(&site, 1).caller;
+    coordinator.leave(&leaver, Leave { round, reason: "battery".into() }).await.expect("it takes part");
+    site.pass_window().await;
+    site.until("the absent are dropped", |info| info.round.cohort == 8).await;
+    let rows = site
+        .store
+        .read("participants", move |tx| Box::pin(async move { tx.participants(round).await }))
+        .await
+        .expect("rows");
+    assert!(rows.iter().all(|row| row.device != gone.caller.device));
+    let more: Vec<Phone> = (10..=12).chain([200]).map(|number| Phone::new(&site, number)).collect();
+    let more = together(more, |mut phone| async move { phone.check_in().await.map(|()| phone) });
+    let (alive, errors) = more.await;
+    assert_eq!((alive.len(), errors.len()), (4, 0), "{errors:?}");
+    waiting.abort();
+    assert_eq!(site.round().await.round.cohort, 12);
+}
+
+/// The database fails while messages are taken: memory never runs ahead of the rows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_race_for_the_row_is_read_again() {
+    let site = manual_site().await;
+    let phones: Vec<Phone> = (1..=12).map(|number| Phone::new(&site, number)).collect();
+    let (mut phones, _) = together(phones, |mut phone| async move { phone.check_in().await.map(|()| phone) }).await;
+    let round = site.round().await.round.id;
+    // Somebody else raises the revision behind the coordinator's back.
+    site.store
+        .run_tx("race", move |tx| {
+            Box::pin(async move {
+                let mut row = tx.round(round).await?.expect("it is there");
+                row.revision += 1;
+                tx.update_round(&row).await
+            })
+        })
+        .await
+        .expect("rows");
+    let last = phones.pop().expect("twelve");
+    let act = |mut phone: Phone| async move { phone.act(SessionStage::Keys).await.map(|()| phone) };
+    let mut sender = last;
+    let manifest = sender.manifest.clone().expect("checked in");
+    let Answer::Send(payload) =
+        sender.handle(Event::Config { bytes: &manifest.round_config, signature: &manifest.config_signature })
+    else {
+        panic!("stage 0 sends")
+    };
+    let up = StageUp { handle: round, payload: payload.clone().into() };
+    let lost = site.now().advertise_keys(&sender.caller, up).await.expect_err("the revision is another one");
+    assert_eq!(lost.code(), "conflict");
+    assert_eq!(site.round().await.round.sessions[0].answered[0], 0);
+    // The same bytes again are new to the rows, and the stage closes with all twelve.
+    let (rest, all) = tokio::join!(together(phones, act), sender.send(SessionStage::Keys, payload));
+    assert!(rest.1.is_empty() && all.is_ok(), "{:?} {all:?}", rest.1);
+    assert_eq!(site.round().await.round.sessions[0].answered[0], 12);
+}

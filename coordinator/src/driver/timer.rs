@@ -11,7 +11,6 @@ use super::live::{Inner, Live};
 use super::upload::blocking;
 use super::{Coordinator, Error, Parts};
 use crate::accumulate::{self, Queued, Staging};
-use crate::registry;
 use crate::round::{Event, Round, Rules, SessionStage};
 use crate::rows::{RoundRow, TaskRow, TaskState, UploadState};
 use crate::schedule::{Opening, next_opening};
@@ -61,6 +60,16 @@ impl Coordinator {
         self.0.alarm.notify_one();
         self.0.work.close();
         self.0.work.wait().await;
+        // Queues work on their own; what waits in them is found again in its files.
+        for live in self.0.lives() {
+            let Ok(state) = self.0.lock(&live).await else { continue };
+            let adders: Vec<_> = state.sessions.values().map(|secure| Arc::clone(&secure.adder)).collect();
+            drop(state);
+            for adder in adders {
+                adder.stop();
+                adder.drained().await;
+            }
+        }
     }
 
     /// Does what is due now. Runs by itself; tests with a clock of their own call it after moving the clock.
@@ -180,15 +189,20 @@ impl Inner {
             self.start_effect(live, effect);
         }
         self.step(live, &mut state, Event::Restarted, vec![]).await?;
-        let waiting: Vec<(SessionId, Vec<Queued>)> = state.round.sessions.iter().filter_map(|progress| {
-            let open = progress.stage == SessionStage::MaskedInput;
-            let secure = state.sessions.get(&progress.id).filter(|_| open)?;
-            let whole = secure.uploads.iter().filter(|(_, tracked)| tracked.state == UploadState::Complete);
-            let queued = whole.filter_map(|(&device, tracked)| {
-                Some(Queued { device, index: *secure.index.get(&device)?, digest: tracked.upload.digest })
-            });
-            Some((progress.id, queued.collect()))
-        }).collect();
+        let waiting: Vec<(SessionId, Vec<Queued>)> = state
+            .round
+            .sessions
+            .iter()
+            .filter_map(|progress| {
+                let open = progress.stage == SessionStage::MaskedInput;
+                let secure = state.sessions.get(&progress.id).filter(|_| open)?;
+                let whole = secure.uploads.iter().filter(|(_, tracked)| tracked.state == UploadState::Complete);
+                let queued = whole.filter_map(|(&device, tracked)| {
+                    Some(Queued { device, index: *secure.index.get(&device)?, digest: tracked.upload.digest })
+                });
+                Some((progress.id, queued.collect()))
+            })
+            .collect();
         drop(state);
         for (session, uploads) in waiting {
             for upload in uploads {
@@ -286,6 +300,6 @@ impl Inner {
             })
             .await?
             .ok_or(Error::UnknownRound)?;
-        Ok(registry::weights(&self.blobs, &row.config.model, &model).await?)
+        Ok(crate::registry::weights(&self.blobs, &row.config.model, &model).await?)
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct Start {
 pub(super) fn grid(task: &TaskConfig) -> Result<u32, Error> {
     let entries = dim(task) as f64;
     let grid = (f64::from(task.quantisation.grid_factor) * entries.sqrt()).ceil();
-    if grid >= 1.0 && grid < f64::from(1 << 31) {
+    if grid >= 1.0 && grid < f64::from(1_u32 << 31) {
         // Checked to fit.
         Ok(grid as u32)
     } else {

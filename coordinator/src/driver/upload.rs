@@ -108,7 +108,7 @@ impl Inner {
         };
         if known == Some(UploadState::Staging) {
             let staging = self.staging.clone();
-            let verified = blocking(move || staging.verify(&upload, &config)).await;
+            let verified = blocking(move || Ok::<_, Error>(staging.verify(&upload, &config))).await?;
             self.settle_upload(live, &upload, verified).await?;
         } else if known != Some(UploadState::Complete) {
             return Ok(None);
@@ -142,8 +142,7 @@ impl Inner {
         if piece.total != expected {
             return Err(Error::WrongLength { expected, announced: piece.total });
         }
-        let upload =
-            Upload { session: piece.session, device: caller.device, digest: piece.digest, total: piece.total };
+        let upload = Upload { session: piece.session, device: caller.device, digest: piece.digest, total: piece.total };
         if let Some(tracked) = secure.uploads.get(&caller.device) {
             return match tracked.state {
                 _ if tracked.upload != upload => Err(Error::DifferentUpload),

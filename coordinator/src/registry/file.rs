@@ -87,8 +87,7 @@ pub fn encode(
         let len = tensor.len();
         let part = &weights[at as usize..(at + len) as usize];
         finite(&tensor.name, part)?;
-        let header =
-            TensorHeader { dtype: "F32", shape: tensor.shape, data_offsets: [4 * at, 4 * (at + len)] };
+        let header = TensorHeader { dtype: "F32", shape: tensor.shape, data_offsets: [4 * at, 4 * (at + len)] };
         tensors.insert(tensor.name, header);
         at += len;
     }
@@ -186,10 +185,7 @@ mod tests {
     use super::*;
 
     fn spec(hidden: u32) -> ModelSpec {
-        ModelSpec {
-            labels: vec!["a".into(), "b".into()],
-            family: Family::Mlp { inputs: 3, hidden: vec![hidden] },
-        }
+        ModelSpec { labels: vec!["a".into(), "b".into()], family: Family::Mlp { inputs: 3, hidden: vec![hidden] } }
     }
 
     fn task() -> TaskId {
@@ -252,6 +248,9 @@ mod tests {
         let one = ModelSpec { labels: vec!["a".into()], family: Family::Mlp { inputs: 1, hidden: vec![] } };
         assert_eq!(read(&one, &anonymous(vec![1, 1])), Err("bad_model_file"), "the bias is missing");
         let weights = initial(&task(), &spec(4));
-        assert_eq!(encode(&task(), ModelVersion(1), &spec(4), &weights[1..]).map_err(|e| e.code()), Err("bad_model_file"));
+        assert_eq!(
+            encode(&task(), ModelVersion(1), &spec(4), &weights[1..]).map_err(|e| e.code()),
+            Err("bad_model_file")
+        );
     }
 }

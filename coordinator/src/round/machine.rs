@@ -6,7 +6,10 @@ use ring::digest;
 use scale_proto::ids::{ModelVersion, RoundId, SessionId, TaskId};
 use scale_proto::time::Timestamp;
 
-use super::{Effect, Event, Failure, Phase, REPAIR_GRACE, RESTART_GRACE, Refused, Round, Rules, SessionProgress, SessionStage, Step};
+use super::{
+    Effect, Event, Failure, Phase, REPAIR_GRACE, RESTART_GRACE, Refused, Round, Rules, SessionProgress, SessionStage,
+    Step,
+};
 
 impl Round {
     /// A round that has just opened.
@@ -103,6 +106,16 @@ impl Round {
         self.sessions.iter().find(|session| session.id == id)
     }
 
+    /// Why a device that is not in yet would be turned away; `None`: it would be admitted.
+    pub fn refusal(&self) -> Option<Refused> {
+        match self.phase {
+            Phase::Selecting { .. } if self.cohort < self.rules.selected => None,
+            Phase::Selecting { .. } => Some(Refused::Full),
+            Phase::Training | Phase::Securing | Phase::Committing => Some(Refused::Running),
+            Phase::Finished { .. } | Phase::Abandoned { .. } => Some(Refused::Over),
+        }
+    }
+
     /// Devices in all sums that were released.
     pub fn survivors(&self) -> u32 {
         let released = self.sessions.iter().filter(|session| session.stage == SessionStage::Released);
@@ -118,15 +131,6 @@ impl Round {
         let mut id = [0; 16];
         id.copy_from_slice(&context.finish().as_ref()[..16]);
         SessionId::from_random(id)
-    }
-
-    fn refusal(&self) -> Option<Refused> {
-        match self.phase {
-            Phase::Selecting { .. } if self.cohort < self.rules.selected => None,
-            Phase::Selecting { .. } => Some(Refused::Full),
-            Phase::Training | Phase::Securing | Phase::Committing => Some(Refused::Running),
-            Phase::Finished { .. } | Phase::Abandoned { .. } => Some(Refused::Over),
-        }
     }
 
     fn admit(&mut self, now: Timestamp) {
@@ -150,14 +154,7 @@ impl Round {
         }
     }
 
-    fn on_answered(
-        &mut self,
-        id: SessionId,
-        stage: SessionStage,
-        answered: u32,
-        enough: bool,
-        now: Timestamp,
-    ) {
+    fn on_answered(&mut self, id: SessionId, stage: SessionStage, answered: u32, enough: bool, now: Timestamp) {
         let grace = Duration::from_millis(self.rules.timing.grace_ms);
         // A stage that is being closed still counts: uploads that were whole in time may be committed until the end.
         let found = self.sessions.iter_mut().find(|session| session.id == id && session.stage == stage);
@@ -281,8 +278,7 @@ impl Round {
             self.phase = Phase::Selecting { deadline: Some(now.plus(window)) };
             effects.push(Effect::DropAbsent { unseen_since: Timestamp::from_millis(began) });
         } else if passed {
-            let sentence =
-                format!("{} devices checked in, {} are needed at least", self.cohort, self.rules.floor);
+            let sentence = format!("{} devices checked in, {} are needed at least", self.cohort, self.rules.floor);
             self.abandon(Failure::new("too_few_devices", sentence), now, effects);
         }
     }

@@ -43,6 +43,11 @@ pub use error::StoreError;
 pub use lock::FolderLock;
 pub use tx::Tx;
 
+#[cfg(test)]
+pub(crate) fn example_task() -> crate::rows::TaskRow {
+    conformance::task("example")
+}
+
 /// How long a transaction waits for another one before it counts as unavailable.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a transaction that lost against another one is run again.

@@ -1,1 +1,510 @@
+//! A real server on a free port, and real clients.
 
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use object_store::memory::InMemory;
+use object_store::path::Path as ObjectPath;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult,
+};
+use prost::Message as _;
+use scale_proto::answer::Enroll;
+use scale_proto::{PROTOCOL, limits, wire};
+use scale_secagg::keys::IdentityKey;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
+
+use super::*;
+use crate::auth::{Kind, Secrets};
+use crate::clock::{Clock as _, MockClock};
+use crate::driver::{Parts, Settings};
+use scale_proto::time::Timestamp;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A blob store that counts how often it is touched.
+#[derive(Debug, Default)]
+struct Counting {
+    inner: InMemory,
+    touched: Arc<AtomicUsize>,
+}
+
+impl std::fmt::Display for Counting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Counting")
+    }
+}
+
+#[tonic::async_trait]
+impl ObjectStore for Counting {
+    async fn put_opts(&self, at: &ObjectPath, bytes: PutPayload, options: PutOptions) -> object_store::Result<PutResult> {
+        self.touched.fetch_add(1, Ordering::SeqCst);
+        self.inner.put_opts(at, bytes, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        at: &ObjectPath,
+        options: PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
+        self.inner.put_multipart_opts(at, options).await
+    }
+
+    async fn get_opts(&self, at: &ObjectPath, options: GetOptions) -> object_store::Result<GetResult> {
+        self.touched.fetch_add(1, Ordering::SeqCst);
+        self.inner.get_opts(at, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        paths: BoxStream<'static, object_store::Result<ObjectPath>>,
+    ) -> BoxStream<'static, object_store::Result<ObjectPath>> {
+        self.inner.delete_stream(paths)
+    }
+
+    fn list(&self, prefix: Option<&ObjectPath>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&ObjectPath>) -> object_store::Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &ObjectPath, to: &ObjectPath, options: CopyOptions) -> object_store::Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+/// A coordinator that listens, until it is dropped.
+struct Running {
+    address: SocketAddr,
+    app: App,
+    clock: MockClock,
+    touched: Arc<AtomicUsize>,
+    stop: CancellationToken,
+    served: tokio::task::JoinHandle<()>,
+    _folder: tempfile::TempDir,
+}
+
+impl Running {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Counting::default();
+        let touched = blobs.touched.clone();
+        Self::start_with(folder, Blobs::over(Arc::new(blobs)), touched, None).await
+    }
+
+    async fn start_with(
+        folder: tempfile::TempDir,
+        blobs: Blobs,
+        touched: Arc<AtomicUsize>,
+        tls: Option<tokio_rustls::TlsAcceptor>,
+    ) -> Self {
+        let clock = MockClock::at(Timestamp::from_millis(1_700_000_000_000));
+        let secrets = Secrets::random().unwrap();
+        let store = Store::open_in_memory().await.unwrap();
+        let listener = server::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let signer = Arc::new(secrets.url_signer(&format!("{scheme}://{address}")));
+        let authority = Arc::new(secrets.authority());
+        let shared: SharedClock = Arc::new(clock.clone());
+        let coordinator = Coordinator::start(Parts {
+            store: store.clone(),
+            blobs: blobs.clone(),
+            clock: shared.clone(),
+            task_key: Arc::new(secrets.task_key()),
+            model_url: {
+                let (signer, clock) = (signer.clone(), clock.clone());
+                Arc::new(move |path: &str| signer.sign_get(path, HOUR, clock.now()).unwrap())
+            },
+            settings: Settings::new(folder.path().join("staging")),
+        })
+        .await
+        .unwrap();
+        let enrolment = Enrolment {
+            store: store.clone(),
+            authority: authority.clone(),
+            clock: shared.clone(),
+            task_key: secrets.task_key().public(),
+            device_ttl: 24 * HOUR,
+        };
+        let cors_origins = vec![HeaderValue::from_static("*")];
+        let app =
+            App { coordinator, store, blobs, signer, authority, enrolment, clock: shared, cors_origins };
+        let router = router(app.clone(), grpc::Health::serving().await);
+        let stop = CancellationToken::new();
+        let stopped = stop.clone().cancelled_owned();
+        let served = tokio::spawn(server::serve(listener, router, tls, server::Limits::default(), stopped));
+        touched.store(0, Ordering::SeqCst);
+        Self { address, app, clock, touched, stop, served, _folder: folder }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    async fn channel(&self) -> Channel {
+        Endpoint::from_shared(self.url()).unwrap().connect().await.unwrap()
+    }
+
+    fn token(&self, kind: Kind) -> String {
+        self.app.authority.mint(kind, [1; 16], HOUR, self.clock.now()).token
+    }
+
+    async fn device_token(&self) -> String {
+        self.app.enrolment.enrol(&enrolment(7, &self.token(Kind::Enrol))).await.unwrap().device_token
+    }
+
+    fn get(&self, path_and_query: &str) -> reqwest::RequestBuilder {
+        http_client().get(format!("{}{path_and_query}", self.url()))
+    }
+
+    async fn blob(&self, path: &str, bytes: &'static [u8]) -> String {
+        self.app.blobs.put_new(path, Bytes::from_static(bytes)).await.unwrap();
+        self.touched.store(0, Ordering::SeqCst);
+        let url = self.app.signer.sign_get(path, HOUR, self.clock.now()).unwrap();
+        url.strip_prefix(&self.url()).unwrap().to_owned()
+    }
+}
+
+fn http_client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::new()
+}
+
+fn enrolment(seed: u8, enrol_token: &str) -> Enroll {
+    let key = IdentityKey::from_seed(&[seed; 32]);
+    let identity_key = key.public();
+    let signature = key.sign(&Enroll::signed_bytes(enrol_token, &identity_key));
+    Enroll { enrol_token: enrol_token.to_owned(), identity_key, signature }
+}
+
+fn bearing<T>(token: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    request
+}
+
+/// The stable code, from the details and from the metadata: they agree.
+fn code(status: &Status) -> String {
+    let detail = wire::ErrorDetail::decode(status.details()).unwrap();
+    assert_eq!(status.metadata().get(problem::ERROR_CODE).unwrap().to_str().unwrap(), detail.code, "{status:?}");
+    assert!(!detail.sentence.is_empty());
+    detail.code
+}
+
+fn check_in() -> wire::CheckInRequest {
+    wire::CheckInRequest { protocol: PROTOCOL, tasks: vec![], model_families: vec!["mlp".into()] }
+}
+
+#[tokio::test]
+async fn a_device_enrols_and_checks_in_and_tokens_guard_every_door() {
+    let running = Running::start().await;
+    let channel = running.channel().await;
+    let mut enrollment = wire::enrollment_client::EnrollmentClient::new(channel.clone());
+    let enrol_token = running.token(Kind::Enrol);
+    let enrolled = enrollment.enroll(wire::EnrollRequest::from(enrolment(1, &enrol_token))).await.unwrap().into_inner();
+    assert_eq!(enrolled.task_key.len(), 32);
+
+    let mut rounds = wire::rounds_client::RoundsClient::new(channel.clone());
+    let answer = rounds.check_in(bearing(&enrolled.device_token, check_in())).await.unwrap().into_inner();
+    assert!(matches!(answer.answer, Some(wire::check_in_response::Answer::Wait(_))), "there is no task yet");
+
+    let operator = running.token(Kind::Operator);
+    let mut damaged = enrolled.device_token.clone();
+    damaged.pop();
+    for (token, grpc, expected) in [
+        (None, Code::Unauthenticated, "missing_token"),
+        (Some(damaged.as_str()), Code::Unauthenticated, "bad_token"),
+        (Some(operator.as_str()), Code::PermissionDenied, "wrong_kind"),
+        (Some(enrol_token.as_str()), Code::PermissionDenied, "wrong_kind"),
+    ] {
+        let request = token.map_or_else(|| Request::new(check_in()), |token| bearing(token, check_in()));
+        let refused = rounds.check_in(request).await.unwrap_err();
+        assert_eq!((refused.code(), code(&refused).as_str()), (grpc, expected));
+    }
+    let mut admin = wire::admin_client::AdminClient::new(channel.clone());
+    let refused = admin.list_tasks(bearing(&enrolled.device_token, wire::ListTasksRequest {})).await.unwrap_err();
+    assert_eq!((refused.code(), code(&refused).as_str()), (Code::PermissionDenied, "wrong_kind"));
+    assert!(admin.list_tasks(bearing(&operator, wire::ListTasksRequest {})).await.unwrap().into_inner().tasks.is_empty());
+
+    running.clock.advance(25 * HOUR);
+    let late = rounds.check_in(bearing(&enrolled.device_token, check_in())).await.unwrap_err();
+    assert_eq!(code(&late), "expired_token");
+    let late = enrollment.enroll(wire::EnrollRequest::from(enrolment(2, &enrol_token))).await.unwrap_err();
+    assert_eq!(code(&late), "expired_token");
+}
+
+#[tokio::test]
+async fn another_protocol_and_absurd_messages_are_refused_with_their_codes() {
+    let running = Running::start().await;
+    let token = running.device_token().await;
+    let mut rounds = wire::rounds_client::RoundsClient::new(running.channel().await);
+
+    let newer = wire::CheckInRequest { protocol: PROTOCOL + 1, ..check_in() };
+    let refused = rounds.check_in(bearing(&token, newer)).await.unwrap_err();
+    assert_eq!((refused.code(), code(&refused).as_str()), (Code::FailedPrecondition, "unsupported_protocol"));
+
+    let nameless = wire::StageRequest { protocol: PROTOCOL, handle: Bytes::from_static(b"short"), payload: Bytes::new() };
+    let refused = rounds.share_keys(bearing(&token, nameless)).await.unwrap_err();
+    assert_eq!((refused.code(), code(&refused).as_str()), (Code::InvalidArgument, "invalid_argument"));
+    assert!(refused.message().contains("handle"), "{}", refused.message());
+
+    let huge = wire::StageRequest {
+        protocol: PROTOCOL,
+        handle: Bytes::from(vec![1; 16]),
+        payload: Bytes::from(vec![0; limits::MESSAGE_BYTES + 1]),
+    };
+    let refused = rounds.share_keys(bearing(&token, huge)).await.unwrap_err();
+    assert_eq!((refused.code(), code(&refused).as_str()), (Code::ResourceExhausted, "message_too_large"));
+
+    let mut enrollment = wire::enrollment_client::EnrollmentClient::new(running.channel().await);
+    let long = wire::EnrollRequest { enrol_token: "x".repeat(100_000), ..wire::EnrollRequest::default() };
+    let refused = enrollment.enroll(long).await.unwrap_err();
+    assert_eq!(code(&refused), "message_too_large", "strangers may not send much");
+}
+
+#[tokio::test]
+async fn tasks_are_administered_over_the_wire() {
+    let running = Running::start().await;
+    let operator = running.token(Kind::Operator);
+    let mut admin = wire::admin_client::AdminClient::new(running.channel().await);
+    let config = crate::store::example_task().config;
+    let create = wire::CreateTaskRequest {
+        task: "merchants".into(),
+        config: Some(config.into()),
+        initial_model: Bytes::new(),
+    };
+    let task = admin.create_task(bearing(&operator, create.clone())).await.unwrap().into_inner();
+    assert_eq!((task.state.as_str(), task.model_version), ("active", 1));
+    let again = admin.create_task(bearing(&operator, create.clone())).await.unwrap_err();
+    assert_eq!(code(&again), "task_exists");
+    let nameless = wire::CreateTaskRequest { task: "Not A Name".into(), ..create };
+    assert_eq!(code(&admin.create_task(bearing(&operator, nameless)).await.unwrap_err()), "invalid_argument");
+
+    let listed = admin.list_models(bearing(&operator, wire::ListModelsRequest { task: "merchants".into() })).await;
+    let [model] = &listed.unwrap().into_inner().models[..] else { panic!("one model") };
+    assert!(model.current && model.origin == "initial");
+    let file = http_client().get(&model.url).send().await.unwrap().bytes().await.unwrap();
+    assert_eq!(scale_proto::ids::Digest::of(&file).0, *model.digest);
+
+    let device = running.device_token().await;
+    let mut models = wire::models_client::ModelsClient::new(running.channel().await);
+    let watch = wire::WatchModelsRequest { protocol: PROTOCOL, task: "merchants".into() };
+    let mut watched = models.watch_models(bearing(&device, watch)).await.unwrap().into_inner();
+    assert_eq!(watched.message().await.unwrap().unwrap().version, 1);
+    let rollback = wire::RollbackModelRequest { task: "merchants".into(), version: 1 };
+    assert_eq!(admin.rollback_model(bearing(&operator, rollback)).await.unwrap().into_inner().version, 2);
+    let next = tokio::time::timeout(Duration::from_secs(10), watched.message()).await.unwrap();
+    assert_eq!(next.unwrap().unwrap().version, 2, "a watcher hears of a new version");
+
+    let minted = admin.mint_token(bearing(&operator, wire::MintTokenRequest { kind: "enrol".into(), ttl_s: 60 })).await;
+    assert_eq!(running.app.authority.check_enrol(&minted.unwrap().into_inner().token, running.clock.now()), Ok(()));
+    for (kind, ttl_s) in [("device", 60), ("enrol", u64::MAX), ("", 0)] {
+        let request = wire::MintTokenRequest { kind: kind.into(), ttl_s };
+        assert_eq!(code(&admin.mint_token(bearing(&operator, request)).await.unwrap_err()), "invalid_argument");
+    }
+}
+
+#[tokio::test]
+async fn signed_urls_are_checked_before_the_disk_is_touched() {
+    let running = Running::start().await;
+    let url = running.blob("models/m/1.safetensors", b"weights").await;
+    let (path, query) = url.split_once('?').unwrap();
+    let expired = {
+        let signed = running.app.signer.sign_get("models/m/1.safetensors", Duration::from_secs(1), running.clock.now());
+        signed.unwrap().strip_prefix(&running.url()).unwrap().to_owned()
+    };
+    running.clock.advance(Duration::from_secs(2));
+    let forged_kid = query.replace("kid=", "kid=x");
+    let mut refused = 0;
+    for (bad, expected) in [
+        (path.to_owned(), "url_unsigned"),
+        (format!("{path}?{}", query.replace("sig=", "sig=AAAA")), "url_forged"),
+        (format!("{path}?{forged_kid}"), "url_forged"),
+        (format!("/v1/blobs/models/m/2.safetensors?{query}"), "url_forged"),
+        (format!("/v1/blobs/%2e%2e/secrets.json?{query}"), "url_path"),
+        (format!("/v1/blobs/..%2fsecrets.json?{query}"), "url_path"),
+        (format!("/v1/blobs//etc/passwd?{query}"), "url_path"),
+        (format!("/v1/blobs/models%5c..%5cx?{query}"), "url_path"),
+        (format!("/v1/blobs/models/?{query}"), "url_path"),
+        (expired, "url_expired"),
+    ] {
+        let response = running.get(&bad).send().await.unwrap();
+        assert_eq!(response.status(), 403, "{bad}");
+        let body: serde_json::Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+        assert_eq!(body["code"], expected, "{bad}");
+        assert!(body["sentence"].as_str().unwrap().len() > 10);
+        refused += 1;
+    }
+    // Raw paths that a polite client would tidy up.
+    for raw in ["/v1/blobs/../secrets.json", "/v1/blobs/models/m/../../x", "/v1/blobs/models/./x"] {
+        let answer = raw_request(&running, &format!("GET {raw}?{query} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 403"), "{raw}: {answer}");
+        refused += 1;
+    }
+    let post = http_client().post(format!("{}{url}", running.url())).send().await.unwrap();
+    assert_eq!(post.status(), 403, "leave to read is not leave to write");
+    assert_eq!((refused, running.touched.load(Ordering::SeqCst)), (13, 0));
+
+    let whole = running.get(&url).send().await.unwrap();
+    assert_eq!(whole.status(), 200);
+    assert_eq!(whole.bytes().await.unwrap(), "weights");
+    assert!(running.touched.load(Ordering::SeqCst) > 0);
+}
+
+async fn raw_request(running: &Running, text: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(running.address).await.unwrap();
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// From memory and from a folder alike.
+#[tokio::test]
+async fn downloads_go_on_where_they_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = Blobs::local(&folder.path().join("blobs")).unwrap();
+    let in_folder = Running::start_with(folder, local, Arc::default(), None).await;
+    for running in [in_folder, Running::start().await] {
+        let url = running.blob("models/m/1.safetensors", b"0123456789").await;
+        let get = |range: &str| running.get(&url).header("range", range).send();
+        let field = |response: &reqwest::Response, name: &str| {
+            response.headers().get(name).map(|value| value.to_str().unwrap().to_owned())
+        };
+
+        let part = get("bytes=3-5").await.unwrap();
+        assert_eq!(part.status(), 206);
+        assert_eq!(field(&part, "content-range").unwrap(), "bytes 3-5/10");
+        assert_eq!(part.text().await.unwrap(), "345");
+        assert_eq!(get("bytes=7-").await.unwrap().text().await.unwrap(), "789");
+        assert_eq!(get("bytes=-2").await.unwrap().text().await.unwrap(), "89");
+        let beyond = get("bytes=10-").await.unwrap();
+        assert_eq!((beyond.status().as_u16(), field(&beyond, "content-range").unwrap()), (416, "bytes */10".into()));
+        assert_eq!(get("bytes=0-1,4-5").await.unwrap().text().await.unwrap(), "0123456789");
+
+        let head = http_client().head(format!("{}{url}", running.url())).send().await.unwrap();
+        assert_eq!((head.status().as_u16(), field(&head, "content-length").unwrap()), (200, "10".into()));
+        let tag = field(&head, "etag").unwrap();
+        assert!(field(&head, "cache-control").unwrap().contains("immutable"));
+        let known = running.get(&url).header("if-none-match", &tag).send().await.unwrap();
+        assert_eq!(known.status(), 304);
+        let stale = running.get(&url).header("range", "bytes=3-5").header("if-range", "\"other\"").send().await.unwrap();
+        assert_eq!(stale.status(), 200);
+
+        let gone = running.app.signer.sign_get("models/m/9.safetensors", HOUR, running.clock.now()).unwrap();
+        let gone = running.get(gone.strip_prefix(&running.url()).unwrap()).send().await.unwrap();
+        assert_eq!(gone.status(), 404);
+        assert_eq!(running.get("/v1/blobs/").send().await.unwrap().status(), 404, "no listing");
+        running.stop.cancel();
+    }
+}
+
+#[tokio::test]
+async fn browsers_speak_grpc_web_over_http_1() {
+    let running = Running::start().await;
+    let token = running.device_token().await;
+    let message = check_in().encode_to_vec();
+    let mut body = vec![0];
+    body.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+    body.extend(message);
+    let call = |token: Option<String>| {
+        let request = http_client()
+            .post(format!("{}/scale.fl.v1.Rounds/CheckIn", running.url()))
+            .version(reqwest::Version::HTTP_11)
+            .header("content-type", "application/grpc-web+proto")
+            .header("origin", "https://app.example.org")
+            .body(body.clone());
+        token.map_or(request.try_clone().unwrap(), |token| request.bearer_auth(token)).send()
+    };
+    let answer = call(Some(token)).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["content-type"], "application/grpc-web+proto");
+    assert_eq!(answer.headers()["access-control-allow-origin"], "*");
+    let exposed = answer.headers()["access-control-expose-headers"].to_str().unwrap().to_owned();
+    assert!(exposed.contains("grpc-status") && exposed.contains("scale-error-code"), "{exposed}");
+    let bytes = answer.bytes().await.unwrap();
+    let length = u32::from_be_bytes(bytes[1..5].try_into().unwrap()) as usize;
+    wire::CheckInResponse::decode(&bytes[5..5 + length]).unwrap();
+    let trailers = String::from_utf8_lossy(&bytes[5 + length + 5..]).into_owned();
+    assert!(trailers.contains("grpc-status:0"), "{trailers}");
+
+    let refused = call(None).await.unwrap();
+    assert_eq!(refused.status(), 200);
+    let word = refused.headers().get("scale-error-code").map(|word| word.to_str().unwrap().to_owned());
+    assert_eq!(word.as_deref(), Some("missing_token"));
+    assert_eq!(refused.headers()["grpc-status"], "16");
+}
+
+#[tokio::test]
+async fn health_reflection_and_probes_answer() {
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+    use tonic_reflection::pb::v1::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    };
+    let running = Running::start().await;
+    let mut health = HealthClient::new(running.channel().await);
+    for service in ["", "scale.fl.v1.Rounds", "scale.fl.v1.Admin"] {
+        let answer = health.check(HealthCheckRequest { service: service.into() }).await.unwrap().into_inner();
+        assert_eq!(answer.status, 1, "{service}");
+    }
+    let ask = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut reflection = ServerReflectionClient::new(running.channel().await);
+    let mut answers = reflection.server_reflection_info(futures::stream::iter([ask])).await.unwrap().into_inner();
+    let answer = answers.message().await.unwrap().unwrap().message_response.unwrap();
+    let MessageResponse::ListServicesResponse(listed) = answer else { panic!("{answer:?}") };
+    let names: Vec<String> = listed.service.into_iter().map(|service| service.name).collect();
+    for expected in ["Enrollment", "Rounds", "Models", "Admin"] {
+        assert!(names.contains(&format!("scale.fl.v1.{expected}")), "{names:?}");
+    }
+    for probe in ["/health", "/ready"] {
+        assert_eq!(running.get(probe).send().await.unwrap().status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_are_answered_in_the_callers_language() {
+    let running = Running::start().await;
+    let mut client = tonic::client::Grpc::new(running.channel().await);
+    client.ready().await.unwrap();
+    let codec = tonic_prost::ProstCodec::<wire::WhenReady, wire::WhenReady>::default();
+    let path = ::http::uri::PathAndQuery::from_static("/somebody.Else/Call");
+    let refused = client.unary(Request::new(wire::WhenReady {}), path, codec).await.unwrap_err();
+    assert_eq!((refused.code(), code(&refused).as_str()), (Code::Unimplemented, "unknown_method"));
+
+    client.ready().await.unwrap();
+    let codec = tonic_prost::ProstCodec::<wire::WhenReady, wire::WhenReady>::default();
+    let path = ::http::uri::PathAndQuery::from_static("/scale.fl.v1.Enrollment/Nothing");
+    let refused = client.unary(Request::new(wire::WhenReady {}), path, codec).await.unwrap_err();
+    assert_eq!((refused.code(), code(&refused).as_str()), (Code::Unimplemented, "unknown_method"));
+
+    let plain = running.get("/nothing/here").send().await.unwrap();
+    assert_eq!(plain.status(), 404);
+    assert_eq!(plain.headers()["content-type"], "application/problem+json");
+    assert!(plain.text().await.unwrap().contains("not_found"));
+}
+
+#[tokio::test]
+async fn stopping_answers_what_runs_and_takes_nothing_new() {
+    let running = Running::start().await;
+    let _idle = running.channel().await;
+    let device = running.device_token().await;
+    let mut rounds = wire::rounds_client::RoundsClient::new(running.channel().await);
+    rounds.check_in(bearing(&device, check_in())).await.unwrap();
+    running.stop.cancel();
+    tokio::time::timeout(Duration::from_secs(5), running.served).await.expect("idle connections close").unwrap();
+    assert!(tokio::net::TcpStream::connect(running.address).await.is_err());
+}

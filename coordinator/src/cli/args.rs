@@ -1,0 +1,282 @@
+//! What can be typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::task::TaskArgs;
+
+/// The coordinator of SCALE FL: schedules rounds, adds up masked updates, serves models.
+#[derive(Debug, Parser)]
+#[command(name = "scale-coordinator", version, about)]
+#[command(after_help = "Start with `scale-coordinator serve`: it needs no configuration and tells you what comes next.")]
+pub struct Cli {
+    /// Data folder: database, models, secrets, and where a running coordinator says how to reach it [default: data]
+    #[arg(long, global = true, env = "SCALE_DATA", value_name = "FOLDER")]
+    pub(super) data: Option<PathBuf>,
+    /// Print one JSON document instead of a table
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// How to reach a running coordinator.
+#[derive(Debug, Args)]
+pub(super) struct Remote {
+    /// URL of the coordinator [default: the one of the data folder, else http://127.0.0.1:7400]
+    #[arg(long, global = true, env = "SCALE_SERVER", value_name = "URL")]
+    pub(super) server: Option<String>,
+    /// Operator token [default: the one in the data folder]
+    #[arg(long, global = true, env = "SCALE_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub(super) token: Option<String>,
+    /// PEM file of the authority that signed the coordinator's certificate [default: the public ones]
+    #[arg(long, global = true, env = "SCALE_CA_CERT", value_name = "FILE")]
+    pub(super) ca_cert: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run a coordinator
+    Serve(ServeArgs),
+    #[command(flatten)]
+    Client(ClientCommand),
+}
+
+/// Laid over the configuration file.
+#[derive(Debug, Default, Args)]
+pub(super) struct ServeArgs {
+    /// Configuration file (see docs/coordinator.example.toml)
+    #[arg(long, env = "SCALE_CONFIG", value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Address and port; port 0 takes a free one [default: 127.0.0.1:7400]
+    #[arg(long, env = "SCALE_LISTEN", value_name = "ADDRESS")]
+    pub(super) listen: Option<SocketAddr>,
+    /// How devices reach this coordinator, such as https://fl.example.org [default: derived from the address]
+    #[arg(long, env = "SCALE_PUBLIC_URL", value_name = "URL")]
+    pub(super) public_url: Option<String>,
+    /// PEM certificate chain; turns TLS on
+    #[arg(long, env = "SCALE_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub(super) tls_cert: Option<PathBuf>,
+    /// PEM key of the certificate
+    #[arg(long, env = "SCALE_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub(super) tls_key: Option<PathBuf>,
+    /// Log filter, as in RUST_LOG [default: info]
+    #[arg(long, env = "SCALE_LOG", value_name = "FILTER")]
+    pub(super) log: Option<String>,
+    /// Log one JSON object a line
+    #[arg(long, env = "SCALE_LOG_JSON")]
+    pub(super) log_json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ClientCommand {
+    /// Tasks: what is trained, and how
+    #[command(subcommand)]
+    Task(TaskCommand),
+    /// Rounds: one aggregation of a task each
+    #[command(subcommand)]
+    Rounds(RoundsCommand),
+    /// Models: every version that was published
+    #[command(subcommand)]
+    Models(ModelsCommand),
+    /// Tokens for devices and operators
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Ask a running coordinator whether it is well
+    Health,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TaskCommand {
+    /// Create a task, from a file or from flags
+    Create(Box<TaskArgs>),
+    /// List all tasks
+    List,
+    /// Open no more rounds; one that is open goes on
+    Pause {
+        /// The task
+        task: String,
+    },
+    /// Open rounds again
+    Resume {
+        /// The task
+        task: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum RoundsCommand {
+    /// Open a round now
+    Open {
+        /// The task
+        task: String,
+    },
+    /// List the newest rounds of a task
+    List {
+        /// The task
+        task: String,
+        /// How many
+        #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+    },
+    /// Show one round and its sessions
+    Show {
+        /// The round's id
+        round: String,
+    },
+    /// End a round without a model; nothing is revealed
+    Abandon {
+        /// The round's id
+        round: String,
+        /// Why, for the record
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ModelsCommand {
+    /// List every version of a task's model
+    List {
+        /// The task
+        task: String,
+    },
+    /// Show one version
+    Show {
+        /// The task
+        task: String,
+        /// The version [default: the one that is served]
+        version: Option<u64>,
+    },
+    /// Publish an older version again, as a new one; nothing is erased
+    Rollback {
+        /// The task
+        task: String,
+        /// The version to go back to
+        version: u64,
+    },
+    /// Download a version as a safetensors file, and check its digest
+    Download {
+        /// The task
+        task: String,
+        /// The version [default: the one that is served]
+        version: Option<u64>,
+        /// Where to write it [default: TASK-VERSION.safetensors]
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TokenCommand {
+    /// Make a token
+    Mint {
+        /// What it opens
+        #[arg(long, value_enum)]
+        kind: TokenKind,
+        /// How long, such as 90m, 12h or 30d [default: 7d for enrolment, 1d for operators]
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        ttl: Option<u64>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum TokenKind {
+    /// Lets an app enrol as a device
+    Enrol,
+    /// Lets a person or a script administer this coordinator
+    Operator,
+}
+
+impl TokenKind {
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Enrol => "enrol",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+/// Reads a time such as `90s`, `15m`, `12h` or `30d`.
+fn seconds(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is not a time such as 90s, 15m, 12h or 30d");
+    let unit = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3600,
+        Some('d') => 86_400,
+        _ => return Err(wrong()),
+    };
+    // The last character is one of four ASCII letters.
+    let number: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    number.checked_mul(unit).filter(|seconds| *seconds > 0).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_are_understood() {
+        for line in [
+            "scale-coordinator serve",
+            "scale-coordinator serve --listen 127.0.0.1:0 --data /tmp/x --log-json",
+            "scale-coordinator --json task list",
+            "scale-coordinator task list --json --server http://x:1 --token t",
+            "scale-coordinator task create merchants --config task.toml --initial first.safetensors",
+            "scale-coordinator task create merchants --model text-bag --labels food,rent --goal 20",
+            "scale-coordinator rounds list merchants --limit 5",
+            "scale-coordinator rounds abandon 00000000-0000-0000-0000-000000000000 --reason test",
+            "scale-coordinator models download merchants 3 -o x.safetensors",
+            "scale-coordinator token mint --kind enrol --ttl 30d",
+            "scale-coordinator health",
+        ] {
+            parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    #[test]
+    fn mistakes_are_usage_errors() {
+        for line in [
+            "scale-coordinator",
+            "scale-coordinator serve --listen nowhere",
+            "scale-coordinator serve --tls-cert x.pem",
+            "scale-coordinator task create",
+            "scale-coordinator task create merchants --model text-bag --config task.toml",
+            "scale-coordinator task create merchants",
+            "scale-coordinator rounds abandon x",
+            "scale-coordinator rounds list merchants --limit 0",
+            "scale-coordinator token mint --kind device",
+            "scale-coordinator token mint --kind enrol --ttl 5",
+            "scale-coordinator token mint --kind enrol --ttl 0d",
+        ] {
+            let error = parse(line).expect_err(line);
+            assert!(error.use_stderr() && error.exit_code() == 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn times_have_units() {
+        for (text, expected) in [("90s", 90), ("15m", 900), ("12h", 43_200), ("30d", 2_592_000)] {
+            assert_eq!(seconds(text), Ok(expected));
+        }
+        for wrong in ["", "s", "5", "5w", "-5s", "5 s", "99999999999999999d", "5ä"] {
+            assert!(seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Talking to a running coordinator.
+
+use std::path::Path;
+use std::time::Duration;
+
+use scale_proto::error::Problem;
+use scale_proto::wire;
+use scale_proto::wire::admin_client::AdminClient;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::{Request, Status};
+
+use super::args::Remote;
+use super::{Failure, OPERATOR_FILE, read_status};
+
+/// Where a coordinator is when nothing says otherwise.
+const DEFAULT_URL: &str = "http://127.0.0.1:7400";
+/// Longest call: a model may be sent over a slow line.
+const TIMEOUT: Duration = Duration::from_secs(300);
+
+/// The administration service, with the operator's token on every call.
+pub(super) type Admin = AdminClient<InterceptedService<Channel, Bearer>>;
+
+/// Puts the token on a call.
+#[derive(Clone)]
+pub(super) struct Bearer(MetadataValue<Ascii>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+/// Connects to the coordinator that is meant.
+pub(super) async fn channel(remote: &Remote, data: &Path) -> Result<Channel, Failure> {
+    let url = remote
+        .server
+        .clone()
+        .or_else(|| read_status(data).map(|status| status.url))
+        .unwrap_or_else(|| DEFAULT_URL.to_owned());
+    let wrong = |error: &dyn std::fmt::Display| Failure::new(format!("{url:?} is not a URL to connect to: {error}"));
+    let mut endpoint = Endpoint::from_shared(url.clone())
+        .map_err(|error| wrong(&error))?
+        .connect_timeout(Duration::from_secs(5))
+        .timeout(TIMEOUT);
+    if url.starts_with("https://") {
+        let tls = match &remote.ca_cert {
+            None => ClientTlsConfig::new().with_webpki_roots(),
+            Some(path) => {
+                let pem = std::fs::read(path)
+                    .map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))?;
+                ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem))
+            }
+        };
+        endpoint = endpoint.tls_config(tls).map_err(|error| wrong(&error))?;
+    }
+    endpoint.connect().await.map_err(|error| {
+        Failure::new(format!(
+            "no coordinator answers at {url} ({}); start one with `scale-coordinator serve`, or name it with --server",
+            innermost(&error)
+        ))
+    })
+}
+
+/// The administration service of the coordinator that is meant.
+pub(super) async fn admin(remote: &Remote, data: &Path) -> Result<Admin, Failure> {
+    let token = match &remote.token {
+        Some(token) => token.clone(),
+        None => {
+            let path = data.join(OPERATOR_FILE);
+            std::fs::read_to_string(&path).map_err(|error| {
+                Failure::new(format!(
+                    "there is no operator token: {} cannot be read ({error}); give --token, or --data with the \
+                     coordinator's data folder",
+                    path.display()
+                ))
+            })?
+        }
+    };
+    let bearer = format!("Bearer {}", token.trim())
+        .parse()
+        .map_err(|_| Failure::new("the operator token has characters that no token has"))?;
+    let channel = channel(remote, data).await?;
+    let limit = usize::try_from(scale_proto::limits::MODEL_BYTES).unwrap_or(usize::MAX);
+    Ok(AdminClient::with_interceptor(channel, Bearer(bearer)).max_encoding_message_size(limit.saturating_mul(2)))
+}
+
+/// The sentence of a failed call, and its code for whoever asks for help.
+pub(super) fn explain(status: &Status) -> Failure {
+    use prost::Message as _;
+    let detail = wire::ErrorDetail::decode(status.details()).ok().filter(|detail| !detail.code.is_empty());
+    match detail.and_then(|detail| Problem::try_from(detail).ok()) {
+        Some(problem) => Failure::new(problem.to_string()),
+        None => Failure::new(format!("{} ({:?})", status.message(), status.code())),
+    }
+}
+
+/// What lies at the bottom of an error: the rest is layers of libraries.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}

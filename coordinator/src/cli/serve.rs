@@ -1,0 +1,320 @@
+//! `serve`: puts the parts together, says where everything is, and runs until SIGINT or SIGTERM.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use tracing_subscriber::EnvFilter;
+
+use super::args::ServeArgs;
+use super::{Failure, OPERATOR_FILE, STATUS_FILE, Status};
+use crate::auth::files::write_private;
+use crate::auth::secrets::random;
+use crate::auth::{Authority, Enrolment, Kind, Secrets};
+use crate::blobs::Blobs;
+use crate::clock::{Clock as _, SharedClock, SystemClock};
+use crate::config::Config;
+use crate::driver::{Coordinator, Parts, Settings};
+use crate::store::{Options, Store};
+use crate::transport::{self, App, grpc, server};
+
+const DAY: Duration = Duration::from_secs(86_400);
+/// Life of the token in the operator's file, and what must be left of it at a start.
+const OPERATOR_TTL: (Duration, Duration) = (DAY.saturating_mul(400), DAY.saturating_mul(30));
+/// Life of the enrolment token that the banner shows.
+const ENROL_TTL: Duration = DAY.saturating_mul(7);
+/// Pages of the database have 4 KiB.
+const PAGES_PER_MB: u32 = 256;
+
+pub(super) async fn run(args: &ServeArgs, data: Option<PathBuf>) -> Result<(), Failure> {
+    let config = configuration(args, data)?;
+    start_log(&config)?;
+    let folder = &config.data.folder;
+    private_folder(folder)?;
+
+    let options = Options {
+        max_pages: Some(config.data.database_max_mb.saturating_mul(PAGES_PER_MB)).filter(|pages| *pages > 0),
+    };
+    // The store holds the folder: nothing else in it is touched before.
+    let store = Store::open_with(&folder.join("coordinator.sqlite3"), options).await?;
+    let secrets = Secrets::load_or_create(folder)?;
+    let blobs = Blobs::local(&folder.join("blobs"))?;
+    let tls = match (&config.server.tls_cert, &config.server.tls_key) {
+        (Some(certificates), Some(key)) => Some(transport::acceptor(certificates, key)?),
+        _ => None,
+    };
+    let listener = server::bind(config.server.listen)
+        .map_err(|error| Failure::new(format!("cannot listen on {}: {error}", config.server.listen)))?;
+    let address = listener.local_addr().map_err(|error| Failure::new(error.to_string()))?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let local_url = format!("{scheme}://{}", reachable(address));
+    let url = config.server.public_url.clone().unwrap_or_else(|| local_url.clone());
+
+    let clock: SharedClock = Arc::new(SystemClock);
+    let authority = Arc::new(secrets.authority());
+    let signer = Arc::new(secrets.url_signer(&url));
+    let task_key = Arc::new(secrets.task_key());
+    let coordinator = {
+        let (signer, signing_clock) = (signer.clone(), clock.clone());
+        let ttl = Duration::from_secs(config.rounds.model_url_ttl_s);
+        // The registry's names are paths; one that is not gets no URL, and the download is refused.
+        let model_url = Arc::new(move |path: &str| signer.sign_get(path, ttl, signing_clock.now()).unwrap_or_default());
+        let parts = Parts {
+            store: store.clone(),
+            blobs: blobs.clone(),
+            clock: clock.clone(),
+            task_key: task_key.clone(),
+            model_url,
+            settings: settings(&config),
+        };
+        Coordinator::start(parts).await?
+    };
+    let enrolment = Enrolment {
+        store: store.clone(),
+        authority: authority.clone(),
+        clock: clock.clone(),
+        task_key: task_key.public(),
+        device_ttl: DAY * config.tokens.device_ttl_days,
+    };
+    let health = grpc::Health::serving().await;
+    let app = App {
+        coordinator: coordinator.clone(),
+        store: store.clone(),
+        blobs,
+        signer,
+        authority: authority.clone(),
+        enrolment,
+        clock: clock.clone(),
+        cors_origins: origins(&config)?,
+    };
+
+    let status =
+        Status { url: local_url.clone(), pid: std::process::id(), task_key: hex::encode(task_key.public()) };
+    let status_path = folder.join(STATUS_FILE);
+    write_json(&status_path, &status)?;
+    keep_operator_token(folder, &authority, &clock)?;
+    let enrol = authority.mint(Kind::Enrol, random()?, ENROL_TTL, clock.now()).token;
+    println!("{}", banner(&config, &status, &url, &enrol, folder));
+
+    let stop = {
+        let (coordinator, health) = (coordinator.clone(), health.clone());
+        async move {
+            asked_to_stop().await;
+            tracing::info!("shutting down");
+            health.stop().await;
+            // Waiting calls are answered now, so that the connections can drain.
+            coordinator.shutdown().await;
+        }
+    };
+    server::serve(listener, transport::router(app, health), tls, config.server.limits(), stop).await;
+    store.close().await;
+    // A file that is gone already is fine.
+    let _ = std::fs::remove_file(status_path);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Defaults, then the file, then environment and flags.
+fn configuration(args: &ServeArgs, data: Option<PathBuf>) -> Result<Config, Failure> {
+    let mut config = match &args.config {
+        Some(path) => Config::read(path)?,
+        None => Config::default(),
+    };
+    if let Some(folder) = data {
+        config.data.folder = folder;
+    }
+    if let Some(listen) = args.listen {
+        config.server.listen = listen;
+    }
+    if let Some(url) = &args.public_url {
+        config.server.public_url = Some(url.clone());
+    }
+    if args.tls_cert.is_some() {
+        config.server.tls_cert.clone_from(&args.tls_cert);
+        config.server.tls_key.clone_from(&args.tls_key);
+    }
+    if let Some(filter) = &args.log {
+        config.log.filter.clone_from(filter);
+    }
+    config.log.json |= args.log_json;
+    config.check()?;
+    Ok(config)
+}
+
+fn start_log(config: &Config) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&config.log.filter)
+        .map_err(|error| Failure::new(format!("log filter {:?}: {error}", config.log.filter)))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Fails only when there is a subscriber already, and then that one is used.
+    let _ = if config.log.json { log.json().try_init() } else { log.try_init() };
+    Ok(())
+}
+
+/// Makes the data folder, for this user alone.
+fn private_folder(folder: &Path) -> Result<(), Failure> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt as _;
+        builder.mode(0o700);
+    }
+    builder
+        .create(folder)
+        .map_err(|error| Failure::new(format!("cannot make the data folder {}: {error}", folder.display())))
+}
+
+fn settings(config: &Config) -> Settings {
+    let mut settings = Settings::new(config.data.folder.join("staging"));
+    settings.long_poll = Duration::from_millis(config.rounds.long_poll_ms);
+    settings.clock_slack = Duration::from_secs(config.rounds.clock_slack_s);
+    if config.rounds.unmask_threads > 0 {
+        settings.threads = config.rounds.unmask_threads;
+    }
+    settings
+}
+
+fn origins(config: &Config) -> Result<Vec<HeaderValue>, Failure> {
+    let header = |origin: &String| {
+        HeaderValue::from_str(origin)
+            .map_err(|_| Failure::new(format!("setting `server.cors_origins`: {origin:?} is not an origin")))
+    };
+    config.server.cors_origins.iter().map(header).collect()
+}
+
+/// An address that can be called from this machine: a listener on every address is not one.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+fn write_json(path: &Path, status: &Status) -> Result<(), Failure> {
+    // A plain struct of numbers and texts always has a JSON form.
+    let text = serde_json::to_vec_pretty(status).expect("a status has a JSON form");
+    write_private(path, &text).map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))
+}
+
+/// Leaves a token for administration in the data folder; one that is still good for a while stays.
+fn keep_operator_token(folder: &Path, authority: &Authority, clock: &SharedClock) -> Result<(), Failure> {
+    let path = folder.join(OPERATOR_FILE);
+    let later = clock.now().plus(OPERATOR_TTL.1);
+    let good = std::fs::read_to_string(&path)
+        .is_ok_and(|token| authority.check_operator(token.trim(), later).is_ok());
+    if good {
+        return Ok(());
+    }
+    let token = authority.mint(Kind::Operator, random()?, OPERATOR_TTL.0, clock.now()).token;
+    write_private(&path, token.as_bytes())
+        .map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))
+}
+
+/// What a person needs to go on.
+fn banner(config: &Config, status: &Status, url: &str, enrol: &str, folder: &Path) -> String {
+    let data = folder.display();
+    let mut lines = format!(
+        "SCALE FL coordinator {version}\n\
+         \n  address         {url}\
+         \n  data folder     {data}\
+         \n  task key        {key}\
+         \n                  pin it in the app: rounds that are not signed by it are refused\
+         \n  operator token  {data}/{OPERATOR_FILE}\
+         \n\
+         \nEnrol devices for a week with\
+         \n  {enrol}\
+         \nMore:  scale-coordinator token mint --kind enrol --data {data}\
+         \nNext:  scale-coordinator task create NAME --model text-bag --labels a,b,c --data {data}\n",
+        version = env!("CARGO_PKG_VERSION"),
+        key = status.task_key,
+    );
+    if !config.server.listen.ip().is_loopback() {
+        if config.server.public_url.is_none() {
+            lines += "\nNote: devices on other machines cannot download models until --public-url says how to reach\n\
+                      this coordinator.\n";
+        }
+        if config.server.tls_cert.is_none() && !url.starts_with("https://") {
+            lines += "\nNote: this port is open to the network without TLS. Give --tls-cert and --tls-key, or put a\n\
+                      proxy with TLS in front of it.\n";
+        }
+    }
+    lines
+}
+
+/// Ends with SIGINT or SIGTERM.
+async fn asked_to_stop() {
+    let interrupted = async {
+        // Without a handler the process just ends at the signal.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<()>();
+    tokio::select! {
+        () = interrupted => {}
+        () = terminated => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("c.toml");
+        std::fs::write(&file, "[server]\nlisten = \"127.0.0.1:1\"\ndrain_s = 3\n[data]\nfolder = \"there\"").unwrap();
+        let args = ServeArgs {
+            config: Some(file),
+            listen: Some("127.0.0.1:2".parse().unwrap()),
+            log_json: true,
+            ..ServeArgs::default()
+        };
+        let config = configuration(&args, Some("here".into())).unwrap();
+        assert_eq!((config.server.listen.port(), config.server.drain_s), (2, 3));
+        assert_eq!(config.data.folder, Path::new("here"));
+        assert!(config.log.json);
+        let config = configuration(&ServeArgs { listen: None, ..args }, None).unwrap();
+        assert_eq!((config.server.listen.port(), config.data.folder), (1, "there".into()));
+    }
+
+    #[test]
+    fn a_good_operator_token_stays_and_a_dying_one_is_replaced() {
+        use crate::clock::MockClock;
+        use scale_proto::time::Timestamp;
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::new(&[1; 32]);
+        let mock = MockClock::at(Timestamp::from_millis(1_000));
+        let clock: SharedClock = Arc::new(mock.clone());
+        let read = || std::fs::read_to_string(folder.path().join(OPERATOR_FILE)).unwrap();
+        keep_operator_token(folder.path(), &authority, &clock).unwrap();
+        let first = read();
+        mock.advance(DAY * 300);
+        keep_operator_token(folder.path(), &authority, &clock).unwrap();
+        assert_eq!(read(), first);
+        mock.advance(DAY * 80);
+        keep_operator_token(folder.path(), &authority, &clock).unwrap();
+        assert_ne!(read(), first);
+        assert_eq!(authority.check_operator(&read(), clock.now()), Ok(()));
+    }
+
+    #[test]
+    fn an_open_port_is_called_on_this_machine() {
+        assert_eq!(reachable("0.0.0.0:7".parse().unwrap()), "127.0.0.1:7".parse().unwrap());
+        assert_eq!(reachable("[::]:7".parse().unwrap()), "[::1]:7".parse().unwrap());
+        assert_eq!(reachable("10.0.0.1:7".parse().unwrap()), "10.0.0.1:7".parse().unwrap());
+    }
+}

@@ -1,0 +1,155 @@
+//! The binary as an operator uses it: start it with nothing, administer it, stop it.
+#![cfg(unix)]
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_scale-coordinator");
+
+fn command(data: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(BINARY);
+    for name in ["SCALE_SERVER", "SCALE_TOKEN", "SCALE_CONFIG", "SCALE_LISTEN", "SCALE_LOG"] {
+        command.env_remove(name);
+    }
+    command.env("SCALE_DATA", data).args(words);
+    command
+}
+
+fn run(data: &Path, words: &[&str]) -> Output {
+    command(data, words).output().unwrap()
+}
+
+/// Runs a command that must succeed, and reads the one document that it prints.
+fn json(data: &Path, words: &[&str]) -> serde_json::Value {
+    let output = run(data, &[words, &["--json"]].concat());
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A coordinator that is killed with the test.
+struct Served(Child);
+
+impl Served {
+    fn start(data: &Path) -> Self {
+        let mut command = command(data, &["serve", "--listen", "127.0.0.1:0", "--log", "debug"]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut served = Self(child);
+        let patience = Instant::now() + Duration::from_secs(30);
+        while !run(data, &["health"]).status.success() {
+            assert!(served.0.try_wait().unwrap().is_none() && Instant::now() < patience, "it did not start");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        served
+    }
+
+    /// Asks it to stop; what it printed and logged.
+    fn stop(mut self) -> (String, String) {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let (mut out, mut log) = (String::new(), String::new());
+        std::io::Read::read_to_string(&mut self.0.stdout.take().unwrap(), &mut out).unwrap();
+        std::io::Read::read_to_string(&mut self.0.stderr.take().unwrap(), &mut log).unwrap();
+        let status = self.0.wait().unwrap();
+        assert_eq!(status.code(), Some(0), "{log}");
+        (out, log)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn an_operator_starts_administers_and_stops_a_coordinator() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let served = Served::start(&data);
+
+    let second = run(&data, &["serve", "--listen", "127.0.0.1:0"]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(stderr(&second).contains("already using the data folder"), "{}", stderr(&second));
+
+    assert_eq!(json(&data, &["health"])["status"], "serving");
+    assert_eq!(json(&data, &["task", "list"]), serde_json::json!([]));
+    let create = ["task", "create", "merchants", "--model", "mlp", "--inputs", "4", "--hidden", "3", "--labels", "a,b"];
+    let task = json(&data, &[&create[..], &["--schedule", "manual"]].concat());
+    assert_eq!((&task["state"], &task["model_version"]), (&"active".into(), &1.into()));
+    assert_eq!(task["config"]["cohort"]["goal"], 20);
+    let again = run(&data, &create);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(stderr(&again).contains("task_exists"), "{}", stderr(&again));
+    assert_eq!(json(&data, &["task", "pause", "merchants"])["state"], "paused");
+    assert_eq!(json(&data, &["task", "resume", "merchants"])["state"], "active");
+    let table = String::from_utf8(run(&data, &["task", "list"]).stdout).unwrap();
+    assert!(table.starts_with("TASK") && table.contains("merchants"), "{table}");
+
+    let round = json(&data, &["rounds", "open", "merchants"]);
+    assert_eq!(round["phase"], "selecting");
+    let id = round["round"].as_str().unwrap();
+    let abandoned = json(&data, &["rounds", "abandon", id, "--reason", "only a test"]);
+    assert_eq!(abandoned["phase"], "abandoned");
+    assert_eq!(json(&data, &["rounds", "show", id])["phase"], "abandoned");
+    assert_eq!(json(&data, &["rounds", "list", "merchants"]).as_array().unwrap().len(), 1);
+
+    let file = folder.path().join("model.safetensors");
+    let downloaded = json(&data, &["models", "download", "merchants", "--output", file.to_str().unwrap()]);
+    assert_eq!(downloaded["bytes"], std::fs::metadata(&file).unwrap().len());
+    assert_eq!(json(&data, &["models", "rollback", "merchants", "1"])["version"], 2);
+    assert_eq!(json(&data, &["models", "list", "merchants"]).as_array().unwrap().len(), 2);
+
+    let token = json(&data, &["token", "mint", "--kind", "enrol", "--ttl", "1h"])["token"].as_str().unwrap().to_owned();
+    assert!(token.starts_with("scale_enrol_"));
+    let wrong = run(&data, &["task", "list", "--token", &token]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(stderr(&wrong).contains("wrong_kind"), "{}", stderr(&wrong));
+
+    let status: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(data.join("coordinator.json")).unwrap()).unwrap();
+    let operator = std::fs::read_to_string(data.join("operator.token")).unwrap();
+    let (banner, log) = served.stop();
+    for part in [status["url"].as_str().unwrap(), status["task_key"].as_str().unwrap(), "scale_enrol_", "token mint"] {
+        assert!(banner.contains(part), "{part} is not in\n{banner}");
+    }
+    assert!(log.contains("answered"), "the log is on");
+    for secret in [operator.trim(), &token] {
+        let payload = &secret[secret.len() - 40..];
+        assert!(!log.contains(payload) && !banner.contains(payload), "a token is in the output");
+    }
+    assert!(!log.contains("sig="), "a signed URL is in the log");
+    assert!(!data.join("coordinator.json").exists());
+
+    let gone = run(&data, &["task", "list"]);
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(stderr(&gone).contains("no coordinator answers"), "{}", stderr(&gone));
+
+    let served = Served::start(&data);
+    assert_eq!(json(&data, &["task", "list"])[0]["task"], "merchants", "a restart keeps everything");
+    let after: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(data.join("coordinator.json")).unwrap()).unwrap();
+    assert_eq!(after["task_key"], status["task_key"], "the pinned key stays");
+    served.stop();
+}
+
+#[test]
+fn mistakes_have_their_exit_codes() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(run(folder.path(), &["--help"]).status.code(), Some(0));
+    assert_eq!(run(folder.path(), &["rounds", "show"]).status.code(), Some(2));
+    assert_eq!(run(folder.path(), &["frobnicate"]).status.code(), Some(2));
+    let no_token = run(folder.path(), &["task", "list"]);
+    assert_eq!(no_token.status.code(), Some(1));
+    assert!(stderr(&no_token).contains("no operator token"), "{}", stderr(&no_token));
+    let bad = folder.path().join("bad.toml");
+    std::fs::write(&bad, "[server]\nport = 5\n").unwrap();
+    let refused = run(folder.path(), &["serve", "--config", bad.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(stderr(&refused).contains("port"), "{}", stderr(&refused));
+}
