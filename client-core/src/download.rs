@@ -167,8 +167,7 @@ impl<S: Store> Cache<'_, S> {
     async fn make_room(&self) -> Result<(), HostError> {
         let stored = self.store.get(INDEX).await?;
         // A damaged list only means that files are loaded again.
-        let mut entries: Vec<Entry> =
-            stored.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let mut entries: Vec<Entry> = stored.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
         if entries.last().is_some_and(|entry| entry.digest == self.wanted.digest) {
             return Ok(());
         }
@@ -187,7 +186,9 @@ impl<S: Store> Cache<'_, S> {
         let total = usize::try_from(self.wanted.bytes).unwrap_or(usize::MAX);
         let mut data = Vec::new();
         while data.len() < total {
-            let Some(piece) = self.store.get(&name(&self.wanted.digest, data.len() / PIECE_BYTES)).await? else { break };
+            let Some(piece) = self.store.get(&name(&self.wanted.digest, data.len() / PIECE_BYTES)).await? else {
+                break;
+            };
             if piece.len() != PIECE_BYTES.min(total - data.len()) {
                 break;
             }

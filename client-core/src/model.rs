@@ -57,7 +57,12 @@ pub fn weights(bytes: &[u8], task: &TaskId, spec: &ModelSpec) -> Result<Vec<f32>
             return Err(bad(format!("tensor `{}` is not f32", wanted.name)));
         }
         if !tensor.shape().iter().map(|&side| side as u64).eq(wanted.shape.iter().map(|&side| u64::from(side))) {
-            return Err(bad(format!("tensor `{}` has shape {:?}, not {:?}", wanted.name, tensor.shape(), wanted.shape)));
+            return Err(bad(format!(
+                "tensor `{}` has shape {:?}, not {:?}",
+                wanted.name,
+                tensor.shape(),
+                wanted.shape
+            )));
         }
         // Whole numbers of four bytes: the parser has compared the length with the shape.
         let (entries, _) = tensor.data().as_chunks::<4>();

@@ -1,6 +1,7 @@
 //! A small task for the tests of this crate.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use safetensors::tensor::{Dtype, TensorView};
@@ -54,6 +55,12 @@ pub(crate) fn global() -> Vec<f32> {
     (0..spec().flat_len()).map(|i| (i as f32 - 20.0) / 64.0).collect()
 }
 
+/// The global model's file. Made once: its metadata has no fixed order.
+pub(crate) fn file() -> Vec<u8> {
+    static FILE: OnceLock<Vec<u8>> = OnceLock::new();
+    FILE.get_or_init(|| model_file(&spec(), &global())).clone()
+}
+
 pub(crate) fn model_file(spec: &ModelSpec, weights: &[f32]) -> Vec<u8> {
     model_file_with(spec, weights, str::to_owned)
 }
@@ -87,7 +94,7 @@ pub(crate) fn config(plan: &Plan) -> RoundConfig {
         task_id: task().to_string(),
         round: 3,
         server_nonce: [5; 32],
-        model_digest: Digest::of(&model_file(&spec(), &global())).0,
+        model_digest: Digest::of(&file()).0,
         plan_digest: Digest::of(&plan.encode()).0,
         vectors: update::vectors(plan),
         wire_bits: config::width_needed(20, 2000, 0).expect("narrow"),
@@ -113,7 +120,7 @@ pub(crate) fn manifest(config: &RoundConfig, plan: &Plan) -> Manifest {
         config_signature: config::sign(config, &task_key()),
         plan: plan.encode(),
         model_url: "https://models.invalid/digits-1?signature=abc".into(),
-        model_bytes: model_file(&spec(), &global()).len() as u64,
+        model_bytes: file().len() as u64,
         model_version: ModelVersion(1),
     }
 }

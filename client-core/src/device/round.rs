@@ -83,7 +83,10 @@ impl Round {
         }
         let family = plan.model.family.name();
         if !rules.families.iter().any(|known| known == family) {
-            return Err(Reason::new("unsupported_model", format!("this build cannot train a {family}: update the app")));
+            return Err(Reason::new(
+                "unsupported_model",
+                format!("this build cannot train a {family}: update the app"),
+            ));
         }
         let beyond = |what: &str| Reason::new("policy", format!("{what} exceeds what this device allows"));
         if plan.max_weight > config.grid {

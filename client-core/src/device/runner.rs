@@ -21,7 +21,10 @@ use super::{
 };
 use crate::download::{self, Wanted};
 use crate::error::{CallError, Error, HostError};
-use crate::host::{Clock as _, Conditions as _, DeviceToken, Host, KeyStore as _, MaybeSend, Randomness as _, Store as _, Transport as _};
+use crate::host::{
+    Clock as _, Conditions as _, DeviceToken, Host, KeyStore as _, MaybeSend, Randomness as _, Store as _,
+    Transport as _,
+};
 use crate::model::{self, Model};
 use crate::trainer::{LocalTrainer, TrainError, Trained};
 
@@ -493,7 +496,8 @@ impl<H: Host> Client<H> {
     async fn get_sealed(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
         let Some(sealed) = self.host.store().get(name).await? else { return Ok(None) };
         let opened = self.host.keys().open(name, &sealed).await?;
-        let problem = format!("`{name}` does not open with this installation's key: reset the app's storage and enrol again");
+        let problem =
+            format!("`{name}` does not open with this installation's key: reset the app's storage and enrol again");
         opened.map(Some).ok_or_else(|| HostError::new("store", problem).into())
     }
 
@@ -549,7 +553,9 @@ fn outcome(state: State) -> Outcome {
         State::Waited(wait) => Outcome::Waited { retry: wait.retry, code: wait.code, sentence: wait.sentence },
         State::Left(round, reason) => Outcome::Left { round, reason },
         // Every other state asks for something, so that the loop has another event.
-        state => Outcome::Left { round: None, reason: Reason::new("stage_order", format!("stuck in {}", state.name())) },
+        state => {
+            Outcome::Left { round: None, reason: Reason::new("stage_order", format!("stuck in {}", state.name())) }
+        }
     }
 }
 

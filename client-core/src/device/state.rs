@@ -28,8 +28,7 @@ const CHECK_IN_ATTEMPTS: u32 = 3;
 const BACKOFF: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// How soon a committed upload asks for the survivors.
-const COMMITTED: RetryWindow =
-    RetryWindow { after: Duration::from_millis(200), before: Duration::from_millis(1000) };
+const COMMITTED: RetryWindow = RetryWindow { after: Duration::from_millis(200), before: Duration::from_millis(1000) };
 
 /// Where a device is in its round. Each state holds what the next one needs, and nothing that an earlier one needed.
 #[derive(Debug)]
@@ -353,12 +352,9 @@ impl State {
             Self::Agreed(session, _, payload) => send(Outgoing::ConfirmSurvivors(stage(session, payload))),
             Self::Revealing(session, payload) => send(Outgoing::RevealShares(stage(session, payload))),
             // Training is not interrupted by anything that could ask again; the others wait for nothing.
-            Self::Idle
-            | Self::Training(..)
-            | Self::Trained(..)
-            | Self::Waited(_)
-            | Self::Done(_)
-            | Self::Left(..) => vec![],
+            Self::Idle | Self::Training(..) | Self::Trained(..) | Self::Waited(_) | Self::Done(_) | Self::Left(..) => {
+                vec![]
+            }
         }
     }
 
@@ -511,8 +507,8 @@ fn on_survivors(session: Box<Session>, masked: client::Masked, down: &StageDown,
 }
 
 fn on_signatures(session: Box<Session>, agreed: client::Agreed, down: &StageDown, env: &mut Env<'_>) -> Step {
-    let revealed = same_session(&session, down)
-        .and_then(|()| Ok(agreed.on_signatures(&down.payload, env.now.as_millis())?));
+    let revealed =
+        same_session(&session, down).and_then(|()| Ok(agreed.on_signatures(&down.payload, env.now.as_millis())?));
     match revealed {
         Ok(shares) => State::Revealing(session, shares.into()).enter(),
         Err(reason) => left(Some(session.round.manifest().round), reason),

@@ -131,7 +131,7 @@ async fn a_published_model_is_fetched_and_read() {
     use crate::device::{Client, ClientConfig};
     let plan = fixtures::plan();
     let config = fixtures::config(&plan);
-    let file = fixtures::model_file(&fixtures::spec(), &fixtures::global());
+    let file = fixtures::file();
     let shared = Coordinator::new(config.clone(), fixtures::manifest(&config, &plan), file, 10);
     let host = MemoryHost::new(coordinator::Line(shared), MemoryClock::default(), [1; 32]);
     let client = Client::new(host, ClientConfig::new(vec![fixtures::task()], fixtures::task_key().public()));

@@ -13,7 +13,7 @@ use rand_core::{Rng as _, SeedableRng as _};
 use scale_proto::time::Timestamp;
 use zeroize::Zeroizing;
 
-use super::{Clock, Conditions, DeviceConditions, KeyStore, Parts, Randomness, Store};
+use super::{Clock, Conditions, DeviceConditions, KeyStore, MaybeSend, Parts, Randomness, Store};
 use crate::error::HostError;
 
 /// A device in memory, on the transport `T`.
@@ -176,7 +176,7 @@ impl Clock for MemoryClock {
         Timestamp::from_millis(self.now.load(Ordering::SeqCst))
     }
 
-    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send {
+    fn sleep(&self, time: Duration) -> impl Future<Output = ()> + MaybeSend {
         Sleep { clock: self.clone(), until: self.now().plus(time), time }
     }
 }

@@ -18,6 +18,8 @@ use zeroize::Zeroizing;
 use crate::error::{CallError, HostError};
 
 pub mod memory;
+#[cfg(all(feature = "native", not(target_arch = "wasm32")))]
+pub mod native;
 mod sealed;
 
 #[cfg(not(target_arch = "wasm32"))]

@@ -21,11 +21,7 @@ pub(super) fn seal(key: &[u8; 32], name: &str, plain: &[u8], nonce: [u8; 12]) ->
     out.extend_from_slice(&nonce);
     out.extend_from_slice(plain);
     let tag = cipher(key)
-        .seal_in_place_separate_tag(
-            Nonce::assume_unique_for_key(nonce),
-            Aad::from(aad(name)),
-            &mut out[NONCE_LEN..],
-        )
+        .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad(name)), &mut out[NONCE_LEN..])
         .map_err(|_| HostError::new("key_store", "too many bytes to seal"))?;
     out.extend_from_slice(tag.as_ref());
     Ok(out)

@@ -38,7 +38,8 @@ impl DatasetTrainer {
 
     fn prepare(&mut self, spec: &ModelSpec, learner: &dyn Learner) -> Result<&[Prepared], TrainError> {
         if self.prepared.as_ref().is_none_or(|(of, _)| of != spec) {
-            let prepared = self.dataset.examples.iter().map(|example| learner.prepare(example)).collect::<Result<_, _>>()?;
+            let prepared =
+                self.dataset.examples.iter().map(|example| learner.prepare(example)).collect::<Result<_, _>>()?;
             self.prepared = Some((spec.clone(), prepared));
         }
         Ok(self.prepared.as_ref().map_or(&[], |(_, prepared)| prepared))
@@ -193,7 +194,8 @@ mod tests {
     fn a_seed_decides_everything() {
         let plan = plan();
         let weights = fresh_weights(&plan.model, 1);
-        let train = |plan: &Plan| run(&mut DatasetTrainer::new(shops(), Backend::Flex), plan, &weights).expect("trains");
+        let train =
+            |plan: &Plan| run(&mut DatasetTrainer::new(shops(), Backend::Flex), plan, &weights).expect("trains");
         assert!(train(&plan) == train(&plan));
         assert!(train(&plan).weights != train(&Plan { seed: 6, ..plan.clone() }).weights);
         // A trainer that is used again does what a new one does.

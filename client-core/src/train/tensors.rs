@@ -46,7 +46,12 @@ impl<const D: usize> Leaf<D> {
     }
 
     /// `w -= lr * (g + mu * (w - anchor))`; `anchor` has [`Leaf::len`] entries.
-    pub(super) fn step(&mut self, gradients: &mut Gradients, step: StepConfig, anchor: &[f32]) -> Result<(), TrainError> {
+    pub(super) fn step(
+        &mut self,
+        gradients: &mut Gradients,
+        step: StepConfig,
+        anchor: &[f32],
+    ) -> Result<(), TrainError> {
         let Some(gradient) = self.tensor.grad_remove(gradients) else { return Ok(()) };
         let StepConfig { learning_rate: rate, proximal_mu: mu } = step;
         let device = self.tensor.device().inner();

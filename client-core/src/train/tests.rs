@@ -214,7 +214,11 @@ fn proximal_term_pulls_towards_the_anchor() {
             weights.iter().zip(&anchor).map(|(w, a)| (w - a) * (w - a)).sum::<f32>().sqrt()
         };
         let (free, held, tight) = (distance(0.0), distance(1.0), distance(10.0));
-        assert!(free > 1.05 * held && held > 1.5 * tight && tight > 0.0, "{}: {free} {held} {tight}", spec.family.name());
+        assert!(
+            free > 1.05 * held && held > 1.5 * tight && tight > 0.0,
+            "{}: {free} {held} {tight}",
+            spec.family.name()
+        );
     }
 }
 
@@ -306,7 +310,8 @@ fn back_ends_agree() {
         #[cfg(feature = "wgpu")]
         Backend::Wgpu,
     ];
-    for (spec, other) in [text_spec(), mlp_spec(), cnn_spec()].iter().flat_map(|spec| others.map(|other| (spec, other))) {
+    for (spec, other) in [text_spec(), mlp_spec(), cnn_spec()].iter().flat_map(|spec| others.map(|other| (spec, other)))
+    {
         let run = |backend| {
             let mut learner = build(spec, backend).expect("a model");
             learner.load(&numbers(learner.flat_len(), 6)).expect("the length fits");

@@ -5,7 +5,7 @@
 //! | vector | entries |
 //! |---|---|
 //! | `update` | `(w / W) × clip(weights after − weights before, C)` on the grid, w at most W = the plan's `max_weight` |
-//! | `statistics` | w, summed loss in [`LOSS_UNIT`]s, correct answers, examples: exact, each at most the grid S |
+//! | `statistics` | w, summed loss in [`scale_proto::plan::LOSS_UNIT`]s, correct answers, examples: exact, each at most the grid S |
 
 mod statistics;
 
@@ -16,9 +16,6 @@ use scale_secagg::config::{RoundConfig, VectorSpec};
 use zeroize::{Zeroize, Zeroizing};
 
 pub use statistics::{MEAN_LOSS_MAX, Statistics};
-
-#[allow(unused_imports)] // for the documentation
-use scale_proto::plan::LOSS_UNIT;
 
 use crate::trainer::Trained;
 
@@ -94,7 +91,8 @@ impl Update {
         if weights.len() != global.len() {
             return Err(UpdateError::Shape { expected: global.len(), got: weights.len() });
         }
-        let delta = Zeroizing::new(weights.iter().zip(global).map(|(after, before)| after - before).collect::<Vec<_>>());
+        let delta =
+            Zeroizing::new(weights.iter().zip(global).map(|(after, before)| after - before).collect::<Vec<_>>());
         // Two finite weights can lie so far apart that their difference is not finite.
         if delta.iter().all(|entry| entry.is_finite()) {
             Ok(Self { delta, statistics, max_weight: plan.max_weight })
@@ -120,7 +118,9 @@ impl Update {
         let mut rounded = grid::quantise(&delta, config.clip, config.grid, rng)?;
         let update = rounded.values.iter().map(|&value| value as u32).collect();
         rounded.values.zeroize();
-        Ok(QuantizedUpdate { vectors: vec![update, statistics.on_grid(config.grid).map(|entry| entry as u32).to_vec()] })
+        Ok(QuantizedUpdate {
+            vectors: vec![update, statistics.on_grid(config.grid).map(|entry| entry as u32).to_vec()],
+        })
     }
 
     /// The bytes that a sealed snapshot keeps.

@@ -49,7 +49,8 @@ fn a_large_delta_is_clipped_before_it_is_weighted() {
     let mut after = vec![0.0; len];
     (after[0], after[1]) = (3e30, 4e30);
     for (weight, expected) in [(50, 500.0), (100, 1000.0), (1_000_000, 1000.0)] {
-        let vectors = quantised(&plan, 1000, &vec![0.0; len], Trained { weight, ..trained(after.clone()) }).expect("fine");
+        let vectors =
+            quantised(&plan, 1000, &vec![0.0; len], Trained { weight, ..trained(after.clone()) }).expect("fine");
         let update = signed(&vectors[0]);
         assert!((update[0] as f64 - expected * 0.6).abs() <= 1.0, "weight {weight}: {}", update[0]);
         assert!((update[1] as f64 - expected * 0.8).abs() <= 1.0, "weight {weight}: {}", update[1]);

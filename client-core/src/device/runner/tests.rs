@@ -1,7 +1,7 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use rand_core::Rng as _;
 use scale_proto::answer::Wait;
@@ -46,7 +46,7 @@ impl Store for SlowStore {
 fn coordinator() -> Shared {
     let plan = fixtures::plan();
     let config = fixtures::config(&plan);
-    let file = fixtures::model_file(&fixtures::spec(), &fixtures::global());
+    let file = fixtures::file();
     Coordinator::new(config.clone(), fixtures::manifest(&config, &plan), file, COHORT)
 }
 
@@ -130,7 +130,8 @@ async fn twelve_devices_give_the_exact_sum() {
 
 #[tokio::test]
 async fn lost_answers_change_nothing() {
-    for lose_every in 2..=5 {
+    // Not divisors of the cohort: else the same devices would lose every answer.
+    for lose_every in [5, 7, 11] {
         let (shared, clock) = (coordinator(), clock());
         let mut hosts = vec![];
         for number in 0..COHORT {
@@ -139,8 +140,7 @@ async fn lost_answers_change_nothing() {
             hosts.push(host);
         }
         shared.lock().expect("no panic").link.lose_every = lose_every;
-        let devices: Vec<_> =
-            hosts.into_iter().enumerate().map(|(number, host)| spawn(host, number)).collect();
+        let devices: Vec<_> = hosts.into_iter().enumerate().map(|(number, host)| spawn(host, number)).collect();
         for device in devices {
             let outcome = device.await.expect("no panic").expect("no error");
             assert!(contributed(&outcome), "{outcome:?}");
@@ -389,12 +389,11 @@ async fn a_store_holds_nothing_in_clear() {
     // Killed while it waits for the others' keys.
     let killed = killed_after(200, device.participate(&mut trainer(0), &mut ())).await;
     assert!(killed.is_none());
-    let token = Digest(IdentityKey::from_seed(&*host.keys.identity_seed().await.expect("memory")).public()).hex();
+    let token = Digest(IdentityKey::from_seed(&host.keys.identity_seed().await.expect("memory")).public()).hex();
     for key in host.store.0.keys().iter().filter(|key| !key.starts_with("model")) {
         let bytes = host.store.get(key).await.expect("memory").expect("there");
         let holds = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
         assert!(!holds(token.as_bytes()) && !holds(fixtures::task().as_str().as_bytes()), "{key}");
     }
     assert!(host.store.0.keys().contains(&"history".to_owned()), "the number is remembered by now");
-    let _unused: &Waker = Waker::noop();
 }

@@ -1,0 +1,474 @@
+use rand_core::SeedableRng as _;
+use scale_proto::manifest::Manifest;
+use scale_proto::plan::Plan;
+use scale_secagg::config::{Mechanism, RoundConfig, VectorSpec};
+use scale_secagg::server::{self, Closed};
+
+use super::*;
+use crate::device::fixtures::{self, Adder, START_MS};
+
+/// Everything a machine looks at, and a hand to turn it.
+struct Device {
+    rules: Rules,
+    history: History,
+    identity: IdentityKey,
+    keys: ChaCha20Rng,
+    rounding: ChaCha20Rng,
+    now: Timestamp,
+    examples: u32,
+}
+
+impl Device {
+    fn new(number: u8) -> Self {
+        Self {
+            rules: fixtures::rules(),
+            history: History::default(),
+            identity: IdentityKey::from_seed(&[number; 32]),
+            keys: ChaCha20Rng::from_seed([number + 50; 32]),
+            rounding: ChaCha20Rng::from_seed([number + 100; 32]),
+            now: Timestamp::from_millis(START_MS),
+            examples: 10 + u32::from(number),
+        }
+    }
+
+    fn step(&mut self, state: State, event: Event) -> Step {
+        let Self { rules, history, identity, keys, rounding, now, .. } = self;
+        state.handle(event, &mut Env { now: *now, rules, history, identity, keys, rounding })
+    }
+
+    /// As the host does it: stored round numbers count from now on.
+    fn perform(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            if let Effect::Remember(task, number) = effect {
+                self.history.remember(task, *number, self.now);
+            }
+        }
+    }
+
+    fn check_in(&mut self, manifest: Manifest) -> Step {
+        self.step(State::Idle, Event::CheckedIn(CheckInAnswer::Manifest(manifest)))
+    }
+
+    /// Up to AdvertiseKeys.
+    fn keyed(&mut self) -> Step {
+        let plan = fixtures::plan();
+        let config = fixtures::config(&plan);
+        let (state, effects) = self.check_in(fixtures::manifest(&config, &plan));
+        assert_eq!(names(&effects), ["persist", "download"]);
+        let file = ModelFile::verify(fixtures::file(), Digest::of(&fixtures::file())).expect("the digest fits");
+        let (state, effects) = self.step(state, Event::Downloaded(file));
+        assert_eq!(names(&effects), ["train"]);
+        let result = Adder { step: 0.125, examples: self.examples }.result(&fixtures::global());
+        let (state, effects) = self.step(state, Event::Trained(Ok(result)));
+        assert_eq!(names(&effects), ["persist", "report", "wake_at"]);
+        let (state, effects) = self.step(state, Event::Woke);
+        self.perform(&effects);
+        (state, effects)
+    }
+}
+
+fn names(effects: &[Effect]) -> Vec<&'static str> {
+    let name = |effect: &Effect| match effect {
+        Effect::CheckIn(_) => "check_in",
+        Effect::Download(_) => "download",
+        Effect::Train(_) => "train",
+        Effect::Remember(..) => "remember",
+        Effect::Persist(_) => "persist",
+        Effect::DeleteSnapshot => "delete",
+        Effect::Send(Outgoing::AdvertiseKeys(_)) => "advertise_keys",
+        Effect::Send(Outgoing::ShareKeys(_)) => "share_keys",
+        Effect::Send(Outgoing::ConfirmSurvivors(_)) => "confirm_survivors",
+        Effect::Send(Outgoing::RevealShares(_)) => "reveal_shares",
+        Effect::Upload { ask: false, .. } => "upload",
+        Effect::Upload { ask: true, .. } => "resume_upload",
+        Effect::WakeAt(_) => "wake_at",
+        Effect::Report(_) => "report",
+        Effect::Leave(_) => "leave",
+    };
+    effects.iter().map(name).collect()
+}
+
+/// The bytes that the last effect sends.
+fn payload(effects: &[Effect]) -> Bytes {
+    match effects.last() {
+        Some(Effect::Send(Outgoing::AdvertiseKeys(up))) => up.payload.clone(),
+        Some(Effect::Send(Outgoing::ShareKeys(up) | Outgoing::ConfirmSurvivors(up) | Outgoing::RevealShares(up))) => {
+            up.payload.clone()
+        }
+        Some(Effect::Upload { bytes, digest, .. }) => {
+            assert_eq!(Digest::of(bytes), *digest);
+            bytes.clone()
+        }
+        other => panic!("sends nothing: {other:?}"),
+    }
+}
+
+fn reason(step: &Step) -> &Reason {
+    let (State::Left(_, reason), effects) = step else { panic!("still there: {step:?}") };
+    assert_eq!(names(effects)[0], "delete", "nothing is kept");
+    reason
+}
+
+fn down(stage: u8, payload: impl Into<Bytes>) -> Event {
+    Event::Down(StageDown { session: SessionId::from_random([8; 16]), stage, payload: payload.into(), sparse: false })
+}
+
+#[test]
+fn idle_asks_and_waits() {
+    let mut device = Device::new(1);
+    let (state, effects) = device.step(State::Idle, Event::Start);
+    let [Effect::CheckIn(check_in)] = &effects[..] else { panic!("{effects:?}") };
+    assert_eq!(
+        (check_in.tasks.as_slice(), check_in.families.as_slice()),
+        (&[fixtures::task()][..], &["mlp".to_owned()][..])
+    );
+    let wait = Wait { retry: RetryWindow::from_millis(100), code: "no_round".into(), sentence: "none".into() };
+    let (state, effects) = device.step(state, Event::CheckedIn(CheckInAnswer::Wait(wait)));
+    assert!(state.is_over() && effects.is_empty() && state.name() == "waited");
+}
+
+/// Every way in which a manifest can be wrong, each with the code that the device gives.
+#[test]
+fn bad_manifests_are_refused() {
+    type Change = fn(&mut RoundConfig, &mut Plan);
+    let cases: [(&str, Change); 15] = [
+        ("cohort_floor", |config, _| config.n_lo = 9),
+        ("cohort_floor", |config, _| config.u3_min = 9),
+        ("round_not_newer", |config, _| config.round = 2),
+        ("policy", |config, _| config.u3_min = config.n_lo + 1),
+        ("policy", |_, plan| plan.max_weight = 2001),
+        ("width", |config, _| config.wire_bits = 15),
+        ("width", |config, _| config.grid = 20),
+        ("deadline", |config, _| config.closing[0] = START_MS),
+        ("plan", |config, _| config.vectors[1].name = "other".into()),
+        ("plan", |config, _| config.vectors[0].len += 1),
+        ("plan", |config, _| config.vectors.push(VectorSpec { name: "third".into(), len: 1 })),
+        ("unsupported_mechanism", |config, _| {
+            (config.n_lo, config.u3_min) = (15, 15);
+            config.mechanism = Mechanism::DistributedGaussian { local_variance: 4, n_honest: 10, rho: 1 };
+            config.wire_bits = 32;
+        }),
+        ("unsupported_mechanism", |config, _| config.rotation_seed = Some([1; 32])),
+        ("fingerprint_mismatch", |_, plan| plan.fingerprint = Digest([1; 32])),
+        ("malformed", |_, plan| plan.epochs = 0),
+    ];
+    for (number, (code, change)) in cases.into_iter().enumerate() {
+        let mut device = Device::new(1);
+        device.history.remember(&fixtures::task(), 2, Timestamp::default());
+        let mut plan = fixtures::plan();
+        let mut config = fixtures::config(&plan);
+        change(&mut config, &mut plan);
+        config.plan_digest = Digest::of(&plan.encode()).0;
+        let step = device.check_in(fixtures::manifest(&config, &plan));
+        assert_eq!(reason(&step).code, code, "case {number}: {:?}", reason(&step));
+        assert_eq!(names(&step.1), ["delete", "leave"], "case {number}: nothing else is sent");
+    }
+}
+
+#[test]
+fn manifests_that_were_tampered_with_are_refused() {
+    let plan = fixtures::plan();
+    let config = fixtures::config(&plan);
+    let good = fixtures::manifest(&config, &plan);
+    let mut flipped = good.clone();
+    let mut bytes = flipped.round_config.to_vec();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    flipped.round_config = bytes.into();
+    let mut signature = good.clone();
+    signature.config_signature[3] ^= 1;
+    let mut other_plan = good.clone();
+    other_plan.plan = Plan { epochs: 100, ..plan.clone() }.encode();
+    let large = Manifest { model_bytes: u64::MAX, ..good.clone() };
+    let garbage = Manifest { round_config: Bytes::from_static(b"x"), ..good.clone() };
+    for (manifest, code) in [
+        (flipped, "config_signature"),
+        (signature, "config_signature"),
+        (other_plan, "plan_digest"),
+        (large, "policy"),
+        (garbage, "malformed"),
+    ] {
+        assert_eq!(reason(&Device::new(1).check_in(manifest)).code, code);
+    }
+
+    let refuse = |change: fn(&mut Rules)| {
+        let mut device = Device::new(1);
+        change(&mut device.rules);
+        reason(&device.check_in(good.clone())).code.clone()
+    };
+    assert_eq!(refuse(|rules| rules.task_key = [0; 32]), "config_signature");
+    assert_eq!(refuse(|rules| rules.tasks = vec!["other".parse().expect("a name")]), "unknown_task");
+    assert_eq!(refuse(|rules| rules.families.clear()), "unsupported_model");
+    assert_eq!(refuse(|rules| rules.guardrails.cohort_min = 11), "cohort_floor");
+    assert_eq!(refuse(|rules| rules.guardrails.upload_bytes = 10), "policy");
+    assert_eq!(refuse(|rules| rules.guardrails.rounds_per_day = 0), "rounds_per_day");
+    // A host that asks for less than ten gets ten.
+    let mut lax = Device::new(1);
+    lax.rules.guardrails.cohort_min = 1;
+    let mut small = config.clone();
+    small.u3_min = 9;
+    assert_eq!(reason(&lax.check_in(fixtures::manifest(&small, &plan))).code, "cohort_floor");
+}
+
+#[test]
+fn models_and_training_results_are_checked() {
+    let plan = fixtures::plan();
+    let joined = |config: &RoundConfig| {
+        let mut device = Device::new(1);
+        let (state, _) = device.check_in(fixtures::manifest(config, &plan));
+        (device, state)
+    };
+    let good = fixtures::config(&plan);
+    let file = |bytes: Vec<u8>| {
+        let digest = Digest::of(&bytes);
+        ModelFile::verify(bytes, digest).expect("its own digest")
+    };
+
+    let (mut device, state) = joined(&good);
+    let other = fixtures::model_file(&fixtures::spec(), &vec![0.0; fixtures::global().len()]);
+    assert_eq!(reason(&device.step(state, Event::Downloaded(file(other.clone())))).code, "model_digest");
+
+    let mut weights = fixtures::global();
+    weights[2] = f32::NAN;
+    let mut foreign = fixtures::spec();
+    foreign.labels.swap(0, 1);
+    for (bytes, code) in [
+        (fixtures::model_file(&fixtures::spec(), &weights), "not_finite"),
+        (fixtures::model_file(&foreign, &fixtures::global()), "fingerprint_mismatch"),
+        (b"no model".to_vec(), "bad_model_file"),
+    ] {
+        let config = RoundConfig { model_digest: Digest::of(&bytes).0, ..good.clone() };
+        let (mut device, state) = joined(&config);
+        assert_eq!(reason(&device.step(state, Event::Downloaded(file(bytes)))).code, code);
+    }
+
+    let fine = Adder { step: 0.5, examples: 5 }.result(&fixtures::global());
+    let nan = Adder { step: f32::NAN, examples: 5 }.result(&fixtures::global());
+    let short = Trained { weights: vec![0.0; 3], ..fine.clone() };
+    let none = Trained { weight: 0, ..fine };
+    for (result, code) in [
+        (Ok(nan), "not_finite"),
+        (Ok(short), "shape"),
+        (Ok(none), "no_examples"),
+        (Err(TrainError::OutOfTime), "out_of_time"),
+        (Err(TrainError::Unsupported("a layer".into())), "unsupported_model"),
+    ] {
+        let (mut device, state) = joined(&good);
+        let (state, _) = device.step(state, Event::Downloaded(file(fixtures::file())));
+        let step = device.step(state, Event::Trained(result));
+        assert_eq!(reason(&step).code, code);
+        assert_eq!(names(&step.1), ["delete", "leave"]);
+    }
+}
+
+#[test]
+fn training_gets_the_shortest_of_three_limits() {
+    let plan = Plan { time_limit: Duration::from_secs(60), ..fixtures::plan() };
+    let limit = |closing_in: u64, guardrail: u64| {
+        let mut config = fixtures::config(&plan);
+        config.closing[0] = START_MS + closing_in * 1000;
+        let mut device = Device::new(1);
+        device.rules.guardrails.training = Duration::from_secs(guardrail);
+        let (state, _) = device.check_in(fixtures::manifest(&config, &plan));
+        let bytes = fixtures::file();
+        let file = ModelFile::verify(bytes.clone(), Digest::of(&bytes)).expect("its own digest");
+        let (_, effects) = device.step(state, Event::Downloaded(file));
+        let [Effect::Train(limit)] = effects[..] else { panic!("{effects:?}") };
+        limit.as_secs()
+    };
+    assert_eq!((limit(3600, 3600), limit(3600, 20), limit(50, 3600)), (60, 20, 45));
+}
+
+#[test]
+fn the_round_number_is_remembered_before_the_keys_go_out() {
+    let mut device = Device::new(1);
+    let (state, effects) = device.keyed();
+    assert_eq!(names(&effects), ["persist", "remember", "advertise_keys"]);
+    assert_eq!(state.name(), "keyed");
+    assert_eq!(device.history.last_round(&fixtures::task()), 3);
+    // The same round again: refused. And a stored Trained state of it cannot make other keys.
+    let plan = fixtures::plan();
+    let config = fixtures::config(&plan);
+    assert_eq!(reason(&device.check_in(fixtures::manifest(&config, &plan))).code, "round_not_newer");
+    let mut twin = Device::new(1);
+    let (trained, _) = {
+        let (state, _) = twin.check_in(fixtures::manifest(&config, &plan));
+        let bytes = fixtures::file();
+        let file = ModelFile::verify(bytes.clone(), Digest::of(&bytes)).expect("its own digest");
+        let (state, _) = twin.step(state, Event::Downloaded(file));
+        twin.step(state, Event::Trained(Ok(Adder { step: 0.1, examples: 5 }.result(&fixtures::global()))))
+    };
+    twin.history = device.history.clone();
+    assert_eq!(reason(&twin.step(trained, Event::Resume)).code, "round_not_newer");
+}
+
+#[test]
+fn deadlines_are_the_signed_ones() {
+    let hour = Duration::from_secs(3600);
+    let mut device = Device::new(1);
+    let (state, _) = device.keyed();
+    assert_eq!(state.deadline(), Some(Timestamp::from_millis(START_MS).plus(2 * hour)));
+    // A pause never reaches beyond the deadline.
+    let far = RetryWindow { after: 100 * hour, before: 200 * hour };
+    let (state, effects) = device.step(state, Event::Wait(far));
+    let [Effect::WakeAt(at)] = effects[..] else { panic!("{effects:?}") };
+    assert_eq!(Some(at), state.deadline());
+    device.now = at;
+    let step = device.step(state, Event::Woke);
+    assert_eq!(reason(&step).code, "deadline");
+    assert_eq!(names(&step.1), ["delete", "leave"]);
+}
+
+#[test]
+fn pauses_lie_in_their_window_and_spread() {
+    let mut device = Device::new(1);
+    let (mut state, _) = device.keyed();
+    let mut pauses = vec![];
+    for _ in 0..100 {
+        let (next, effects) = device.step(state, Event::Wait(RetryWindow::from_millis(1000)));
+        state = next;
+        let [Effect::WakeAt(at)] = effects[..] else { panic!("{effects:?}") };
+        pauses.push(device.now.until(at).as_millis());
+    }
+    assert!(pauses.iter().all(|pause| (1000..=2000).contains(pause)), "{pauses:?}");
+    assert!(pauses.iter().min() < Some(&1200) && pauses.iter().max() > Some(&1800), "{pauses:?}");
+
+    let mut last = 0;
+    for attempt in 1..=12 {
+        let (next, effects) = device.step(state, Event::Broken(attempt));
+        state = next;
+        let [Effect::WakeAt(at)] = effects[..] else { panic!("{effects:?}") };
+        let pause = device.now.until(at).as_millis();
+        assert!((250..=30_000).contains(&pause), "{pause}");
+        last = pause;
+    }
+    assert!(last >= 15_000, "pauses grow: {last}");
+    let (_, effects) = device.step(state, Event::Woke);
+    assert_eq!(names(&effects), ["remember", "advertise_keys"], "the same message again");
+}
+
+#[test]
+fn anything_out_of_order_ends_the_round() {
+    for event in
+        [down(2, "x"), down(3, "x"), Event::Accepted, Event::Committed, Event::Trained(Err(TrainError::NoExamples))]
+    {
+        let mut device = Device::new(1);
+        let (state, _) = device.keyed();
+        assert_eq!(reason(&device.step(state, event)).code, "stage_order");
+    }
+    let mut device = Device::new(1);
+    let (state, _) = device.keyed();
+    assert_eq!(reason(&device.step(state, down(1, "not a roster"))).code, "malformed");
+    let (over, effects) = device.step(State::Left(None, Reason::new("x", "y")), Event::Start);
+    assert!(over.is_over() && effects.is_empty(), "nothing leads out of an end");
+}
+
+/// Twelve machines through a whole session; after every step each device is killed and restored, and would send exactly
+/// the same bytes.
+#[test]
+fn a_whole_session_with_a_restart_after_every_step() {
+    let plan = fixtures::plan();
+    let config = fixtures::config(&plan);
+    let mut server = server::Session::new(config, []);
+    let mut devices: Vec<Device> = (0..12).map(Device::new).collect();
+    let mut states = vec![];
+
+    for device in &mut devices {
+        let (state, effects) = device.keyed();
+        let sent = payload(&effects);
+        server.receive(0, None, &sent).expect("valid keys");
+        states.push(restarted(device, state, &sent));
+    }
+    server.close(1).expect("twelve are enough");
+    let mut order = vec![];
+    let server::Down::Roster(_, roster) = server.message(0).expect("a roster") else { panic!("a roster") };
+    for device in &devices {
+        let place = roster.chunks(160).position(|entry| entry[..32] == device.identity.public());
+        order.push(place.expect("in the roster") as u32);
+    }
+
+    for (stage, sends) in [(1, "share_keys"), (2, "upload"), (3, "confirm_survivors"), (4, "reveal_shares")] {
+        let mut next = vec![];
+        for ((device, state), &index) in devices.iter_mut().zip(states).zip(&order) {
+            let bytes = match server.message(index).expect("expected") {
+                server::Down::Roster(_, bytes) | server::Down::Bytes(bytes) => bytes,
+            };
+            let (state, effects) = device.step(state, down(stage, bytes.clone()));
+            assert_eq!(names(&effects), ["persist", sends], "stage {stage}: {state:?}");
+            let sent = payload(&effects);
+            server.receive(stage, Some(index), &sent).expect("valid");
+            let state = restarted(device, state, &sent);
+
+            // The same stage again, in whatever words: never a second answer.
+            let copy = State::restore(&state.snapshot().expect("stored"), &device.rules).expect("restores");
+            assert_eq!(reason(&device.step(copy, down(stage, bytes))).code, "stage_order");
+            // A message of another session is refused too.
+            let copy = State::restore(&state.snapshot().expect("stored"), &device.rules).expect("restores");
+            if stage < 4 {
+                let foreign = StageDown {
+                    session: SessionId::from_random([66; 16]),
+                    stage: stage + 1,
+                    payload: Bytes::new(),
+                    sparse: false,
+                };
+                assert_eq!(reason(&device.step(copy, Event::Down(foreign))).code, "stage_order");
+            }
+            next.push(state);
+        }
+        states = next;
+        let closed = server.close(1).expect("everybody is there");
+        if let Closed::Released(sum) = closed {
+            assert_eq!(sum.n_survivors, 12);
+            let examples: i64 = devices.iter().map(|device| i64::from(device.examples)).sum();
+            assert_eq!((sum.vectors[1][0], sum.vectors[1][3]), (examples, examples));
+        }
+    }
+    for (device, state) in devices.iter_mut().zip(states) {
+        let (state, effects) = device.step(state, Event::Accepted);
+        assert_eq!(names(&effects), ["delete"]);
+        assert!(matches!(state, State::Done(Contribution { number: 3, .. })), "{state:?}");
+    }
+}
+
+/// Kills a device: what comes back from its snapshot asks for the same, and its own snapshot is the same.
+fn restarted(device: &mut Device, state: State, sent: &Bytes) -> State {
+    let snapshot = state.snapshot().expect("every state from here on is stored");
+    let restored = State::restore(&snapshot, &device.rules).expect("restores");
+    assert_eq!(restored.name(), state.name());
+    assert_eq!(restored.snapshot().as_deref(), Some(&*snapshot));
+    let (restored, effects) = device.step(restored, Event::Resume);
+    assert_eq!(payload(&effects), sent, "the same bytes after a restart in {}", restored.name());
+    restored
+}
+
+#[test]
+fn damaged_and_foreign_snapshots_are_refused() {
+    let mut device = Device::new(1);
+    let (state, _) = device.keyed();
+    let snapshot = state.snapshot().expect("stored");
+    for end in (0..snapshot.len()).step_by(7) {
+        assert!(State::restore(&snapshot[..end], &device.rules).is_err(), "cut at {end}");
+    }
+    let mut longer = snapshot.to_vec();
+    longer.push(0);
+    assert!(State::restore(&longer, &device.rules).is_err());
+    let mut version = snapshot.to_vec();
+    version[0] = 2;
+    let error = State::restore(&version, &device.rules).expect_err("another version");
+    assert!(error.to_string().contains("version 2"), "{error}");
+    // Keys of another round under this manifest.
+    let plan = fixtures::plan();
+    let other = RoundConfig { round: 4, ..fixtures::config(&plan) };
+    let manifest = |config: &RoundConfig| {
+        use prost::Message as _;
+        scale_proto::wire::Manifest::from(&fixtures::manifest(config, &plan)).encode_to_vec()
+    };
+    let (own, foreign) = (manifest(&fixtures::config(&plan)), manifest(&other));
+    assert_eq!(own.len(), foreign.len());
+    let mut mixed = snapshot.to_vec();
+    mixed[10..10 + own.len()].copy_from_slice(&foreign);
+    assert!(State::restore(&mixed, &device.rules).is_err());
+    // Stricter rules of a newer app end a round that an older one joined.
+    device.rules.guardrails.cohort_min = 50;
+    assert!(State::restore(&snapshot, &device.rules).is_err());
+}

@@ -1,0 +1,259 @@
+//! A native program as a host: a folder for state, a file for keys, the system's clock and randomness.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use ring::rand::{SecureRandom as _, SystemRandom};
+use scale_proto::time::Timestamp;
+use zeroize::Zeroizing;
+
+use super::memory::FixedConditions;
+use super::{Clock, DeviceConditions, KeyStore, Parts, Randomness, Store};
+use crate::error::HostError;
+use crate::transport::native::{Connection, GrpcTransport};
+
+/// A device in a folder. A program without batteries: conditions are always fine.
+pub type NativeHost = Parts<GrpcTransport, FolderStore, FileKeys, FixedConditions, SystemClock, SystemRandomness>;
+
+impl NativeHost {
+    /// Opens the folder (it is made if it is not there) and prepares the connection; nothing is sent yet. Needs a tokio
+    /// runtime around it.
+    ///
+    /// # Errors
+    /// [`HostError`]: `store` when the folder cannot be used or another process uses it, `key_store`, or `transport`
+    /// for an unusable URL or certificate.
+    pub fn open(folder: &Path, connection: Connection) -> Result<Self, HostError> {
+        let store = FolderStore::open(&folder.join("state"))?;
+        Ok(Self {
+            transport: GrpcTransport::new(connection)?,
+            keys: FileKeys::open(&folder.join("keys"))?,
+            store,
+            conditions: FixedConditions(DeviceConditions::FINE),
+            clock: SystemClock,
+            randomness: SystemRandomness,
+        })
+    }
+}
+
+/// One file per key. Writes go to a new file that then takes the old one's place, and are on the disk when they return.
+#[derive(Clone, Debug)]
+pub struct FolderStore {
+    folder: Arc<PathBuf>,
+    /// Locked while any clone lives.
+    _lock: Arc<File>,
+}
+
+impl FolderStore {
+    /// Opens the folder for this process alone.
+    ///
+    /// # Errors
+    /// [`HostError`] `store`.
+    pub fn open(folder: &Path) -> Result<Self, HostError> {
+        let at = |error: io::Error| HostError::new("store", format!("{}: {error}", folder.display()));
+        fs::create_dir_all(folder).map_err(at)?;
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join("lock")).map_err(at)?;
+        lock.try_lock()
+            .map_err(|_| HostError::new("store", format!("{} is in use by another process", folder.display())))?;
+        Ok(Self { folder: Arc::new(folder.to_owned()), _lock: Arc::new(lock) })
+    }
+
+    fn path(&self, key: &str) -> Result<PathBuf, HostError> {
+        let fine = |part: &str| {
+            let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+            !part.is_empty() && part.chars().all(allowed)
+        };
+        if !key.split('/').all(fine) || key == "lock" {
+            return Err(HostError::new("store", format!("{key:?} is no key of this store")));
+        }
+        let mut path = self.folder.join("data");
+        path.extend(key.split('/'));
+        // Keys may be prefixes of others; files may not be folders of others.
+        path.as_mut_os_string().push(".bin");
+        Ok(path)
+    }
+
+    /// File operations may wait for the disk: they run where waiting is allowed.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        key: &str,
+        work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, HostError> {
+        let path = self.path(key)?;
+        let result = tokio::task::spawn_blocking(move || {
+            work(&path).map_err(|error| HostError::new("store", format!("{}: {error}", path.display())))
+        });
+        result.await.map_err(|error| HostError::new("store", error.to_string()))?
+    }
+}
+
+impl Store for FolderStore {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, HostError> {
+        self.blocking(key, |path| match fs::read(path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        })
+        .await
+    }
+
+    async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), HostError> {
+        let bytes = bytes.to_vec();
+        self.blocking(key, move |path| write_durably(path, &bytes)).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), HostError> {
+        self.blocking(key, |path| match fs::remove_file(path) {
+            Ok(()) => sync_folder(path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        })
+        .await
+    }
+}
+
+/// Writes a file, all or nothing, readable by its owner only.
+fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let new = path.with_extension("new");
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    sync_folder(path)
+}
+
+/// Makes a rename or removal durable. Only Unix can open folders; elsewhere the file system's journal has to do.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) if cfg!(unix) => File::open(folder)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+/// Both secrets in one file, mode 0600, made on first use.
+#[derive(Clone)]
+pub struct FileKeys(Arc<Zeroizing<[u8; 64]>>);
+
+impl FileKeys {
+    /// Reads the file, or makes it.
+    ///
+    /// # Errors
+    /// [`HostError`] `key_store`. A damaged file is not replaced: that would change the device's identity silently.
+    pub fn open(path: &Path) -> Result<Self, HostError> {
+        let at = |error: io::Error| HostError::new("key_store", format!("{}: {error}", path.display()));
+        let mut keys = Zeroizing::new([0; 64]);
+        match fs::read(path).map(Zeroizing::new) {
+            Ok(bytes) if bytes.len() == keys.len() => keys.copy_from_slice(&bytes),
+            Ok(bytes) => {
+                let problem = format!("{} has {} bytes instead of 64: it is damaged", path.display(), bytes.len());
+                return Err(HostError::new("key_store", problem));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                SystemRandomness.fill(&mut *keys)?;
+                write_durably(path, &*keys).map_err(at)?;
+            }
+            Err(error) => return Err(at(error)),
+        }
+        Ok(Self(Arc::new(keys)))
+    }
+
+    fn half(&self, second: bool) -> Zeroizing<[u8; 32]> {
+        let mut out = Zeroizing::new([0; 32]);
+        let (identity, sealing) = self.0.split_at(32);
+        out.copy_from_slice(if second { sealing } else { identity });
+        out
+    }
+}
+
+impl std::fmt::Debug for FileKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FileKeys(redacted)")
+    }
+}
+
+impl KeyStore for FileKeys {
+    async fn identity_seed(&self) -> Result<Zeroizing<[u8; 32]>, HostError> {
+        Ok(self.half(false))
+    }
+    async fn sealing_key(&self) -> Result<Zeroizing<[u8; 32]>, HostError> {
+        Ok(self.half(true))
+    }
+}
+
+/// The system's clock, and tokio's timer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Timestamp::default().plus(since)
+    }
+    async fn sleep(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+/// The operating system's randomness.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemRandomness;
+
+impl Randomness for SystemRandomness {
+    fn fill(&self, out: &mut [u8]) -> Result<(), HostError> {
+        let failed = |_| HostError::new("randomness", "the operating system gives no random bytes");
+        SystemRandom::new().fill(out).map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_folder_keeps_what_was_put() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = FolderStore::open(folder.path()).expect("opens");
+        assert_eq!(store.get("a/b").await, Ok(None));
+        store.put("a/b", b"one").await.expect("writes");
+        store.put("a", b"beside its own folder").await.expect("writes");
+        store.put("a/b", b"two").await.expect("replaces");
+        assert_eq!(FolderStore::open(folder.path()).expect_err("locked").what, "store");
+        drop(store);
+        let store = FolderStore::open(folder.path()).expect("opens again");
+        assert_eq!(store.get("a/b").await, Ok(Some(b"two".to_vec())));
+        store.delete("a/b").await.expect("deletes");
+        store.delete("a/b").await.expect("deletes nothing");
+        assert_eq!(store.get("a/b").await, Ok(None));
+        for bad in ["", "/a", "a/", "../a", "a//b", "A", "lock", "a.b"] {
+            assert!(store.put(bad, b"").await.is_err(), "{bad:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn keys_are_made_once_and_a_damaged_file_is_an_error() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("keys");
+        let first = FileKeys::open(&path).expect("makes keys");
+        let again = FileKeys::open(&path).expect("reads keys");
+        let seed = first.identity_seed().await.expect("there");
+        assert_eq!(again.identity_seed().await.expect("there"), seed);
+        assert_ne!(first.sealing_key().await.expect("there"), seed);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = fs::metadata(&path).expect("there").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
+        fs::write(&path, b"short").expect("writes");
+        assert_eq!(FileKeys::open(&path).expect_err("damaged").what, "key_store");
+    }
+}
