@@ -187,8 +187,8 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], with the line.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         toml::from_str(&text)
             .map_err(|error| ConfigError::Parse { path: path.to_owned(), problem: error.to_string().trim().to_owned() })
     }

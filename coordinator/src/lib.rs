@@ -10,11 +10,12 @@ pub mod registry;
 pub mod round;
 pub mod rows;
 pub mod schedule;
+
 // The outer half: storage, tokens, sockets, configuration.
-pub mod clock;
-pub mod blobs;
-pub mod store;
 pub mod auth;
+pub mod blobs;
 pub mod cli;
+pub mod clock;
 pub mod config;
+pub mod store;
 pub mod transport;

@@ -1,8 +1,9 @@
 //! The binary as an operator uses it: start it with nothing, administer it, stop it.
 #![cfg(unix)]
 
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_scale-coordinator");
@@ -32,16 +33,25 @@ fn stderr(output: &Output) -> String {
 }
 
 /// A coordinator that is killed with the test.
-struct Served(Child);
+struct Served {
+    child: Child,
+    out: PathBuf,
+    log: PathBuf,
+}
 
 impl Served {
     fn start(data: &Path) -> Self {
-        let mut command = command(data, &["serve", "--listen", "127.0.0.1:0", "--log", "debug"]);
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut served = Self(child);
-        let patience = Instant::now() + Duration::from_secs(30);
+        // Files, because a pipe that nobody empties would stop the coordinator when it is full.
+        let (out, log) = (data.with_extension("out"), data.with_extension("log"));
+        let child = command(data, &["serve", "--listen", "127.0.0.1:0", "--log", "debug"])
+            .stdout(File::create(&out).unwrap())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut served = Self { child, out, log };
+        let patience = Instant::now() + Duration::from_secs(60);
         while !run(data, &["health"]).status.success() {
-            assert!(served.0.try_wait().unwrap().is_none() && Instant::now() < patience, "it did not start");
+            assert!(served.child.try_wait().unwrap().is_none() && Instant::now() < patience, "it did not start");
             std::thread::sleep(Duration::from_millis(50));
         }
         served
@@ -49,12 +59,10 @@ impl Served {
 
     /// Asks it to stop; what it printed and logged.
     fn stop(mut self) -> (String, String) {
-        let pid = self.0.id().to_string();
+        let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        let (mut out, mut log) = (String::new(), String::new());
-        std::io::Read::read_to_string(&mut self.0.stdout.take().unwrap(), &mut out).unwrap();
-        std::io::Read::read_to_string(&mut self.0.stderr.take().unwrap(), &mut log).unwrap();
-        let status = self.0.wait().unwrap();
+        let status = self.child.wait().unwrap();
+        let [out, log] = [&self.out, &self.log].map(|path| std::fs::read_to_string(path).unwrap());
         assert_eq!(status.code(), Some(0), "{log}");
         (out, log)
     }
@@ -62,8 +70,8 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

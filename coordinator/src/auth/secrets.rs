@@ -193,7 +193,8 @@ mod tests {
         let path = folder.path().join(FILE);
         let text = std::fs::read_to_string(&path).unwrap();
         let key = text.split("\"token_key\": \"").nth(1).unwrap()[..64].to_owned();
-        for broken in [text.replace(&key, &key[..62]), text.replace("\"version\": 1", "\"version\": 2"), String::new()] {
+        for broken in [text.replace(&key, &key[..62]), text.replace("\"version\": 1", "\"version\": 2"), String::new()]
+        {
             std::fs::write(&path, &broken).unwrap();
             let error = Secrets::load_or_create(folder.path()).unwrap_err().to_string();
             assert!(error.contains("not a secrets file"), "{error}");

@@ -257,10 +257,13 @@ mod tests {
                     assert_eq!(authority.check_device(&forged, NOW), Err(TokenError::Bad), "{forged}");
                 }
             }
-            assert_eq!(authority.check_device(&token[..position], NOW).map(drop).unwrap_err().code(), match position {
-                0 => "missing_token",
-                _ => "bad_token",
-            });
+            assert_eq!(
+                authority.check_device(&token[..position], NOW).map(drop).unwrap_err().code(),
+                match position {
+                    0 => "missing_token",
+                    _ => "bad_token",
+                }
+            );
         }
     }
 

@@ -57,16 +57,42 @@ mod tests {
 
     #[test]
     fn only_plain_relative_names_are_paths() {
-        for good in ["a", "models/merchants/00000001-9f.safetensors", "segments/6f1e-4/3.bin", "0/_".replace('_', "x").as_str()]
+        for good in
+            ["a", "models/merchants/00000001-9f.safetensors", "segments/6f1e-4/3.bin", "0/_".replace('_', "x").as_str()]
         {
             assert_eq!(BlobPath::parse(good).unwrap().as_str(), good);
         }
         let long = "a/".repeat(300);
         let wide = "a".repeat(256);
         for bad in [
-            "", "/", "/etc/passwd", "a/", "a//b", ".", "..", "a/../b", "../a", "a/..", "a/.hidden", "a\\b", "a\\..\\b",
-            "%2e%2e/a", "a/%2e%2e/b", "a%2fb", "a\0b", "a b", "A", "ä", "a:b", "a?b", "a#b", "~a", "-a", "a\n",
-            long.as_str(), wide.as_str(),
+            "",
+            "/",
+            "/etc/passwd",
+            "a/",
+            "a//b",
+            ".",
+            "..",
+            "a/../b",
+            "../a",
+            "a/..",
+            "a/.hidden",
+            "a\\b",
+            "a\\..\\b",
+            "%2e%2e/a",
+            "a/%2e%2e/b",
+            "a%2fb",
+            "a\0b",
+            "a b",
+            "A",
+            "ä",
+            "a:b",
+            "a?b",
+            "a#b",
+            "~a",
+            "-a",
+            "a\n",
+            long.as_str(),
+            wide.as_str(),
         ] {
             assert_eq!(BlobPath::parse(bad), Err(BlobError::Path), "{bad:?}");
         }

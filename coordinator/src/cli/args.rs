@@ -10,7 +10,9 @@ use super::task::TaskArgs;
 /// The coordinator of SCALE FL: schedules rounds, adds up masked updates, serves models.
 #[derive(Debug, Parser)]
 #[command(name = "scale-coordinator", version, about)]
-#[command(after_help = "Start with `scale-coordinator serve`: it needs no configuration and tells you what comes next.")]
+#[command(
+    after_help = "Start with `scale-coordinator serve`: it needs no configuration and tells you what comes next."
+)]
 pub struct Cli {
     /// Data folder: database, models, secrets, and where a running coordinator says how to reach it [default: data]
     #[arg(long, global = true, env = "SCALE_DATA", value_name = "FOLDER")]

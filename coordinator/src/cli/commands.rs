@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use scale_proto::ids::{Digest, RoundId, TaskId};
 use scale_proto::wire;
+use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
-use tonic_health::pb::HealthCheckRequest;
 
+use super::Failure;
 use super::args::{ClientCommand, ModelsCommand, Remote, RoundsCommand, TaskCommand, TokenCommand};
 use super::client::{self, Admin, explain};
 use super::output::{self, Output};
-use super::Failure;
 
 pub(super) async fn run(command: ClientCommand, remote: &Remote, data: &Path, json: bool) -> Result<(), Failure> {
     let output = match command {
@@ -26,7 +26,8 @@ pub(super) async fn run(command: ClientCommand, remote: &Remote, data: &Path, js
         ClientCommand::Models(command) => models(command, client::admin(remote, data).await?).await?,
         ClientCommand::Token(TokenCommand::Mint { kind, ttl }) => {
             let request = wire::MintTokenRequest { kind: kind.word().to_owned(), ttl_s: ttl.unwrap_or(0) };
-            let minted = client::admin(remote, data).await?.mint_token(request).await.map_err(|status| explain(&status))?;
+            let minted =
+                client::admin(remote, data).await?.mint_token(request).await.map_err(|status| explain(&status))?;
             output::token(&minted.into_inner())
         }
     };
@@ -36,7 +37,8 @@ pub(super) async fn run(command: ClientCommand, remote: &Remote, data: &Path, js
 
 async fn health(remote: &Remote, data: &Path) -> Result<Output, Failure> {
     let mut client = HealthClient::new(client::channel(remote, data).await?);
-    let answer = client.check(HealthCheckRequest { service: String::new() }).await.map_err(|status| explain(&status))?;
+    let answer =
+        client.check(HealthCheckRequest { service: String::new() }).await.map_err(|status| explain(&status))?;
     match answer.into_inner().status() {
         ServingStatus::Serving => Ok(output::health()),
         _ => Err(Failure::new("the coordinator answers, but takes no calls at the moment")),
@@ -103,7 +105,8 @@ async fn rounds(command: RoundsCommand, mut admin: Admin) -> Result<Output, Fail
 async fn models(command: ModelsCommand, mut admin: Admin) -> Result<Output, Failure> {
     Ok(match command {
         ModelsCommand::List { task } => {
-            let models = admin.list_models(wire::ListModelsRequest { task }).await.map_err(|status| explain(&status))?;
+            let models =
+                admin.list_models(wire::ListModelsRequest { task }).await.map_err(|status| explain(&status))?;
             output::models(&models.into_inner().models)
         }
         ModelsCommand::Show { task, version } => output::model(&model(&mut admin, task, version).await?),
@@ -113,8 +116,7 @@ async fn models(command: ModelsCommand, mut admin: Admin) -> Result<Output, Fail
         }
         ModelsCommand::Download { task, version, output: path } => {
             let model = model(&mut admin, task, version).await?;
-            let path = path
-                .unwrap_or_else(|| PathBuf::from(format!("{}-{}.safetensors", model.task, model.version)));
+            let path = path.unwrap_or_else(|| PathBuf::from(format!("{}-{}.safetensors", model.task, model.version)));
             download(&model, &path).await?;
             output::downloaded(&model, &path)
         }

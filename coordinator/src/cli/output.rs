@@ -106,8 +106,7 @@ pub(super) fn round(round: &wire::RoundInfo) -> Output {
     let mut text = sheet(&rows);
     if !round.sessions.is_empty() {
         let sessions = round.sessions.iter().map(|session| {
-            let counts =
-                [session.advertised, session.shared, session.committed, session.confirmed, session.revealed];
+            let counts = [session.advertised, session.shared, session.committed, session.confirmed, session.revealed];
             let mut row = vec![id(&session.session_handle), session.stage.clone()];
             row.extend(counts.iter().map(u32::to_string));
             row.push(session.reason_code.clone());
@@ -250,8 +249,11 @@ fn number(value: u64) -> String {
 /// Names and values, one a line.
 fn sheet(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    let lines: Vec<String> =
-        rows.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("{name:width$}  {value}")).collect();
+    let lines: Vec<String> = rows
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name:width$}  {value}"))
+        .collect();
     lines.join("\n")
 }
 

@@ -14,7 +14,7 @@ use crate::auth::files::write_private;
 use crate::auth::secrets::random;
 use crate::auth::{Authority, Enrolment, Kind, Secrets};
 use crate::blobs::Blobs;
-use crate::clock::{Clock as _, SharedClock, SystemClock};
+use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::driver::{Coordinator, Parts, Settings};
 use crate::store::{Options, Store};
@@ -90,8 +90,7 @@ pub(super) async fn run(args: &ServeArgs, data: Option<PathBuf>) -> Result<(), F
         cors_origins: origins(&config)?,
     };
 
-    let status =
-        Status { url: local_url.clone(), pid: std::process::id(), task_key: hex::encode(task_key.public()) };
+    let status = Status { url: local_url.clone(), pid: std::process::id(), task_key: hex::encode(task_key.public()) };
     let status_path = folder.join(STATUS_FILE);
     write_json(&status_path, &status)?;
     keep_operator_token(folder, &authority, &clock)?;
@@ -204,8 +203,7 @@ fn write_json(path: &Path, status: &Status) -> Result<(), Failure> {
 fn keep_operator_token(folder: &Path, authority: &Authority, clock: &SharedClock) -> Result<(), Failure> {
     let path = folder.join(OPERATOR_FILE);
     let later = clock.now().plus(OPERATOR_TTL.1);
-    let good = std::fs::read_to_string(&path)
-        .is_ok_and(|token| authority.check_operator(token.trim(), later).is_ok());
+    let good = std::fs::read_to_string(&path).is_ok_and(|token| authority.check_operator(token.trim(), later).is_ok());
     if good {
         return Ok(());
     }

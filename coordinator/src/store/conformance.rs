@@ -153,9 +153,8 @@ async fn transactions(store: &Store) {
     assert_eq!(tx!(store, |tx| tx.tasks().await), Ok(vec![]));
 
     let reader = store.clone();
-    let spawned = tokio::spawn(async move {
-        reader.read("test", |tx| Box::pin(async move { tx.tasks().await })).await
-    });
+    let spawned =
+        tokio::spawn(async move { reader.read("test", |tx| Box::pin(async move { tx.tasks().await })).await });
     assert_eq!(spawned.await.unwrap(), Ok(vec![]));
 }
 
@@ -346,11 +345,9 @@ async fn uploads(store: &Store, session: SessionId) {
     tx!(store, |tx| tx.set_upload_complete(session, device(1)).await).unwrap();
     tx!(store, |tx| tx.set_upload_complete(session, device(2)).await).unwrap();
     let segment = move || SegmentRow { id: "s-0".into(), session, blob: "segments/s/0.bin".into(), uploads: 2 };
-    let committed =
-        tx!(store, |tx| tx.commit_uploads(session, &segment(), &[device(1), device(2), device(3)]).await);
+    let committed = tx!(store, |tx| tx.commit_uploads(session, &segment(), &[device(1), device(2), device(3)]).await);
     assert_eq!(committed, Ok(2), "only complete uploads become part of a sum");
-    let again: Result<u32, StoreError> =
-        tx!(store, |tx| tx.commit_uploads(session, &segment(), &[device(3)]).await);
+    let again: Result<u32, StoreError> = tx!(store, |tx| tx.commit_uploads(session, &segment(), &[device(3)]).await);
     assert_eq!(again.unwrap_err().code(), "conflict");
 
     tx!(store, |tx| tx.delete_upload(session, device(1)).await).unwrap();

@@ -42,7 +42,9 @@ impl Tx {
         self.execute(insert).await?;
         let by_key = sqlx::query("SELECT id, identity_key, enrolled_at FROM devices WHERE identity_key = ?1")
             .bind(blob(&row.identity_key));
-        self.one(by_key, decode).await?.ok_or_else(|| StoreError::corrupt("devices", "a row that was just written is gone"))
+        self.one(by_key, decode)
+            .await?
+            .ok_or_else(|| StoreError::corrupt("devices", "a row that was just written is gone"))
     }
 
     /// The device of this name.

@@ -61,6 +61,8 @@ pub struct Store {
     writer: SqlitePool,
     readers: SqlitePool,
     _lock: Option<Arc<FolderLock>>,
+    /// In memory, the database lives as long as one of its connections: this one is never used for anything else.
+    _anchor: Option<SqlitePool>,
 }
 
 /// What an operator may limit.
@@ -107,7 +109,7 @@ impl Store {
             .connect_with(file.create_if_missing(false).read_only(true))
             .await
             .map_err(|error| tx::classify(&error))?;
-        Ok(Self { writer, readers, _lock: Some(Arc::new(lock)) })
+        Ok(Self { writer, readers, _lock: Some(Arc::new(lock)), _anchor: None })
     }
 
     /// A database that ends with the last clone of this value, for tests.
@@ -115,10 +117,13 @@ impl Store {
     /// # Errors
     /// As [`Self::open`], without the ones of a file.
     pub async fn open_in_memory() -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
+        // Reading this URL makes a name of its own for the database, by which both connections mean the same one.
+        let options: SqliteConnectOptions = "sqlite::memory:".parse().map_err(|error| tx::classify(&error))?;
+        let options = options.foreign_keys(true);
+        let anchor = one_connection().connect_with(options.clone()).await.map_err(|error| tx::classify(&error))?;
         let writer = one_connection().connect_with(options).await.map_err(|error| tx::classify(&error))?;
         migrations::run(&writer).await?;
-        Ok(Self { readers: writer.clone(), writer, _lock: None })
+        Ok(Self { readers: writer.clone(), writer, _lock: None, _anchor: Some(anchor) })
     }
 
     /// Runs `work` in one transaction: kept when it returns `Ok`, undone when it returns `Err` or is dropped. It runs
@@ -136,23 +141,18 @@ impl Store {
     {
         for attempt in 1.. {
             let last = attempt >= ATTEMPTS;
-            let mut tx = match self.writer.begin_with("BEGIN IMMEDIATE").await {
-                Ok(inner) => Tx::new(inner),
+            let mut tx = match Tx::begin(&self.writer, "BEGIN IMMEDIATE").await {
+                Ok(tx) => tx,
                 Err(error) if tx::is_busy(&error) && !last => {
                     tracing::debug!(name, attempt, "the database is busy");
                     continue;
                 }
                 Err(error) => return Err(tx::classify(&error).into()),
             };
-            let result = work(&mut tx).await;
-            let lost = tx.lost_against_another();
-            match result {
-                Ok(value) => match tx.commit().await {
-                    Ok(()) => return Ok(value),
-                    Err(error) if tx::is_busy(&error) && !last => {}
-                    Err(error) => return Err(tx::classify(&error).into()),
-                },
+            match work(&mut tx).await {
+                Ok(value) => return tx.commit().await.map(|()| value).map_err(E::from),
                 Err(error) => {
+                    let lost = tx.lost_against_another();
                     tx.rollback().await;
                     if !lost || last {
                         return Err(error);
@@ -174,11 +174,10 @@ impl Store {
         E: From<StoreError> + Send,
         F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, E>> + Send,
     {
-        let inner = self.readers.begin().await.map_err(|error| {
+        let mut tx = Tx::begin(&self.readers, "BEGIN").await.map_err(|error| {
             tracing::debug!(name, %error, "no connection to read from");
             tx::classify(&error)
         })?;
-        let mut tx = Tx::new(inner);
         let result = work(&mut tx).await;
         tx.rollback().await;
         result

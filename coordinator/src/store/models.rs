@@ -67,8 +67,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError`] from the database.
     pub async fn models(&mut self, task: &TaskId) -> Result<Vec<ModelRow>, StoreError> {
-        let query = sqlx::query("SELECT * FROM models WHERE task = ?1 ORDER BY version DESC")
-            .bind(task.as_str().to_owned());
+        let query =
+            sqlx::query("SELECT * FROM models WHERE task = ?1 ORDER BY version DESC").bind(task.as_str().to_owned());
         self.all(query, decode).await
     }
 

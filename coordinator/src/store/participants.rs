@@ -45,7 +45,11 @@ impl Tx {
     ///
     /// # Errors
     /// [`StoreError`] from the database.
-    pub async fn participant(&mut self, round: RoundId, device: DeviceId) -> Result<Option<ParticipantRow>, StoreError> {
+    pub async fn participant(
+        &mut self,
+        round: RoundId,
+        device: DeviceId,
+    ) -> Result<Option<ParticipantRow>, StoreError> {
         let query = sqlx::query("SELECT * FROM participants WHERE round = ?1 AND device = ?2")
             .bind(blob(round.as_bytes()))
             .bind(blob(device.as_bytes()));
@@ -141,7 +145,11 @@ impl Tx {
     ///
     /// # Errors
     /// [`StoreError`] from the database.
-    pub async fn delete_participants_unseen_since(&mut self, round: RoundId, since: Timestamp) -> Result<u32, StoreError> {
+    pub async fn delete_participants_unseen_since(
+        &mut self,
+        round: RoundId,
+        since: Timestamp,
+    ) -> Result<u32, StoreError> {
         let query = sqlx::query("DELETE FROM participants WHERE round = ?1 AND seen_at < ?2")
             .bind(blob(round.as_bytes()))
             .bind(moment(since));

@@ -97,7 +97,11 @@ impl Tx {
         .bind(blob(&row.signature));
         match self.execute(query).await? {
             1 => Ok(()),
-            _ => Err(StoreError::Conflict(format!("round {} is not at revision {}", row.id, row.revision.wrapping_sub(1)))),
+            _ => Err(StoreError::Conflict(format!(
+                "round {} is not at revision {}",
+                row.id,
+                row.revision.wrapping_sub(1)
+            ))),
         }
     }
 }

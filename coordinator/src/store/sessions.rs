@@ -34,12 +34,13 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Conflict`] when its id or its place in the round is taken, or the round is not there.
     pub async fn insert_session(&mut self, row: &SessionRow) -> Result<(), StoreError> {
-        let query = sqlx::query("INSERT INTO sessions (id, round, ordinal, stage, sum_blob) VALUES (?1, ?2, ?3, ?4, ?5)")
-            .bind(blob(row.id.as_bytes()))
-            .bind(blob(row.round.as_bytes()))
-            .bind(i64::from(row.ordinal))
-            .bind(row.stage.name())
-            .bind(row.sum_blob.clone());
+        let query =
+            sqlx::query("INSERT INTO sessions (id, round, ordinal, stage, sum_blob) VALUES (?1, ?2, ?3, ?4, ?5)")
+                .bind(blob(row.id.as_bytes()))
+                .bind(blob(row.round.as_bytes()))
+                .bind(i64::from(row.ordinal))
+                .bind(row.stage.name())
+                .bind(row.sum_blob.clone());
         self.execute(query).await.map(drop)
     }
 
@@ -56,7 +57,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError`] from the database.
     pub async fn sessions_of(&mut self, round: RoundId) -> Result<Vec<SessionRow>, StoreError> {
-        let query = sqlx::query("SELECT * FROM sessions WHERE round = ?1 ORDER BY ordinal").bind(blob(round.as_bytes()));
+        let query =
+            sqlx::query("SELECT * FROM sessions WHERE round = ?1 ORDER BY ordinal").bind(blob(round.as_bytes()));
         self.all(query, decode).await
     }
 
@@ -65,9 +67,8 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Conflict`] when there is no such session.
     pub async fn set_session_stage(&mut self, id: SessionId, stage: SessionStage) -> Result<(), StoreError> {
-        let query = sqlx::query("UPDATE sessions SET stage = ?2 WHERE id = ?1")
-            .bind(blob(id.as_bytes()))
-            .bind(stage.name());
+        let query =
+            sqlx::query("UPDATE sessions SET stage = ?2 WHERE id = ?1").bind(blob(id.as_bytes())).bind(stage.name());
         self.hit_session(id, query).await
     }
 
@@ -119,8 +120,9 @@ impl Tx {
     /// # Errors
     /// [`StoreError`] from the database.
     pub async fn messages(&mut self, session: SessionId) -> Result<Vec<MessageRow>, StoreError> {
-        let query = sqlx::query("SELECT seq, stage, device, payload FROM session_messages WHERE session = ?1 ORDER BY seq")
-            .bind(blob(session.as_bytes()));
+        let query =
+            sqlx::query("SELECT seq, stage, device, payload FROM session_messages WHERE session = ?1 ORDER BY seq")
+                .bind(blob(session.as_bytes()));
         self.all(query, decode_message).await
     }
 

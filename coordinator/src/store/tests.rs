@@ -122,6 +122,34 @@ async fn a_full_disk_changes_nothing_and_passes() {
     assert_eq!(tx!(roomy, |tx| tx.messages(session).await).unwrap().len(), 9);
 }
 
+/// SQLite rolls back by itself in the middle of a transaction or at its end, for lack of space in the log for example.
+#[tokio::test]
+async fn a_transaction_that_ended_by_itself_leaves_nothing_and_the_next_one_works() {
+    let folder = tempfile::tempdir().unwrap();
+    for store in [Store::open(&folder.path().join("db")).await.unwrap(), Store::open_in_memory().await.unwrap()] {
+        for says_fine in [true, false] {
+            let result: Result<(), StoreError> = tx!(store, |tx| {
+                tx.insert_task(&task("a")).await?;
+                tx.execute(sqlx::query("ROLLBACK")).await?;
+                if says_fine { Ok(()) } else { Err(StoreError::Full("no space".into())) }
+            });
+            assert!(result.is_err());
+            assert_eq!(tx!(store, |tx| tx.tasks().await), Ok(vec![]));
+        }
+        // A failure that was ignored: what came after it must not last either.
+        let ignored: Result<(), StoreError> = tx!(store, |tx| {
+            tx.insert_task(&task("a")).await?;
+            assert!(tx.execute(sqlx::query("SELECT * FROM nowhere")).await.is_err());
+            assert!(tx.insert_task(&task("b")).await.is_err());
+            Ok(())
+        });
+        assert!(ignored.is_err());
+        assert_eq!(tx!(store, |tx| tx.tasks().await), Ok(vec![]));
+        assert_eq!(tx!(store, |tx| tx.insert_task(&task("a")).await), Ok(true));
+        assert_eq!(tx!(store, |tx| tx.tasks().await).unwrap().len(), 1);
+    }
+}
+
 #[tokio::test]
 async fn an_acknowledged_row_is_written_with_full_synchronisation() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,25 +1,47 @@
 //! One transaction, and what the database's errors mean.
 
-use sqlx::sqlite::{Sqlite, SqliteConnection, SqliteRow};
+use sqlx::SqlitePool;
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{Sqlite, SqliteRow};
 
 use super::StoreError;
 
 /// One transaction. Its operations are in the files of the table families.
+///
+/// Begin and end are statements of our own, not `sqlx::Transaction`: SQLite rolls back by itself when the disk is full,
+/// and a connection whose transaction ended in another way than asked for must never be used again.
 pub struct Tx {
-    inner: sqlx::Transaction<'static, Sqlite>,
+    connection: PoolConnection<Sqlite>,
+    /// Whether the database may still hold our transaction.
+    open: bool,
     lost: bool,
+    /// The first failure after which SQLite may have rolled back by itself: a statement that came later would run, and
+    /// last, on its own.
+    broken: Option<StoreError>,
 }
 
 pub(super) type Query = sqlx::query::Query<'static, Sqlite, sqlx::sqlite::SqliteArguments>;
 
 impl Tx {
-    pub(super) fn new(inner: sqlx::Transaction<'static, Sqlite>) -> Self {
-        Self { inner, lost: false }
+    /// Begins with `begin`, `BEGIN` or `BEGIN IMMEDIATE`.
+    pub(super) async fn begin(pool: &SqlitePool, begin: &'static str) -> Result<Self, sqlx::Error> {
+        let connection = pool.acquire().await?;
+        // Open from here on: dropped while it begins, the connection is not used again.
+        let mut tx = Self { connection, open: true, lost: false, broken: None };
+        match sqlx::query(begin).execute(&mut *tx.connection).await {
+            Ok(_) => Ok(tx),
+            Err(error) => {
+                // Refused, so there is nothing to end; a connection that is out of order is replaced.
+                tx.open = !is_busy(&error);
+                Err(error)
+            }
+        }
     }
 
     /// Runs a statement; the number of rows that it changed.
     pub(super) async fn execute(&mut self, query: Query) -> Result<u64, StoreError> {
-        let result = query.execute(self.connection()).await;
+        self.whole()?;
+        let result = query.execute(&mut *self.connection).await;
         self.checked(result).map(|done| done.rows_affected())
     }
 
@@ -29,7 +51,8 @@ impl Tx {
         query: Query,
         decode: fn(&SqliteRow) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
-        let result = query.fetch_optional(self.connection()).await;
+        self.whole()?;
+        let result = query.fetch_optional(&mut *self.connection).await;
         self.checked(result)?.as_ref().map(decode).transpose()
     }
 
@@ -39,7 +62,8 @@ impl Tx {
         query: Query,
         decode: fn(&SqliteRow) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        let result = query.fetch_all(self.connection()).await;
+        self.whole()?;
+        let result = query.fetch_all(&mut *self.connection).await;
         self.checked(result)?.iter().map(decode).collect()
     }
 
@@ -48,26 +72,45 @@ impl Tx {
         self.lost
     }
 
-    pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
-        self.inner.commit().await
+    /// Keeps everything, or nothing.
+    pub(super) async fn commit(mut self) -> Result<(), StoreError> {
+        self.whole()?;
+        let result = sqlx::query("COMMIT").execute(&mut *self.connection).await;
+        self.open = result.is_err();
+        self.checked(result).map(drop)
     }
 
-    pub(super) async fn rollback(self) {
-        // After a full disk SQLite may have rolled back by itself: then there is nothing left to do.
-        if let Err(error) = self.inner.rollback().await {
-            tracing::debug!(%error, "rollback");
+    /// Undoes everything.
+    pub(super) async fn rollback(mut self) {
+        match sqlx::query("ROLLBACK").execute(&mut *self.connection).await {
+            Ok(_) => self.open = false,
+            Err(error) => tracing::debug!(%error, "the transaction had ended by itself"),
         }
     }
 
-    fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.inner
+    fn whole(&self) -> Result<(), StoreError> {
+        self.broken.clone().map_or(Ok(()), Err)
     }
 
     fn checked<T>(&mut self, result: Result<T, sqlx::Error>) -> Result<T, StoreError> {
         result.map_err(|error| {
             self.lost |= is_busy(&error);
-            classify(&error)
+            let error = classify(&error);
+            // A refused row undoes its own statement and nothing else.
+            if !matches!(error, StoreError::Conflict(_)) {
+                self.broken = Some(error.clone());
+            }
+            error
         })
+    }
+}
+
+impl Drop for Tx {
+    fn drop(&mut self) {
+        if self.open {
+            // Closing the connection undoes whatever is left; the pool makes a new one.
+            self.connection.close_on_drop();
+        }
     }
 }
 

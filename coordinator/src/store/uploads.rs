@@ -91,10 +91,9 @@ impl Tx {
     /// # Errors
     /// [`StoreError`] from the database.
     pub async fn delete_upload(&mut self, session: SessionId, device: DeviceId) -> Result<(), StoreError> {
-        let query =
-            sqlx::query("DELETE FROM uploads WHERE session = ?1 AND device = ?2 AND state <> 'committed'")
-                .bind(blob(session.as_bytes()))
-                .bind(blob(device.as_bytes()));
+        let query = sqlx::query("DELETE FROM uploads WHERE session = ?1 AND device = ?2 AND state <> 'committed'")
+            .bind(blob(session.as_bytes()))
+            .bind(blob(device.as_bytes()));
         self.execute(query).await.map(drop)
     }
 

@@ -43,7 +43,12 @@ impl std::fmt::Display for Counting {
 
 #[tonic::async_trait]
 impl ObjectStore for Counting {
-    async fn put_opts(&self, at: &ObjectPath, bytes: PutPayload, options: PutOptions) -> object_store::Result<PutResult> {
+    async fn put_opts(
+        &self,
+        at: &ObjectPath,
+        bytes: PutPayload,
+        options: PutOptions,
+    ) -> object_store::Result<PutResult> {
         self.touched.fetch_add(1, Ordering::SeqCst);
         self.inner.put_opts(at, bytes, options).await
     }
@@ -136,8 +141,7 @@ impl Running {
             device_ttl: 24 * HOUR,
         };
         let cors_origins = vec![HeaderValue::from_static("*")];
-        let app =
-            App { coordinator, store, blobs, signer, authority, enrolment, clock: shared, cors_origins };
+        let app = App { coordinator, store, blobs, signer, authority, enrolment, clock: shared, cors_origins };
         let router = router(app.clone(), grpc::Health::serving().await);
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
@@ -233,7 +237,9 @@ async fn a_device_enrols_and_checks_in_and_tokens_guard_every_door() {
     let mut admin = wire::admin_client::AdminClient::new(channel.clone());
     let refused = admin.list_tasks(bearing(&enrolled.device_token, wire::ListTasksRequest {})).await.unwrap_err();
     assert_eq!((refused.code(), code(&refused).as_str()), (Code::PermissionDenied, "wrong_kind"));
-    assert!(admin.list_tasks(bearing(&operator, wire::ListTasksRequest {})).await.unwrap().into_inner().tasks.is_empty());
+    assert!(
+        admin.list_tasks(bearing(&operator, wire::ListTasksRequest {})).await.unwrap().into_inner().tasks.is_empty()
+    );
 
     running.clock.advance(25 * HOUR);
     let late = rounds.check_in(bearing(&enrolled.device_token, check_in())).await.unwrap_err();
@@ -252,7 +258,8 @@ async fn another_protocol_and_absurd_messages_are_refused_with_their_codes() {
     let refused = rounds.check_in(bearing(&token, newer)).await.unwrap_err();
     assert_eq!((refused.code(), code(&refused).as_str()), (Code::FailedPrecondition, "unsupported_protocol"));
 
-    let nameless = wire::StageRequest { protocol: PROTOCOL, handle: Bytes::from_static(b"short"), payload: Bytes::new() };
+    let nameless =
+        wire::StageRequest { protocol: PROTOCOL, handle: Bytes::from_static(b"short"), payload: Bytes::new() };
     let refused = rounds.share_keys(bearing(&token, nameless)).await.unwrap_err();
     assert_eq!((refused.code(), code(&refused).as_str()), (Code::InvalidArgument, "invalid_argument"));
     assert!(refused.message().contains("handle"), "{}", refused.message());
@@ -277,11 +284,8 @@ async fn tasks_are_administered_over_the_wire() {
     let operator = running.token(Kind::Operator);
     let mut admin = wire::admin_client::AdminClient::new(running.channel().await);
     let config = crate::store::example_task().config;
-    let create = wire::CreateTaskRequest {
-        task: "merchants".into(),
-        config: Some(config.into()),
-        initial_model: Bytes::new(),
-    };
+    let create =
+        wire::CreateTaskRequest { task: "merchants".into(), config: Some(config.into()), initial_model: Bytes::new() };
     let task = admin.create_task(bearing(&operator, create.clone())).await.unwrap().into_inner();
     assert_eq!((task.state.as_str(), task.model_version), ("active", 1));
     let again = admin.create_task(bearing(&operator, create.clone())).await.unwrap_err();
@@ -330,7 +334,6 @@ async fn signed_urls_are_checked_before_the_disk_is_touched() {
         (format!("{path}?{}", query.replace("sig=", "sig=AAAA")), "url_forged"),
         (format!("{path}?{forged_kid}"), "url_forged"),
         (format!("/v1/blobs/models/m/2.safetensors?{query}"), "url_forged"),
-        (format!("/v1/blobs/%2e%2e/secrets.json?{query}"), "url_path"),
         (format!("/v1/blobs/..%2fsecrets.json?{query}"), "url_path"),
         (format!("/v1/blobs//etc/passwd?{query}"), "url_path"),
         (format!("/v1/blobs/models%5c..%5cx?{query}"), "url_path"),
@@ -345,8 +348,14 @@ async fn signed_urls_are_checked_before_the_disk_is_touched() {
         refused += 1;
     }
     // Raw paths that a polite client would tidy up.
-    for raw in ["/v1/blobs/../secrets.json", "/v1/blobs/models/m/../../x", "/v1/blobs/models/./x"] {
-        let answer = raw_request(&running, &format!("GET {raw}?{query} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await;
+    for raw in [
+        "/v1/blobs/../secrets.json",
+        "/v1/blobs/%2e%2e/secrets.json",
+        "/v1/blobs/models/m/../../x",
+        "/v1/blobs/models/./x",
+    ] {
+        let answer =
+            raw_request(&running, &format!("GET {raw}?{query} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await;
         assert!(answer.starts_with("HTTP/1.1 403"), "{raw}: {answer}");
         refused += 1;
     }
@@ -398,7 +407,8 @@ async fn downloads_go_on_where_they_stopped() {
         assert!(field(&head, "cache-control").unwrap().contains("immutable"));
         let known = running.get(&url).header("if-none-match", &tag).send().await.unwrap();
         assert_eq!(known.status(), 304);
-        let stale = running.get(&url).header("range", "bytes=3-5").header("if-range", "\"other\"").send().await.unwrap();
+        let stale =
+            running.get(&url).header("range", "bytes=3-5").header("if-range", "\"other\"").send().await.unwrap();
         assert_eq!(stale.status(), 200);
 
         let gone = running.app.signer.sign_get("models/m/9.safetensors", HOUR, running.clock.now()).unwrap();

@@ -118,7 +118,10 @@ impl wire::admin_server::Admin for Service {
         Ok(Response::new(wire::ListModelsResponse { models: models.into_iter().map(Into::into).collect() }))
     }
 
-    async fn get_model(&self, request: Request<wire::GetModelInfoRequest>) -> Result<Response<wire::ModelInfo>, Status> {
+    async fn get_model(
+        &self,
+        request: Request<wire::GetModelInfoRequest>,
+    ) -> Result<Response<wire::ModelInfo>, Status> {
         let request = request.into_inner();
         let task: TaskId = checked(request.task)?;
         let version = Some(ModelVersion(request.version)).filter(|version| version.0 > 0);
@@ -153,10 +156,7 @@ impl wire::admin_server::Admin for Service {
         }
         let id = random().map_err(|error| problem::refusal(Code::Internal, "internal", error.to_string()))?;
         let minted = self.authority.mint(kind, id, ttl, self.clock.now());
-        Ok(Response::new(wire::MintTokenResponse {
-            token: minted.token,
-            expires_at_ms: minted.expires_at.as_millis(),
-        }))
+        Ok(Response::new(wire::MintTokenResponse { token: minted.token, expires_at_ms: minted.expires_at.as_millis() }))
     }
 }
 

@@ -80,8 +80,9 @@ pub(super) fn router(app: App, health: Health) -> Router {
         clock: app.clock,
     })
     .max_decoding_message_size(ADMIN_MESSAGE_BYTES);
-    let health = tonic_health::pb::health_server::HealthServer::new(HealthService::from_health_reporter(health.reporter))
-        .max_decoding_message_size(OPEN_MESSAGE_BYTES);
+    let health =
+        tonic_health::pb::health_server::HealthServer::new(HealthService::from_health_reporter(health.reporter))
+            .max_decoding_message_size(OPEN_MESSAGE_BYTES);
     // The descriptor sets are compiled in; a test calls reflection.
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -130,7 +131,11 @@ where
         Ok(result) => result.map_err(|error| problem::driver(&error)),
         Err(error) => {
             tracing::error!(%error, "a call panicked");
-            Err(problem::refusal(Code::Internal, "internal", "the coordinator has a problem of its own; come back later"))
+            Err(problem::refusal(
+                Code::Internal,
+                "internal",
+                "the coordinator has a problem of its own; come back later",
+            ))
         }
     }
 }

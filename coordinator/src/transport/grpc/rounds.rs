@@ -24,7 +24,10 @@ macro_rules! device_call {
 
 #[tonic::async_trait]
 impl wire::rounds_server::Rounds for Service {
-    async fn check_in(&self, request: Request<wire::CheckInRequest>) -> Result<Response<wire::CheckInResponse>, Status> {
+    async fn check_in(
+        &self,
+        request: Request<wire::CheckInRequest>,
+    ) -> Result<Response<wire::CheckInResponse>, Status> {
         let answer = device_call!(self, request, check_in, scale_proto::answer::CheckIn)?;
         Ok(Response::new(answer.into()))
     }
