@@ -4,6 +4,7 @@ pub mod chart;
 pub mod baseline;
 pub mod demo;
 pub mod evaluate;
+pub mod fleet;
 pub mod merchants;
 pub mod people;
 pub mod random;

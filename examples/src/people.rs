@@ -80,8 +80,15 @@ impl Person {
     /// Lives where merchants trade, more often where many do.
     fn new(merchants: &[Merchant], habits: Habits, random: &mut Random) -> Self {
         let local: Vec<&Merchant> = merchants.iter().filter(|merchant| !merchant.countries.is_empty()).collect();
-        let home = if local.is_empty() { "us".to_owned() } else { random.pick(&random.clone().pick(&local).countries).clone() };
-        Self { home, tastes: random.dirichlet(CATEGORIES.len(), habits.alpha), merchants: Vec::new(), statement: Dataset::default() }
+        let home = match &local[..] {
+            [] => "us".to_owned(),
+            local => {
+                let merchant = random.pick(local);
+                random.pick(&merchant.countries).clone()
+            }
+        };
+        let tastes = random.dirichlet(CATEGORIES.len(), habits.alpha);
+        Self { home, tastes, merchants: Vec::new(), statement: Dataset::default() }
     }
 
     /// Fills the remaining room with merchants at home, by taste.

@@ -19,7 +19,7 @@ pub struct Round {
     pub loss: f64,
     /// Accuracy of the incoming model on the devices' examples.
     pub accuracy: f64,
-    /// L2 norms of the devices' scaled updates, in the order of the devices.
+    /// L2 norms of the devices' updates before clipping, in the order of the devices.
     pub norms: Vec<f64>,
     /// Largest weight of a device, in examples.
     pub heaviest: u32,
@@ -72,16 +72,16 @@ impl Simulation {
                 continue;
             }
             let trained = device.train(&plan, &self.weights, &mut || false, &mut |_| ())?;
-            // A device scales its update by its share of the heaviest weight, so that the sum is weighted.
-            let share = f64::from(trained.weight.min(plan.max_weight)) / f64::from(plan.max_weight);
             let delta: Vec<f64> =
-                trained.weights.iter().zip(&self.weights).map(|(new, old)| f64::from(new - old) * share).collect();
+                trained.weights.iter().zip(&self.weights).map(|(new, old)| f64::from(new - old)).collect();
             let norm = delta.iter().map(|value| value * value).sum::<f64>().sqrt();
-            let scale = (clip / norm).min(1.0);
+            // After clipping, a device scales by its share of the heaviest weight, so that the sum is weighted.
+            let share = f64::from(trained.weight.min(plan.max_weight)) / f64::from(plan.max_weight);
+            let scale = (clip / norm).min(1.0) * share / unit;
             for (sum, value) in sum.iter_mut().zip(delta) {
                 if value != 0.0 {
                     // Rounds up with the probability of the rest: right on average.
-                    *sum += (value * scale / unit + self.random.unit()).floor() * unit;
+                    *sum += (value * scale + self.random.unit()).floor() * unit;
                 }
             }
             total += share;

@@ -245,7 +245,7 @@ fn main() -> anyhow::Result<()> {
     norms.sort_by(f64::total_cmp);
     let at = |share: f64| norms.get(((norms.len() as f64 - 1.0) * share) as usize).copied().unwrap_or_default();
     println!(
-        "\nnorms of scaled updates: median {:.3}, 99th percentile {:.3}, largest {:.3}; heaviest device {heaviest} examples",
+        "\nnorms of updates: median {:.3}, 99th percentile {:.3}, largest {:.3}; heaviest device {heaviest} examples",
         at(0.5),
         at(0.99),
         at(1.0)

@@ -8,7 +8,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use scale_client_core::device::Client;
 use scale_client_core::host::Host;
 use scale_client_core::train::{Backend, DatasetTrainer};
-use scale_client_core::transport::native::NativeHost;
+use scale_client_core::host::native::NativeHost;
+use scale_client_core::transport::native::Connection;
 use scale_proto::ids::{ModelVersion, TaskId};
 use scale_proto::task::TaskConfig;
 use scale_proto::wire::RoundInfo;
@@ -83,7 +84,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let mut fleet = JoinSet::new();
     let cores = Cores::all();
     for (index, person) in world.people.iter().enumerate() {
-        let host = NativeHost::open(&coordinator.url, &folder.join(format!("devices/{index:03}")))?;
+        let host = NativeHost::open(&folder.join(format!("devices/{index:03}")), Connection::new(&coordinator.url))?;
         let device = client(host, &task, coordinator.task_key);
         device.enroll(&enrol_token).await.with_context(|| format!("device {index} cannot enrol"))?;
         let trainer = DatasetTrainer::new(person.statement.clone(), Backend::Flex);
@@ -92,7 +93,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         fleet.spawn(live(index, device, trainer, behaviour, watch_rounds.clone(), tell.clone()));
     }
     drop((watch_rounds, tell));
-    let watcher = client(NativeHost::open(&coordinator.url, &folder.join("watcher"))?, &task, coordinator.task_key);
+    let watcher = NativeHost::open(&folder.join("watcher"), Connection::new(&coordinator.url))?;
+    let watcher = client(watcher, &task, coordinator.task_key);
     watcher.enroll(&enrol_token).await?;
     screen.say(&format!("{} devices have enrolled; rounds begin", options.devices));
 

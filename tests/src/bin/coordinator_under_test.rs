@@ -1,5 +1,7 @@
 //! The coordinator's own entry point, built as a binary of this package so that its tests can start and kill it.
 
 fn main() -> std::process::ExitCode {
-    scale_coordinator::cli::run()
+    // As `scale-coordinator` does; it fails only when there is a default already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    scale_coordinator::cli::main()
 }
