@@ -155,9 +155,8 @@ async fn stages_out_of_order_and_second_messages() {
 
     let share = devices.iter_mut().zip(&mut joined).map(|(device, joined)| device.share(joined));
     try_join_all(share).await.unwrap();
-    let status =
-        devices[0].rounds().share_keys(devices[0].request(stage(&joined[0].session, Bytes::from_static(&[1; 80]))));
-    let status = status.await.unwrap_err();
+    let again = stage(&joined[0].session, Bytes::from_static(&[1; 80]));
+    let status = devices[0].rounds().share_keys(devices[0].request(again)).await.unwrap_err();
     assert!(["late", "duplicate"].contains(&code(&status).as_str()), "{status}");
 
     // Uploads: a wrong total, a piece beyond the end, a digest that does not fit, a second different one.

@@ -41,7 +41,7 @@ async fn run(losses: Losses) -> Ran {
     // Whoever is alive answers the stage; a refusal (the session may be abandoned) silences a device like a loss.
     for stage in 0..5 {
         if stage > 0 {
-            losses[stage - 1].iter().for_each(|lost| drop(alive.remove(lost)));
+            alive.retain(|device| !losses[stage - 1].contains(device));
         }
         let answers = devices.iter_mut().zip(&mut joined).enumerate().filter(|(i, _)| alive.contains(i)).map(
             |(i, (device, joined))| async move {
@@ -63,9 +63,8 @@ async fn run(losses: Losses) -> Ran {
         );
         for (i, answer) in join_all(answers).await {
             match answer {
-                Some(true) => drop(survivors.insert(i)),
-                Some(false) => {}
-                None => drop(alive.remove(&i)),
+                Some(committed) => survivors.extend(committed.then_some(i)),
+                None => alive.retain(|device| *device != i),
             }
         }
     }

@@ -1,5 +1,6 @@
 //! `serve`: puts the parts together, says where everything is, and runs until SIGINT or SIGTERM.
 
+use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -92,8 +93,9 @@ pub(super) async fn run(args: &ServeArgs, data: Option<PathBuf>) -> Result<(), F
 
     let status = Status { url: local_url.clone(), pid: std::process::id(), task_key: hex::encode(task_key.public()) };
     let status_path = folder.join(STATUS_FILE);
-    write_json(&status_path, &status)?;
     keep_operator_token(folder, &authority, &clock)?;
+    // Last: whoever finds this file finds everything that it leads to.
+    write_json(&status_path, &status)?;
     let enrol = authority.mint(Kind::Enrol, random()?, ENROL_TTL, clock.now()).token;
     println!("{}", banner(&config, &status, &url, &enrol, folder));
 
@@ -145,7 +147,7 @@ fn configuration(args: &ServeArgs, data: Option<PathBuf>) -> Result<Config, Fail
 fn start_log(config: &Config) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&config.log.filter)
         .map_err(|error| Failure::new(format!("log filter {:?}: {error}", config.log.filter)))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     // Fails only when there is a subscriber already, and then that one is used.
     let _ = if config.log.json { log.json().try_init() } else { log.try_init() };
     Ok(())

@@ -199,7 +199,7 @@ impl Error {
             Self::HasLeft | Self::NotTraining | Self::Late | Self::DifferentUpload => Class::Precondition,
             Self::Refused(_) => Class::Precondition,
             Self::Abandoned { .. } => Class::Aborted,
-            Self::Store(StoreError::Full(_)) => Class::Exhausted,
+            Self::Store(StoreError::Full(_)) | Self::Blob(BlobError::Full(_)) => Class::Exhausted,
             Self::Store(StoreError::Corrupt(_) | StoreError::Conflict(_)) | Self::Bug(_) => Class::Internal,
             Self::Store(_) | Self::Blob(_) | Self::Folder { .. } | Self::Stopping => Class::Unavailable,
         }
