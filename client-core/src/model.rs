@@ -1,10 +1,8 @@
-//! Model files: safetensors with one f32 tensor per parameter, and what they are, in the metadata.
-//!
-//! Metadata: `task`, `version`, `fingerprint` (hexadecimal), `spec` ([`ModelSpec`] as JSON).
+//! Published models, as a device takes them: [`scale_proto::model_file`] with all of its metadata.
 
-use safetensors::{Dtype, SafeTensors};
 use scale_proto::ids::{Digest, ModelVersion, TaskId};
 use scale_proto::model::ModelSpec;
+use scale_proto::model_file::{self, ModelFileError};
 
 use crate::error::ModelError;
 
@@ -31,44 +29,28 @@ pub struct Model {
 /// [`ModelError::BadFile`] if it is no safetensors file or holds other tensors, types or shapes;
 /// [`ModelError::FingerprintMismatch`] if it says that it belongs to another architecture; [`ModelError::NotFinite`].
 pub fn weights(bytes: &[u8], task: &TaskId, spec: &ModelSpec) -> Result<Vec<f32>, ModelError> {
-    let bad = |problem: String| ModelError::BadFile(problem);
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| bad(format!("not safetensors: {error}")))?;
-    let metadata = header.metadata().as_ref();
-    let entry = |key: &str| {
-        let value = metadata.and_then(|metadata| metadata.get(key));
-        value.ok_or_else(|| bad(format!("its metadata lacks `{key}`")))
-    };
-    if *entry("fingerprint")? != spec.fingerprint().hex() {
-        return Err(ModelError::FingerprintMismatch);
+    let bad = |problem: &str| ModelError::BadFile(problem.to_owned());
+    let described = model_file::describe(bytes)?;
+    // An import may do without metadata; what a coordinator publishes has it.
+    if described.fingerprint.is_none() {
+        return Err(bad("its metadata lacks `fingerprint`"));
     }
-    if entry("task")? != task.as_str() {
-        return Err(bad(format!("it belongs to another task than {task}")));
+    let weights = model_file::decode(spec, bytes)?;
+    match described.task {
+        Some(named) if named == task.as_str() => Ok(weights),
+        Some(_) => Err(bad("it belongs to another task")),
+        None => Err(bad("its metadata lacks `task`")),
     }
+}
 
-    let file = SafeTensors::deserialize(bytes).map_err(|error| bad(format!("not safetensors: {error}")))?;
-    let tensors = spec.tensors();
-    if file.len() != tensors.len() {
-        return Err(bad(format!("{} tensors; the model has {}", file.len(), tensors.len())));
-    }
-    let mut weights = Vec::with_capacity(usize::try_from(spec.flat_len()).unwrap_or_default());
-    for wanted in &tensors {
-        let tensor = file.tensor(&wanted.name).map_err(|_| bad(format!("tensor `{}` is missing", wanted.name)))?;
-        if tensor.dtype() != Dtype::F32 {
-            return Err(bad(format!("tensor `{}` is not f32", wanted.name)));
+impl From<ModelFileError> for ModelError {
+    fn from(error: ModelFileError) -> Self {
+        match error {
+            ModelFileError::Fingerprint { .. } => Self::FingerprintMismatch,
+            ModelFileError::NotFinite { .. } => Self::NotFinite,
+            other => Self::BadFile(other.to_string()),
         }
-        if !tensor.shape().iter().map(|&side| side as u64).eq(wanted.shape.iter().map(|&side| u64::from(side))) {
-            return Err(bad(format!(
-                "tensor `{}` has shape {:?}, not {:?}",
-                wanted.name,
-                tensor.shape(),
-                wanted.shape
-            )));
-        }
-        // Whole numbers of four bytes: the parser has compared the length with the shape.
-        let (entries, _) = tensor.data().as_chunks::<4>();
-        weights.extend(entries.iter().map(|entry| f32::from_le_bytes(*entry)));
     }
-    if weights.iter().all(|weight| weight.is_finite()) { Ok(weights) } else { Err(ModelError::NotFinite) }
 }
 
 #[cfg(test)]

@@ -38,7 +38,12 @@ pub fn task(devices: u32) -> TaskConfig {
             max_weight: 1500,
             holdout_permille: 0,
         },
-        cohort: Cohort { goal, floor: scale_proto::limits::COHORT_FLOOR, over_selection_permille: OVER_SELECTION_PERMILLE, session_max: 128 },
+        cohort: Cohort {
+            goal,
+            floor: scale_proto::limits::COHORT_FLOOR,
+            over_selection_permille: OVER_SELECTION_PERMILLE,
+            session_max: 128,
+        },
         timing: Timing {
             selecting_ms: 60_000,
             training_ms: 60_000,

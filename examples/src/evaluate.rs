@@ -1,13 +1,12 @@
 //! How good a model is: accuracy on merchants and on lines of statements, and model files.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensors};
 use scale_client_core::train::{Backend, Dataset, Learner, Prepared, build};
+use scale_proto::ids::ModelVersion;
 use scale_proto::model::ModelSpec;
+use scale_proto::model_file;
 use serde::Serialize;
 
 use crate::merchants::Merchant;
@@ -95,26 +94,8 @@ pub fn read_model(path: &Path) -> anyhow::Result<(ModelSpec, Vec<f32>)> {
 }
 
 fn model_of(bytes: &[u8]) -> anyhow::Result<(ModelSpec, Vec<f32>)> {
-    let (_, header) = SafeTensors::read_metadata(bytes)?;
-    let metadata = header.metadata().as_ref().context("it has no metadata")?;
-    let spec: ModelSpec = serde_json::from_str(metadata.get("spec").context("its metadata lacks `spec`")?)?;
-    let fingerprint = metadata.get("fingerprint").context("its metadata lacks `fingerprint`")?;
-    ensure!(fingerprint.eq_ignore_ascii_case(&spec.fingerprint().hex()), "its fingerprint is not that of its spec");
-    let file = SafeTensors::deserialize(bytes)?;
-    let mut weights = Vec::new();
-    for wanted in spec.tensors() {
-        let tensor = file.tensor(&wanted.name).with_context(|| format!("tensor `{}`", wanted.name))?;
-        let shape: Vec<usize> = wanted.shape.iter().map(|&side| side as usize).collect();
-        ensure!(
-            tensor.dtype() == Dtype::F32 && tensor.shape() == shape,
-            "tensor `{}` is {:?} {:?} instead of F32 {shape:?}",
-            wanted.name,
-            tensor.dtype(),
-            tensor.shape()
-        );
-        let (entries, _) = tensor.data().as_chunks::<4>();
-        weights.extend(entries.iter().map(|entry| f32::from_le_bytes(*entry)));
-    }
+    let spec = model_file::describe(bytes)?.spec.context("its metadata lacks `spec`")?;
+    let weights = model_file::decode(&spec, bytes)?;
     Ok((spec, weights))
 }
 
@@ -123,19 +104,7 @@ fn model_of(bytes: &[u8]) -> anyhow::Result<(ModelSpec, Vec<f32>)> {
 /// # Errors
 /// The weights do not fit the spec, or the file cannot be written.
 pub fn write_model(path: &Path, spec: &ModelSpec, weights: &[f32]) -> anyhow::Result<()> {
-    ensure!(weights.len() as u64 == spec.flat_len(), "{} weights for a model of {}", weights.len(), spec.flat_len());
-    let bytes: Vec<u8> = weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
-    let (mut views, mut offset) = (Vec::new(), 0);
-    for tensor in spec.tensors() {
-        let end = offset + 4 * tensor.len() as usize;
-        let shape = tensor.shape.iter().map(|&side| side as usize).collect();
-        views.push((tensor.name.clone(), TensorView::new(Dtype::F32, shape, &bytes[offset..end])?));
-        offset = end;
-    }
-    let metadata = HashMap::from([
-        ("spec".to_owned(), serde_json::to_string(spec)?),
-        ("fingerprint".to_owned(), spec.fingerprint().hex()),
-    ]);
-    let file = safetensors::serialize(views, Some(metadata))?;
+    // Made by a program, not published: no version.
+    let file = model_file::encode(&"local".parse()?, ModelVersion(0), spec, weights)?;
     std::fs::write(path, file).with_context(|| format!("cannot write {}", path.display()))
 }

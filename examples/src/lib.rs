@@ -1,7 +1,7 @@
 //! Shared parts of the example programs.
 
-pub mod chart;
 pub mod baseline;
+pub mod chart;
 pub mod demo;
 pub mod evaluate;
 pub mod fleet;

@@ -73,16 +73,16 @@ pub fn line(name: &str, country: &str, random: &mut Random) -> String {
         });
     }
     if random.chance(0.25) {
-        text.insert_str(0, *random.pick(&PROCESSORS));
+        text.insert_str(0, random.pick::<&str>(&PROCESSORS));
     }
     if random.chance(0.5) {
         text.push(' ');
-        text.push_str(*random.pick(cities(country)));
+        text.push_str(random.pick::<&str>(cities(country)));
     }
     // The merchant field of card networks is 22 to 25 characters wide.
     text = cut(&text, 22 + random.below(4));
     if random.chance(0.3) {
-        text.insert_str(0, *random.pick(bank_words(country)));
+        text.insert_str(0, random.pick::<&str>(bank_words(country)));
     }
     match random.below(5) {
         0 => text.push_str(&format!(" {:02}/{:02}", 1 + random.below(28), 1 + random.below(12))),
@@ -134,7 +134,8 @@ mod tests {
     fn card_field_is_cut() {
         let mut random = Random::new(2, "test");
         let name = "A Very Long Name of a Shop with Everything";
-        let cut = (0..200).map(|_| line(name, "us", &mut random)).filter(|line| !line.to_uppercase().contains("EVERYTHING"));
+        let cut =
+            (0..200).map(|_| line(name, "us", &mut random)).filter(|line| !line.to_uppercase().contains("EVERYTHING"));
         assert!(cut.count() > 80);
     }
 }

@@ -23,6 +23,7 @@ pub mod ids;
 pub mod limits;
 pub mod manifest;
 pub mod model;
+pub mod model_file;
 pub mod plan;
 pub mod stage;
 pub mod task;

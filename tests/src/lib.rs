@@ -2,7 +2,7 @@
 //!
 //! [`process::CoordinatorProcess`] starts, kills and restarts it; [`device::RawDevice`] is a device that speaks the wire
 //! and the protocol and nothing else: no training, no state machine, so that a test decides on every single message.
-//! [`round::Expected`] computes what a round must publish, from the plain integers.
+//! [`round::recovered_sum`] reads the integer sum back from what a round has published.
 
 pub mod device;
 pub mod process;

@@ -75,12 +75,12 @@ async fn tasks_and_models_that_cannot_be() {
     let mut under = small_task(12, 1000);
     under.cohort.as_mut().unwrap().floor = 9;
     let status = admin.create_task("under", under).await.unwrap_err();
-    refused(status.clone(), "invalid", Code::InvalidArgument);
+    refused(status.clone(), "invalid_argument", Code::InvalidArgument);
     assert!(status.message().contains("10"), "the sentence names the floor: {}", status.message());
 
     for name in ["", "Upper", "a/b", "../up", &"x".repeat(65)] {
         let status = admin.create_task(name, small_task(12, 1000)).await.unwrap_err();
-        refused(status, "invalid", Code::InvalidArgument);
+        refused(status, "invalid_argument", Code::InvalidArgument);
     }
     let file = |fingerprint: &str, value: f32| {
         let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = small_model()

@@ -147,7 +147,10 @@ fn configuration(args: &ServeArgs, data: Option<PathBuf>) -> Result<Config, Fail
 fn start_log(config: &Config) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&config.log.filter)
         .map_err(|error| Failure::new(format!("log filter {:?}: {error}", config.log.filter)))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     // Fails only when there is a subscriber already, and then that one is used.
     let _ = if config.log.json { log.json().try_init() } else { log.try_init() };
     Ok(())

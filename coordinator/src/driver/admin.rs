@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use scale_proto::ids::{Digest, ModelVersion, RoundId, TaskId};
+use scale_proto::model_file;
 use scale_proto::task::TaskConfig;
 use scale_proto::time::Timestamp;
 
@@ -276,8 +277,8 @@ impl Inner {
             return Err(Error::TaskExists(task.to_string()));
         }
         let weights = match &initial_model {
-            Some(file) => registry::decode(&config.model, file)?,
-            None => registry::initial(&task, &config.model),
+            Some(file) => model_file::decode(&config.model, file)?,
+            None => model_file::initial(&task, &config.model),
         };
         let now = self.now();
         let version = ModelVersion(1);

@@ -1,11 +1,11 @@
 //! What can go wrong between a call and its transaction, by whose fault it is and what helps.
 
 use scale_proto::error::{Invalid, Problem};
+use scale_proto::model_file::ModelFileError;
 use scale_proto::time::RetryWindow;
 use scale_secagg::error::Refusal;
 
 use crate::blobs::BlobError;
-use crate::registry::ModelFileError;
 use crate::store::StoreError;
 
 /// What kind of failure it is: the transports map each to one status of theirs.

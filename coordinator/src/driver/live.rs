@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use scale_proto::ids::{DeviceId, ModelVersion, RoundId, SessionId, TaskId};
+use scale_proto::ids::{DeviceId, Digest, ModelVersion, RoundId, SessionId, TaskId};
 use scale_proto::task::TaskConfig;
 use scale_proto::time::Timestamp;
 use scale_secagg::config::RoundConfig;
@@ -93,6 +93,9 @@ pub(super) struct LiveSession {
     pub(super) config: Arc<RoundConfig>,
     /// Places in the roster, once there is one.
     pub(super) index: HashMap<DeviceId, u32>,
+    /// Digest of each message that was taken, by sender and stage: tells a retry from a second message once the stage
+    /// has closed.
+    pub(super) taken: HashMap<(DeviceId, u8), Digest>,
     pub(super) uploads: HashMap<DeviceId, Tracked>,
     pub(super) adder: Arc<Adder>,
 }
@@ -120,6 +123,7 @@ impl LiveSession {
             protocol: Some(protocol),
             config,
             index: HashMap::new(),
+            taken: HashMap::new(),
             uploads: HashMap::new(),
             adder: Arc::new(adder),
         }
@@ -364,6 +368,7 @@ fn replay(
         for message in messages.iter().filter(|message| message.stage == stage) {
             let index = session.index.get(&message.device).copied();
             protocol.receive(stage, index, &message.payload).map_err(damaged)?;
+            session.taken.insert((message.device, stage), Digest::of(&message.payload));
         }
         if stage == 2 {
             for row in uploads.iter().filter(|row| row.state == UploadState::Committed) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use scale_proto::answer::{StageAnswer, StageDown, Wait};
-use scale_proto::ids::{RoundId, SessionId};
+use scale_proto::ids::{Digest, RoundId, SessionId};
 use scale_proto::stage::StageUp;
 use scale_secagg::error::Reason;
 use scale_secagg::roster::RosterForm;
@@ -151,9 +151,9 @@ impl Inner {
         if member.session != Some(session) {
             return Err(Error::NotParticipant);
         }
-        let open = state.round.session(session).is_some_and(|progress| progress.stage == stage && !progress.closing);
-        if !open {
-            return Ok(());
+        let now = state.round.session(session).map(|progress| (progress.stage, progress.closing));
+        if now != Some((stage, false)) {
+            return not_open(state, caller, session, stage, &payload);
         }
         if member.left {
             return Err(Error::HasLeft);
@@ -166,9 +166,31 @@ impl Inner {
             return Ok(());
         }
         let (answered, enough) = answered(protocol);
+        secure.taken.insert((caller.device, number), Digest::of(&payload));
         let message = NewMessage { session, stage: number, device: caller.device, payload };
         let event = Event::StageAnswered { session, stage, answered, enough };
         self.step(live, state, event, vec![Change::Message(message)]).await
+    }
+}
+
+/// A message whose stage is not open is welcome only as a retry of the one that was taken.
+///
+/// # Errors
+/// `duplicate` for other bytes, `late` when nothing was taken and the stage has passed.
+fn not_open(
+    state: &State,
+    caller: &Caller,
+    session: SessionId,
+    stage: SessionStage,
+    payload: &[u8],
+) -> Result<(), Error> {
+    let present = state.round.session(session).and_then(|progress| progress.stage.number());
+    // A session that is over keeps no messages, and its end is the answer.
+    let (Some(present), Some(asked)) = (present, stage.number()) else { return Ok(()) };
+    match state.sessions.get(&session).and_then(|secure| secure.taken.get(&(caller.device, asked))) {
+        Some(taken) if *taken != Digest::of(payload) => Err(Error::Refused(Reason::Duplicate.into())),
+        None if asked < present => Err(Error::Refused(Reason::Late.into())),
+        _ => Ok(()),
     }
 }
 

@@ -27,7 +27,7 @@ fn expected(inputs: &[(Vec<i64>, [i64; 4])]) -> Vec<f32> {
     }
     let grid = training::grid(&config).expect("a small model");
     let mean = totals.mean(&Scale { clip: 1.0, grid, max_weight: 50 }).expect("there is weight");
-    let mut weights = crate::registry::initial(&task_id(), &config.model);
+    let mut weights = scale_proto::model_file::initial(&task_id(), &config.model);
     Optimiser::new(config.aggregation, ENTRIES).step(&mut weights, &mean.update).expect("finite");
     weights
 }
@@ -265,7 +265,7 @@ async fn models_are_published_watched_and_rolled_back() {
     let coordinator = site.now();
     let config = task("manual");
     let given: Vec<f32> = (0..8_u8).map(f32::from).collect();
-    let file = crate::registry::encode(&task_id(), ModelVersion(1), &config.model, &given).expect("it fits");
+    let file = scale_proto::model_file::encode(&task_id(), ModelVersion(1), &config.model, &given).expect("it fits");
     let wrong = coordinator.create_task(task_id(), config.clone(), Some(Bytes::from_static(b"no model"))).await;
     assert_eq!(wrong.expect_err("no model").code(), "bad_model_file");
     let mut low = config.clone();

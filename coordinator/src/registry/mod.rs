@@ -1,14 +1,11 @@
 //! Models: files as safetensors, written once; lineage rows; the optimiser's state beside each version.
 
-mod file;
-
-pub use file::{FORMAT, ModelFileError, decode, encode, initial};
-
 use scale_proto::ids::{Digest, ModelVersion, RoundId, TaskId};
 use scale_proto::time::Timestamp;
 
 use bytes::Bytes;
 use scale_proto::model::ModelSpec;
+use scale_proto::model_file::{ModelFileError, decode, encode};
 
 use crate::blobs::{BlobError, Blobs};
 use crate::rows::{ModelRow, Origin};

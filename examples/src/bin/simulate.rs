@@ -188,9 +188,8 @@ fn main() -> anyhow::Result<()> {
         let mut on_lines = Evaluator::new(&task.model, &statement_lines(&split.held_out, seed))?;
 
         let mut simulation = Simulation::new(task.clone(), people.iter().map(|person| person.statement.clone()), seed);
-        let bar = ProgressBar::new(arguments.rounds).with_style(ProgressStyle::with_template(
-            "seed {prefix} {bar:30} round {pos}/{len}  names {msg}",
-        )?);
+        let bar = ProgressBar::new(arguments.rounds)
+            .with_style(ProgressStyle::with_template("seed {prefix} {bar:30} round {pos}/{len}  names {msg}")?);
         bar.set_prefix(seed.to_string());
         for row in &mut rows {
             let start = Instant::now();

@@ -1,4 +1,5 @@
-//! Model files: safetensors with one F32 tensor per parameter, in flattening order.
+//! Model files: safetensors with one F32 tensor per parameter, in flattening order, and what the model is, in the
+//! metadata: `format`, `task`, `version`, `fingerprint` (hexadecimal) and `spec` ([`ModelSpec`] as JSON).
 //!
 //! Written by hand, because the bytes are hashed and must not depend on the order of a hash map: eight bytes of header
 //! length, the header as JSON padded with spaces to a multiple of eight, then the tensors. Read with the reference crate.
@@ -8,10 +9,11 @@ use std::collections::BTreeMap;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use safetensors::{Dtype, SafeTensors};
-use scale_proto::ids::{Digest, ModelVersion, TaskId};
-use scale_proto::limits;
-use scale_proto::model::{Init, ModelSpec};
 use serde::Serialize;
+
+use crate::ids::{Digest, ModelVersion, TaskId};
+use crate::limits;
+use crate::model::{Init, ModelSpec};
 
 /// Value of the metadata entry `format`.
 pub const FORMAT: &str = "scale-fl/1";
@@ -153,10 +155,45 @@ pub fn decode(spec: &ModelSpec, file: &[u8]) -> Result<Vec<f32>, ModelFileError>
     Ok(weights)
 }
 
-/// Initial weights: the same for the same task and architecture, on every machine.
+/// What a model file says about itself. Believe none of it before [`decode`] has compared names and shapes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// The task that it was published for.
+    pub task: Option<String>,
+    /// Hexadecimal fingerprint of its architecture.
+    pub fingerprint: Option<String>,
+    /// Its architecture.
+    pub spec: Option<ModelSpec>,
+}
+
+/// Reads the metadata of a model file.
+///
+/// # Errors
+/// [`ModelFileError::Bad`] if it is no safetensors file, or its spec makes no model.
+pub fn describe(file: &[u8]) -> Result<Description, ModelFileError> {
+    let bad = |error: String| ModelFileError::Bad(error);
+    let (_, header) = SafeTensors::read_metadata(file).map_err(|error| bad(error.to_string()))?;
+    let entry = |key: &str| header.metadata().as_ref().and_then(|metadata| metadata.get(key)).cloned();
+    let spec = match entry("spec") {
+        None => None,
+        Some(json) => {
+            let spec: ModelSpec = serde_json::from_str(&json).map_err(|error| bad(format!("its spec: {error}")))?;
+            spec.check().map_err(|error| bad(format!("its spec: {error}")))?;
+            Some(spec)
+        }
+    };
+    Ok(Description { task: entry("task"), fingerprint: entry("fingerprint"), spec })
+}
+
+/// Initial weights of a task: the same for the same task and architecture, on every machine.
 pub fn initial(task: &TaskId, spec: &ModelSpec) -> Vec<f32> {
     let seed = Digest::of(&[b"FLSA1/init".as_slice(), task.as_str().as_bytes(), &spec.fingerprint().0].concat());
-    let mut rng = ChaCha20Rng::from_seed(seed.0);
+    initial_from(spec, seed.0)
+}
+
+/// Initial weights as [`Init`] says, from a seed.
+pub fn initial_from(spec: &ModelSpec, seed: [u8; 32]) -> Vec<f32> {
+    let mut rng = ChaCha20Rng::from_seed(seed);
     let mut weights = Vec::new();
     for tensor in spec.tensors() {
         let bound = match tensor.init {
@@ -180,7 +217,7 @@ fn finite(tensor: &str, values: &[f32]) -> Result<(), ModelFileError> {
 
 #[cfg(test)]
 mod tests {
-    use scale_proto::model::Family;
+    use crate::model::Family;
 
     use super::*;
 
