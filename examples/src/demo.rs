@@ -54,7 +54,7 @@ pub fn task(devices: u32) -> TaskConfig {
             unmask_ms: 3_000,
         },
         schedule: Schedule::WhenReady,
-        aggregation: Aggregation::FedAdam { learning_rate: 0.1, beta1: 0.5, beta2: 0.99, tau: 1e-3 },
+        aggregation: Aggregation::FedAdam { learning_rate: 0.05, beta1: 0.5, beta2: 0.99, tau: 1e-3 },
         quantisation: Quantisation { clip: 8.0, grid_factor: 64 },
         max_rounds: Some(ROUNDS),
     }

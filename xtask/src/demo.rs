@@ -23,7 +23,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 30)]
     devices: u32,
     /// How many rounds to run
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 12)]
     rounds: u32,
     /// Share of devices that drop out of each round, 0 to 1
     #[arg(long, default_value_t = 0.1)]

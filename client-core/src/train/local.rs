@@ -75,7 +75,9 @@ impl LocalTrainer for DatasetTrainer {
                 if stop() {
                     break 'training;
                 }
-                let before = learner.train_step(part, step)?;
+                let thinned: Vec<_> = part.iter().map(|example| example.thinned(&mut random)).collect();
+                let thinned: Vec<&Prepared> = thinned.iter().map(AsRef::as_ref).collect();
+                let before = learner.train_step(&thinned, step)?;
                 if !before.loss_sum.is_finite() {
                     return Err(TrainError::Diverged);
                 }
