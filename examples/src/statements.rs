@@ -58,7 +58,7 @@ const CITIES: [(&str, &[&str]); 31] = [
 /// One line for one purchase at `name` by somebody in `country`.
 pub fn line(name: &str, country: &str, random: &mut Random) -> String {
     // Banks that clean names up, and terminals that print nothing else.
-    if random.chance(0.3) {
+    if random.chance(0.4) {
         return if random.chance(0.5) { name.to_owned() } else { without_accents(name).to_uppercase() };
     }
     let mut text = without_accents(name).to_uppercase();

@@ -6,7 +6,8 @@
 //!
 //! 1. **Normalise** ([`normalise`]): lower case; accents of Latin letters dropped; apostrophes dropped; every other run
 //!    of characters that are neither letters nor digits becomes one space; words that say nothing about the
-//!    merchant (three digits or more: store numbers, references, years) are dropped; at most [`MAX_CHARS`] characters.
+//!    merchant are dropped: those with three digits or more (store numbers, references, years) and the names of payment
+//!    processors and bank forms ([`PAYMENT_WORDS`]); at most [`MAX_CHARS`] characters remain.
 //! 2. **Cut**: each word gets a boundary mark on both sides (`_cafe_`); its n-grams of `ngram_min..=ngram_max` characters
 //!    are features, and the whole marked word is one more where it is longer than `ngram_max`.
 //! 3. **Hash**: FNV-1a (64 bits) over the n-gram's UTF-8 bytes, finished with the mixer of MurmurHash3, modulo `buckets`.
@@ -15,6 +16,32 @@
 
 /// Longest normalised text, in characters; the rest of a longer one is ignored.
 pub const MAX_CHARS: usize = 96;
+
+/// Words that processors and banks put around a merchant's name, whatever the merchant.
+pub const PAYMENT_WORDS: [&str; 22] = [
+    "sq",
+    "sumup",
+    "paypal",
+    "pp",
+    "crv",
+    "tst",
+    "zettle",
+    "iz",
+    "stripe",
+    "adyen",
+    "klarna",
+    "pos",
+    "ec",
+    "cb",
+    "ref",
+    "kartenzahlung",
+    "lastschrift",
+    "paiement",
+    "pagamento",
+    "betaalpas",
+    "bea",
+    "tarj",
+];
 
 /// Boundary mark around a word; never part of a normalised text.
 const MARK: char = '_';
@@ -119,7 +146,8 @@ pub fn normalise(text: &str) -> String {
         }
     }
     let mut out = String::with_capacity(folded.len());
-    let words = folded.split(' ').filter(|word| !word.is_empty() && !is_reference(word));
+    let words =
+        folded.split(' ').filter(|word| !word.is_empty() && !is_reference(word) && !PAYMENT_WORDS.contains(word));
     for word in words {
         if !out.is_empty() {
             out.push(' ');
@@ -207,14 +235,14 @@ mod tests {
             ("", ""),
             ("  --  ", ""),
             ("McDonald's", "mcdonalds"),
-            ("SQ *JOE’S CAFÉ 0123", "sq joes cafe"),
+            ("SQ *JOE’S CAFÉ 0123", "joes cafe"),
             ("H&M", "h m"),
             ("7-ELEVEN 24123", "7 eleven"),
             ("Cafe\u{301} Zürich", "cafe zurich"),
             ("STRAẞE Ærø Łódź İstanbul", "strasse aero lodz istanbul"),
             ("ＡＢＣマート　渋谷", "abcマート 渋谷"),
             ("Пятёрочка №5", "пятёрочка 5"),
-            ("POS 12/03 REF 0A1B2C3D shop_9", "pos 12 03 ref shop 9"),
+            ("POS 12/03 REF 0A1B2C3D shop_9", "12 03 shop 9"),
             ("ร้าน กาแฟ", "ร้าน กาแฟ"),
         ] {
             assert_eq!(normalise(line), expected, "{line}");
