@@ -11,11 +11,11 @@ pub const ROUNDS: u64 = 12;
 /// Share of the merchants that no device sees.
 pub const HELD_OUT: f64 = 0.1;
 
-/// The categoriser: character n-grams of 2 to 5 in 65,536 rows.
+/// The categoriser: character n-grams of 2 to 5 in 80,000 rows: 1,440,342 parameters, 4.0 MB at 22 bits each.
 pub fn model() -> ModelSpec {
     ModelSpec {
         labels: merchants::categories(),
-        family: Family::TextBag { buckets: 65_536, dim: 18, ngram_min: 2, ngram_max: 5 },
+        family: Family::TextBag { buckets: 80_000, dim: 18, ngram_min: 2, ngram_max: 5 },
     }
 }
 
