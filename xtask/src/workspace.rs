@@ -33,7 +33,6 @@ pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) manifest_path: PathBuf,
     pub(crate) dependencies: Vec<Dependency>,
-    pub(crate) targets: Vec<Target>,
 }
 
 #[derive(Deserialize)]
@@ -43,23 +42,11 @@ pub(crate) struct Dependency {
     pub(crate) kind: Option<String>,
 }
 
-#[derive(Deserialize)]
-pub(crate) struct Target {
-    pub(crate) name: String,
-    pub(crate) kind: Vec<String>,
-}
-
 impl Metadata {
     /// # Errors
     /// If a manifest of the workspace is wrong.
     pub(crate) fn read() -> Result<Self> {
         let json = command::output(command::cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
         serde_json::from_str(&json).context("cargo metadata wrote something unexpected")
-    }
-
-    pub(crate) fn has_binary(&self, package: &str, binary: &str) -> bool {
-        let packages = self.packages.iter().filter(|candidate| candidate.name == package);
-        let mut targets = packages.flat_map(|package| &package.targets);
-        targets.any(|target| target.name == binary && target.kind.iter().any(|kind| kind == "bin"))
     }
 }

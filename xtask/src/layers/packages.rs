@@ -137,7 +137,6 @@ mod tests {
             name: (*name).into(),
             manifest_path: format!("/src/{name}/Cargo.toml").into(),
             dependencies: dependencies.iter().map(dependency).collect(),
-            targets: vec![],
         };
         Metadata { packages: packages.iter().map(package).collect() }
     }
