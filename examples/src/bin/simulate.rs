@@ -87,10 +87,10 @@ struct Arguments {
     /// Leaves out the baselines.
     #[arg(long)]
     no_baselines: bool,
-    /// Writes the last model here.
+    /// Writes the model after the last round here; with `--seeds`, that of the first split.
     #[arg(long)]
     save: Option<PathBuf>,
-    /// Writes the held-out merchants here, as CSV with the columns `merchant` and `category`.
+    /// Writes the held-out merchants of the same split here, as CSV with the columns `merchant` and `category`.
     #[arg(long)]
     save_held_out: Option<PathBuf>,
 }
@@ -207,7 +207,7 @@ fn main() -> anyhow::Result<()> {
             bar.inc(1);
         }
         bar.finish_and_clear();
-        if let Some(path) = &arguments.save {
+        if let (Some(path), true) = (&arguments.save, seed == arguments.seed) {
             write_model(path, &task.model, simulation.weights())?;
         }
         if !arguments.no_baselines {
