@@ -5,6 +5,23 @@
 
 use crate::error::{Reason, Refusal};
 
+/// Entries that end on a whole byte, whatever their width.
+const BLOCK: usize = 8;
+
+/// Calls a function that is compiled once per width: with the width known, every shift is a constant.
+macro_rules! for_width {
+    ($bits:expr, $function:ident($($argument:expr),*)) => {
+        for_width!(@ $bits, $function($($argument),*),
+            1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32)
+    };
+    (@ $bits:expr, $function:ident $arguments:tt, $($width:literal)*) => {
+        match $bits {
+            $($width => $function::<$width> $arguments,)*
+            _ => unreachable!("entries have 1 to 32 bits"),
+        }
+    };
+}
+
 /// Bytes of `count` entries of `bits` bits.
 ///
 /// # Panics
@@ -17,20 +34,17 @@ pub fn packed_len(count: usize, bits: u8) -> usize {
 /// Appends the low `bits` (1 to 32) bits of each value to `out`. Spare bits of the last byte are zero.
 pub fn pack(values: &[u32], bits: u8, out: &mut Vec<u8>) {
     check_bits(bits);
-    out.reserve(packed_len(values.len(), bits) + 8);
-    let mask = low_mask(bits);
-    let (mut pending, mut held) = (0_u64, 0_u32);
-    for value in values {
-        // At most 31 bits are pending, so 32 more fit.
-        pending |= (u64::from(*value) & mask) << held;
-        held += u32::from(bits);
-        if held >= 32 {
-            out.extend_from_slice(&(pending as u32).to_le_bytes());
-            pending >>= 32;
-            held -= 32;
-        }
-    }
-    out.extend_from_slice(&pending.to_le_bytes()[..held.div_ceil(8) as usize]);
+    let (blocks, rest) = values.as_chunks::<BLOCK>();
+    let start = out.len();
+    out.resize(start + packed_len(values.len(), bits), 0);
+    let (whole, last) = out[start..].split_at_mut(blocks.len() * usize::from(bits));
+    for_width!(bits, pack_blocks(blocks, whole));
+    // At most 7 entries: they end within 28 bytes, and a block of zeros ends where they do.
+    let mut block = [0; BLOCK];
+    block[..rest.len()].copy_from_slice(rest);
+    let mut bytes = [0; 32];
+    for_width!(bits, pack_blocks(&[block], &mut bytes[..usize::from(bits)]));
+    last.copy_from_slice(&bytes[..last.len()]);
 }
 
 /// The `count` entries of `bits` (1 to 32) bits in `data`.
@@ -113,24 +127,49 @@ impl Unpacker {
     }
 
     /// Adds as many blocks of eight entries as can be read with whole 8-byte loads; gives back what is left.
-    fn whole_blocks<'a>(&mut self, mut data: &'a [u8], acc: &mut [u32]) -> &'a [u8] {
+    fn whole_blocks<'a>(&mut self, data: &'a [u8], acc: &mut [u32]) -> &'a [u8] {
         let bits = usize::from(self.bits);
-        let mask = low_mask(self.bits);
-        // Entry j of a block starts at byte j b / 8; the last load ends at most 8 bytes behind the block.
-        let places: [(usize, u32); 8] = std::array::from_fn(|j| (j * bits / 8, (j * bits % 8) as u32));
-        for block in acc[self.done..].as_chunks_mut::<8>().0 {
-            if data.len() < bits + 8 {
-                break;
+        // The last load of a block starts before its end, so it reads at most 8 bytes behind.
+        let readable = data.len().saturating_sub(8) / bits;
+        let blocks = acc[self.done..].as_chunks_mut::<BLOCK>().0;
+        let count = readable.min(blocks.len());
+        for_width!(self.bits, add_blocks(data, &mut blocks[..count]));
+        self.done += BLOCK * count;
+        &data[bits * count..]
+    }
+}
+
+/// Writes every block of eight entries as `B` bytes.
+fn pack_blocks<const B: usize>(blocks: &[[u32; BLOCK]], out: &mut [u8]) {
+    let mask = low_mask(B as u8);
+    for (block, bytes) in blocks.iter().zip(out.chunks_exact_mut(B)) {
+        let (mut pending, mut held, mut at) = (0_u64, 0, 0);
+        for value in block {
+            // At most 31 bits are pending, so 32 more fit.
+            pending |= (u64::from(*value) & mask) << held;
+            held += B;
+            if held >= 32 {
+                bytes[at..at + 4].copy_from_slice(&(pending as u32).to_le_bytes());
+                pending >>= 32;
+                held -= 32;
+                at += 4;
             }
-            for (entry, (byte, shift)) in block.iter_mut().zip(places) {
-                // The block's first load starts at 0 and the last one before b, so 8 bytes are there.
-                let word = data[byte..].first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-                *entry = entry.wrapping_add(((word >> shift) & mask) as u32);
-            }
-            data = &data[bits..];
-            self.done += 8;
         }
-        data
+        bytes[at..].copy_from_slice(&pending.to_le_bytes()[..B % 4]);
+    }
+}
+
+/// Adds blocks of eight entries; `data` goes on for 8 bytes behind the last one.
+fn add_blocks<const B: usize>(data: &[u8], blocks: &mut [[u32; BLOCK]]) {
+    let mask = low_mask(B as u8);
+    for (number, block) in blocks.iter_mut().enumerate() {
+        let bytes = &data[number * B..number * B + B + 8];
+        for (j, entry) in block.iter_mut().enumerate() {
+            let (byte, shift) = (j * B / 8, j * B % 8);
+            // `byte` is below B, so 8 bytes are there.
+            let word = bytes[byte..].first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+            *entry = entry.wrapping_add(((word >> shift) & mask) as u32);
+        }
     }
 }
 
