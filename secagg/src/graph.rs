@@ -219,7 +219,12 @@ impl Graph {
         if self.ring.is_none() {
             return (j < self.n && i != j).then(|| j - u32::from(j > i));
         }
-        self.neighbours(i).binary_search(&j).ok().map(|rank| rank as u32)
+        let (mut adjacent, mut smaller) = (false, 0);
+        for neighbour in self.unsorted(i) {
+            adjacent |= neighbour == j;
+            smaller += u32::from(neighbour < j);
+        }
+        adjacent.then_some(smaller)
     }
 
     /// `sharers` without those who have fewer than `t` neighbours left in it, until nobody has (spec 3.2).
