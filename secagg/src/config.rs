@@ -4,6 +4,7 @@ use crate::bytes::{Reader, Writer};
 use crate::error::{Reason, Refusal};
 use crate::keys::{self, IdentityKey};
 use crate::params::{self, Class, Profile};
+use crate::roster::Certificate;
 
 /// The one protocol number of this crate.
 pub const PROTOCOL: u8 = 1;
@@ -87,7 +88,7 @@ pub struct RoundConfig {
     pub u3_min: u32,
     /// Latest closing times T0 to T4 of the stages, Unix milliseconds, strictly rising.
     pub closing: [u64; 5],
-    /// Names the root that identities chain to.
+    /// Names the root that identities chain to; in profile M the root's Ed25519 key itself.
     pub identity_root: [u8; 32],
 }
 
@@ -208,6 +209,14 @@ impl RoundConfig {
         self.u3_min.max(params::FLOOR)
     }
 
+    /// Whether the root of this configuration certifies the identity `id_pk` until the session's last closing time.
+    ///
+    /// # Errors
+    /// Those of [`Certificate::verify`].
+    pub fn check_certificate(&self, id_pk: &[u8; 32], certificate: &Certificate) -> Result<(), Reason> {
+        certificate.verify(&self.identity_root, id_pk, self.closing[4])
+    }
+
     /// Length of one masked input in bytes: every vector packed and padded to whole bytes by itself.
     pub fn masked_input_len(&self) -> u64 {
         self.vectors.iter().map(|vector| (vector.len * u64::from(self.wire_bits)).div_ceil(8)).sum()
@@ -259,12 +268,26 @@ pub struct Policy {
     pub last_round: u64,
     /// Fewest participants that the host accepts; values under [`params::FLOOR`] count as the floor.
     pub min_clients: u32,
+    /// Ed25519 key of the authority that certifies devices, pinned by the host: takes part in profile M under this root
+    /// only, and asks for everybody's certificate. A configuration of profile S would not do: there a coordinator may make
+    /// devices up. `None` asks for no certificate; profile M then promises no more than profile S.
+    pub identity_root: Option<[u8; 32]>,
 }
 
 impl Policy {
     /// The larger of the compiled floor and the host's own minimum.
     pub fn floor(&self) -> u32 {
         self.min_clients.max(params::FLOOR)
+    }
+
+    /// Whether every device of a session under `config` has to show a certificate.
+    pub fn demands_certificates(&self, config: &RoundConfig) -> bool {
+        config.profile == Profile::Malicious && self.identity_root.is_some()
+    }
+
+    /// No way round the pinned root, neither by another one nor by a profile without certificates.
+    fn trusts_root_of(&self, config: &RoundConfig) -> bool {
+        self.identity_root.is_none_or(|root| config.profile == Profile::Malicious && config.identity_root == root)
     }
 }
 
@@ -284,7 +307,7 @@ pub fn check(bytes: &[u8], signature: &[u8], policy: &Policy, now_ms: u64) -> Re
     require(config.round > policy.last_round, "C03", Reason::RoundNotNewer)?;
     let floor = policy.floor();
     require(config.n_lo >= floor && config.u3_min >= floor, "C04", Reason::CohortFloor)?;
-    require(within_policy(&config), "C05", Reason::Policy)?;
+    require(within_policy(&config) && policy.trusts_root_of(&config), "C05", Reason::Policy)?;
     require(config.vectors == policy.vectors, "C26", Reason::Plan)?;
     require(grid_fine_enough(&config), "C13", Reason::Width)?;
     // The width of flattened vectors follows another formula (spec 9.3).

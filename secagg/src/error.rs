@@ -87,6 +87,12 @@ reasons! {
     OwnEntry = "own_entry", "the roster does not hold the own keys exactly once, in their place";
     /// C07.
     RosterSignature = "roster_signature", "a roster entry's signature does not verify";
+    /// C07.
+    CertificateMissing = "certificate_missing", "profile M asks for a certificate of every device, and there is none";
+    /// C07.
+    Certificate = "certificate", "a certificate is not the pinned root's word for this identity";
+    /// C07.
+    CertificateExpired = "certificate_expired", "a certificate ends before the session does";
     /// C08.
     DuplicateKey = "duplicate_key", "a key stands in the roster twice";
     /// C09.

@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use curve25519_dalek::Scalar;
+use curve25519_dalek::{MontgomeryPoint, Scalar};
 use rand_core::CryptoRng;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
@@ -15,7 +15,12 @@ use subtle::ConstantTimeEq;
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+mod batch;
+mod peer_table;
+
 pub use crate::prg::{MaskKey, Sign};
+pub use batch::verify_all;
+pub use peer_table::PeerTable;
 
 use crate::error::{Reason, Refusal};
 use crate::roster::Sid;
@@ -133,19 +138,65 @@ impl DhSecret {
     /// # Errors
     /// C08 [`Reason::LowOrderKey`] when the output is all zero.
     pub fn agree(&self, peer: &[u8; 32]) -> Result<Zeroizing<[u8; 32]>, Refusal> {
-        let shared = self.0.diffie_hellman(&PublicKey::from(*peer));
-        if !shared.was_contributory() {
-            return Err(Refusal::by("C08", Reason::LowOrderKey));
-        }
-        Ok(Zeroizing::new(shared.to_bytes()))
+        contributory(self.multiply(peer))
+    }
+
+    /// X25519 on the Edwards curve where that is faster: its additions run four at a time with AVX2.
+    #[cfg(target_arch = "x86_64")]
+    fn multiply(&self, peer: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+        let point = MontgomeryPoint(*peer);
+        // Whether the key lies on the curve or on its twist is as public as the key.
+        let edwards = std::arch::is_x86_feature_detected!("avx2").then(|| point.to_edwards(0)).flatten();
+        let bytes = self.to_bytes();
+        // Both points over u have multiples with the same u.
+        let product =
+            edwards.map_or_else(|| point.mul_clamped(*bytes), |point| point.mul_clamped(*bytes).to_montgomery());
+        Zeroizing::new(product.to_bytes())
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn multiply(&self, peer: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(MontgomeryPoint(*peer).mul_clamped(*self.to_bytes()).to_bytes())
     }
 }
+
+/// An X25519 output that the peer's key had a part in.
+fn contributory(shared: Zeroizing<[u8; 32]>) -> Result<Zeroizing<[u8; 32]>, Refusal> {
+    if shared.ct_eq(&[0; 32]).into() { Err(Refusal::by("C08", Reason::LowOrderKey)) } else { Ok(shared) }
+}
+
+impl ZeroizeOnDrop for DhSecret {}
 
 impl fmt::Debug for DhSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("DhSecret(redacted)")
     }
 }
+
+/// The u-coordinates below 2^255 - 19 whose points, on the curve or on its twist, have an order that divides 8: X25519
+/// gives zero for them, whatever the private key (RFC 7748, section 6.1; the list is Bernstein's, "Curve25519", PKC 2006).
+const LOW_ORDER: [[u8; 32]; 5] = [
+    [0; 32],
+    {
+        let mut one = [0; 32];
+        one[0] = 1;
+        one
+    },
+    [
+        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda, 0x09,
+        0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
+    ],
+    [
+        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04, 0x44,
+        0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
+    ],
+    {
+        let mut minus_one = [0xff; 32];
+        minus_one[0] = 0xec;
+        minus_one[31] = 0x7f;
+        minus_one
+    },
+];
 
 /// Refuses a public X25519 key that has another spelling or hides nothing (annex section 3).
 ///
@@ -157,7 +208,10 @@ pub fn check_dh_key(key: &[u8; 32]) -> Result<(), Refusal> {
     if above {
         return Err(Refusal::by("C08", Reason::NonCanonicalKey));
     }
-    DhSecret::from_bytes(&[1; 32]).agree(key).map(drop)
+    if LOW_ORDER.contains(key) {
+        return Err(Refusal::by("C08", Reason::LowOrderKey));
+    }
+    Ok(())
 }
 
 /// SHA-256 over the parts, one after the other.
@@ -200,9 +254,13 @@ pub fn pair_mask_key(
     my_pk: &[u8; 32],
     peer_pk: &[u8; 32],
 ) -> Result<MaskKey, Refusal> {
-    let shared = my_secret.agree(peer_pk)?;
-    let (low, high) = if my_pk < peer_pk { (my_pk, peer_pk) } else { (peer_pk, my_pk) };
-    Ok(MaskKey::new(&hkdf(sid.as_bytes(), &*shared, &[b"FLSA1/mask", low, high])))
+    Ok(mask_key_between(sid, &*my_secret.agree(peer_pk)?, my_pk, peer_pk))
+}
+
+/// The key of the mask between two devices, from their raw X25519 output.
+pub fn mask_key_between(sid: &Sid, shared: &[u8; 32], one_pk: &[u8; 32], other_pk: &[u8; 32]) -> MaskKey {
+    let (low, high) = if one_pk < other_pk { (one_pk, other_pk) } else { (other_pk, one_pk) };
+    MaskKey::new(&hkdf(sid.as_bytes(), shared, &[b"FLSA1/mask", low, high]))
 }
 
 /// What a device publishes in stage 1 so that the server can check its rebuilt `b`.
@@ -309,6 +367,41 @@ mod tests {
         assert_eq!(sign_of(&pa, &pb), sign_of(&pb, &pa).opposite());
         let other = pair_mask_key(&Sid::from([6; 32]), &a, &pa, &pb).unwrap();
         assert_ne!(ab.as_bytes(), other.as_bytes(), "another session");
+    }
+
+    /// The list is the whole truth: X25519 gives zero for these keys and for no others that are close by.
+    #[test]
+    fn keys_of_low_order_are_those_that_give_zero() {
+        let secret = DhSecret::from_bytes(&[1; 32]);
+        for key in &LOW_ORDER {
+            assert_eq!(secret.agree(key).err(), check_dh_key(key).err(), "{key:?}");
+            assert_eq!(check_dh_key(key), Err(Refusal::by("C08", Reason::LowOrderKey)), "{key:?}");
+            for at in [0, 15, 31] {
+                let mut near = *key;
+                near[at] ^= 0x02;
+                assert_eq!(secret.agree(&near).is_ok(), check_dh_key(&near).is_ok() || near[31] > 0x7f, "{near:?}");
+            }
+        }
+        for base in [9_u8, 10, 11, 12, 13] {
+            assert_eq!(check_dh_key(&DhSecret::from_bytes(&[base; 32]).public()), Ok(()));
+        }
+    }
+
+    /// Bit by bit what the ladder of RFC 7748 gives, for points on the curve, on its twist and with a part of low order.
+    #[test]
+    fn agreements_are_x25519() {
+        let mut on_the_twist = 0;
+        for seed in 0..60_u8 {
+            let mine = DhSecret::from_bytes(&hash(&[&[seed]]));
+            let mut any = hash(&[b"any", &[seed]]);
+            any[31] &= 0x7f;
+            for peer in [DhSecret::from_bytes(&[seed; 32]).public(), any] {
+                let ladder = MontgomeryPoint(peer).mul_clamped(*mine.to_bytes()).to_bytes();
+                assert_eq!(*mine.agree(&peer).unwrap(), ladder, "{peer:?}");
+                on_the_twist += u32::from(MontgomeryPoint(peer).to_edwards(0).is_none());
+            }
+        }
+        assert!((15..45).contains(&on_the_twist), "{on_the_twist}");
     }
 
     #[test]

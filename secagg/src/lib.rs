@@ -18,6 +18,10 @@
 //! form of vectors ([`pack`]). Refusals carry one word each ([`error`]).
 #![deny(unsafe_code)]
 
+// Unit tests share their harness with the tests in tests/, which know the crate by its name.
+#[cfg(test)]
+extern crate self as scale_secagg;
+
 mod bytes;
 pub mod client;
 pub mod config;
@@ -30,3 +34,4 @@ pub mod prg;
 pub mod roster;
 pub mod server;
 pub mod shamir;
+mod wipe;

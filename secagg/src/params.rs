@@ -93,6 +93,8 @@ pub struct Parameters {
     pub t: u32,
     /// The graph.
     pub graph: GraphKind,
+    /// How many of `k / 2` ring positions in a row may be missing from the survivors; see [`window_limit`].
+    pub window: u32,
 }
 
 /// The parameters of a session of `n` participants.
@@ -115,14 +117,14 @@ pub fn parameters(n: u32, profile: Profile, class: Class) -> Result<Parameters, 
         if t > k - dropped(n, class) {
             return Err(refused);
         }
-        return Ok(Parameters { k, t, graph: GraphKind::Complete });
+        return Ok(Parameters { k, t, graph: GraphKind::Complete, window: n });
     }
     let runs = match class {
         Class::Default => table::K_T_DEFAULT,
         Class::Paranoid => table::K_T_PARANOID,
     };
     let (_, k, t) = runs[runs.partition_point(|(first, ..)| *first <= n).checked_sub(1).ok_or(refused)?];
-    Ok(Parameters { k: k.into(), t: t.into(), graph: GraphKind::Sparse })
+    Ok(Parameters { k: k.into(), t: t.into(), graph: GraphKind::Sparse, window: window_limit(n, class) })
 }
 
 /// Judges a pair (k, t) that somebody else claims to be the right one.
@@ -178,16 +180,16 @@ mod tests {
     #[test]
     fn the_specs_table() {
         for (n, k, t) in [(10, 9, 6), (13, 12, 8), (20, 19, 11), (50, 49, 28), (100, 99, 55), (128, 127, 71)] {
-            let expected = Ok(Parameters { k, t, graph: GraphKind::Complete });
+            let expected = Ok(Parameters { k, t, graph: GraphKind::Complete, window: n });
             assert_eq!(parameters(n, Profile::Standard, Class::Default), expected, "n = {n}");
             assert_eq!(parameters(n, Profile::Malicious, Class::Default), expected, "n = {n}");
         }
         for (n, k, t) in [(200, 38, 20), (500, 52, 27), (1000, 58, 30), (10_000, 68, 35), (100_000, 74, 38)] {
-            let expected = Ok(Parameters { k, t, graph: GraphKind::Sparse });
+            let expected = Ok(Parameters { k, t, graph: GraphKind::Sparse, window: window_limit(n, Class::Default) });
             assert_eq!(parameters(n, Profile::Standard, Class::Default), expected, "n = {n}");
         }
         for (n, k, t) in [(500, 104, 70), (1000, 126, 84), (10_000, 156, 103), (100_000, 168, 111)] {
-            let expected = Ok(Parameters { k, t, graph: GraphKind::Sparse });
+            let expected = Ok(Parameters { k, t, graph: GraphKind::Sparse, window: window_limit(n, Class::Paranoid) });
             assert_eq!(parameters(n, Profile::Standard, Class::Paranoid), expected, "n = {n}");
         }
     }
@@ -207,14 +209,14 @@ mod tests {
     fn thresholds_hold_a_majority_and_leave_room_for_dropouts() {
         for n in FLOOR..=3000 {
             for class in [Class::Default, Class::Paranoid] {
-                let Ok(Parameters { k, t, graph }) = parameters(n, Profile::Standard, class) else {
+                let Ok(Parameters { k, t, graph, window }) = parameters(n, Profile::Standard, class) else {
                     panic!("no session of {n}")
                 };
                 assert!(2 * t > k && t <= k && k < n, "n = {n}");
                 if graph == GraphKind::Complete {
                     assert!(2 * t > k + corrupt(n, class) && t <= k - dropped(n, class), "n = {n}");
                 } else {
-                    assert!(window_limit(n, class) < k / 2, "n = {n}: a server could cut the ring");
+                    assert!(window < k / 2, "n = {n}: a server could cut the ring");
                 }
             }
         }

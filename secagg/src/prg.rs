@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use zeroize::Zeroizing;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use crate::error::{Reason, Refusal};
 
@@ -66,6 +66,11 @@ impl MaskKey {
         &self.0
     }
 }
+
+impl ZeroizeOnDrop for MaskKey {}
+
+/// A sign follows from public keys: there is nothing to wipe.
+impl ZeroizeOnDrop for Sign {}
 
 impl fmt::Debug for MaskKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,6 +7,10 @@ use crate::bytes::{Reader, Writer};
 use crate::error::{Reason, Refusal};
 use crate::keys::hash;
 
+mod certificate;
+
+pub use certificate::{CERTIFICATE_LEN, Certificate, certificate_statement, decode_certified, encode_certified};
+
 /// Bytes of an encoded [`Entry`].
 pub const ENTRY_LEN: usize = 160;
 
@@ -199,11 +203,13 @@ fn parent(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
     hash(&[&[1], left, right])
 }
 
-/// Which of the two roster messages a session uses: the one that fits its graph.
+/// Which of the roster messages a session uses: the one that fits its graph and profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RosterForm {
     /// All entries.
     Complete,
+    /// All entries, each with its certificate: profile M.
+    Certified,
     /// The own entry, those of the neighbours, and the proof that they stand in the tree.
     Sparse,
 }

@@ -5,13 +5,14 @@ use super::{Masked, Session, require, session_facts};
 use crate::error::{Reason, Refusal};
 use crate::graph::{Graph, Members, survivor_statement};
 use crate::keys::IdentityKey;
-use crate::params::{self, GraphKind};
+use crate::params::GraphKind;
+use crate::wipe::Held;
 
 /// Stage 3 answered: one statement is signed, and there is no way to sign another.
 pub struct Agreed {
     pub(super) session: Session,
     pub(super) sharers: Members,
-    pub(super) shares: Shares,
+    pub(super) shares: Held<Shares>,
     pub(super) survivors: Members,
 }
 
@@ -47,6 +48,5 @@ impl Masked {
 /// A server that drops members on purpose, to cut the ring, leaves a hole that random loss hardly ever makes.
 fn check_window(session: &Session, survivors: &Members) -> Result<(), Refusal> {
     let ring = Graph::harary(session.n, session.parameters.k, &session.sid);
-    let limit = params::window_limit(session.n, session.config.class);
-    require(ring.worst_window(survivors) <= limit, "C18", Reason::Window)
+    require(ring.worst_window(survivors) <= session.parameters.window, "C18", Reason::Window)
 }

@@ -6,6 +6,7 @@ use super::{Session, Shared, require, session_facts};
 use crate::error::{Reason, Refusal};
 use crate::graph::Members;
 use crate::keys::{self, MaskKey, Secret, ShareCipher, Sign};
+use crate::wipe::{Held, scrubbed};
 use crate::{pack, prg};
 
 /// Every check of stage 2 has passed and nothing is masked yet. This is the point at which the host reserves in the
@@ -13,16 +14,16 @@ use crate::{pack, prg};
 pub struct Cleared {
     pub(super) session: Session,
     pub(super) sharers: Members,
-    pub(super) shares: Shares,
+    pub(super) shares: Held<Shares>,
     /// The self mask, then the masks with every neighbour among the sharers.
-    pub(super) masks: Vec<(Sign, MaskKey)>,
+    pub(super) masks: Held<Vec<(Sign, MaskKey)>>,
 }
 
 /// Stage 2 answered: the input is masked and its keys are gone.
 pub struct Masked {
     pub(super) session: Session,
     pub(super) sharers: Members,
-    pub(super) shares: Shares,
+    pub(super) shares: Held<Shares>,
 }
 
 session_facts!(Cleared);
@@ -38,6 +39,10 @@ impl Shared {
     /// `malformed`, C12, C04 as the annex orders them (section 7), with the first neighbour whose share does not open
     /// to blame; C25.
     pub fn on_shares(self, bytes: &[u8], now_ms: u64) -> Result<Cleared, Refusal> {
+        scrubbed(|| self.open_shares(bytes, now_ms))
+    }
+
+    fn open_shares(self, bytes: &[u8], now_ms: u64) -> Result<Cleared, Refusal> {
         let Self { session, channels, mask, mask_public, channel_public, self_mask } = self;
         session.in_time(2, now_ms)?;
 
@@ -61,13 +66,13 @@ impl Shared {
         }
 
         let mut masks = Vec::with_capacity(live.len() + 1);
-        masks.push((Sign::Plus, self_mask));
+        masks.push((Sign::Plus, MaskKey::new(self_mask.as_bytes())));
         for &position in &live {
             let peer = &session.peers[position].s_pk;
             let key = keys::pair_mask_key(&session.sid, &mask, &mask_public, peer)?;
             masks.push((keys::sign_of(&mask_public, peer), key));
         }
-        Ok(Cleared { session, sharers, shares, masks })
+        Ok(Cleared { session, sharers, shares: Held::new(shares), masks: Held::new(masks) })
     }
 }
 
@@ -99,11 +104,13 @@ impl Cleared {
         }
         let masks: Vec<(Sign, &MaskKey)> = masks.iter().map(|(sign, key)| (*sign, key)).collect();
         let mut upload = Vec::with_capacity(session.config.masked_input_len() as usize);
-        for (number, values) in input.iter_mut().enumerate() {
-            // At most 65,535 vectors.
-            prg::accumulate(values, number as u32, 0, &masks);
-            pack::pack(values, session.config.wire_bits, &mut upload);
-        }
+        scrubbed(|| {
+            for (number, values) in input.iter_mut().enumerate() {
+                // At most 65,535 vectors.
+                prg::accumulate(values, number as u32, 0, &masks);
+                pack::pack(values, session.config.wire_bits, &mut upload);
+            }
+        });
         Ok((Masked { session, sharers, shares }, upload))
     }
 }

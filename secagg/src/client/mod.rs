@@ -18,6 +18,8 @@ mod mask;
 mod participant;
 mod share;
 mod snapshot;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests;
 mod unmask;
 
 pub use advertise::{Keyed, advertise};

@@ -7,7 +7,7 @@ use super::{Agreed, Cleared, Keyed, Masked, Shared, advertise};
 use crate::config::{Policy, RoundConfig};
 use crate::error::{Reason, Refusal};
 use crate::keys::{self, IdentityKey};
-use crate::roster::RosterForm;
+use crate::roster::{Certificate, RosterForm};
 
 /// A message from the server.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,7 @@ pub enum Event<'a> {
     },
     /// Stage 1: the roster, whole or as far as this device's neighbours go.
     Roster {
-        /// Which of the two encodings.
+        /// Which of the encodings.
         form: RosterForm,
         /// The payload.
         bytes: &'a [u8],
@@ -54,6 +54,7 @@ impl Event<'_> {
             }
             Self::Roster { form: RosterForm::Complete, bytes } => keys::hash(&[&[1, 0], bytes]),
             Self::Roster { form: RosterForm::Sparse, bytes } => keys::hash(&[&[1, 1], bytes]),
+            Self::Roster { form: RosterForm::Certified, bytes } => keys::hash(&[&[1, 2], bytes]),
             Self::Shares(bytes) => keys::hash(&[&[2], bytes]),
             Self::Survivors(bytes) => keys::hash(&[&[3], bytes]),
             Self::Signatures(bytes) => keys::hash(&[&[4], bytes]),
@@ -77,6 +78,8 @@ pub struct Host<'a, R> {
     pub policy: &'a Policy,
     /// The device's identity; signs stages 0 and 3.
     pub identity: &'a IdentityKey,
+    /// The root's word for this identity; only profile M needs it.
+    pub certificate: Option<&'a Certificate>,
     /// Source of keys and shares. Noise and rounding draw from another stream.
     pub rng: &'a mut R,
 }
@@ -170,7 +173,8 @@ impl Participant {
         self.last = None;
         let (state, answer) = match (state, event) {
             (State::Idle, Event::Config { bytes, signature }) => {
-                let (next, out) = advertise(bytes, signature, host.policy, now_ms, host.identity, host.rng)?;
+                let Host { policy, identity, certificate, rng } = host;
+                let (next, out) = advertise(bytes, signature, policy, now_ms, identity, *certificate, *rng)?;
                 (State::Keyed(next), out)
             }
             (State::Keyed(state), Event::Roster { form, bytes }) => {

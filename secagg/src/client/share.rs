@@ -6,23 +6,25 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use super::{Keyed, Peer, Session, in_time, require, session_facts};
+use crate::config::RoundConfig;
 use crate::error::{Reason, Refusal};
 use crate::graph::Graph;
 use crate::keys::{self, DhSecret, MaskKey, Secret, ShareCipher};
 use crate::params::{self, GraphKind, Parameters};
-use crate::roster::{self, Entry, RosterForm, SparseRoster, advertise_statement, session_id};
+use crate::roster::{self, Certificate, Entry, RosterForm, SparseRoster, advertise_statement, session_id};
 use crate::shamir::Polynomial;
+use crate::wipe::{Held, scrubbed};
 
 /// Stage 1 answered: a session with its neighbours. The polynomials and both shared secrets are gone.
 pub struct Shared {
     pub(super) session: Session,
     pub(super) channel_public: [u8; 32],
     /// Raw X25519 output with each neighbour's channel key, in the order of the neighbours: opens their shares.
-    pub(super) channels: Vec<Zeroizing<[u8; 32]>>,
+    pub(super) channels: Held<Vec<Zeroizing<[u8; 32]>>>,
     /// Derives the pair masks.
-    pub(super) mask: DhSecret,
+    pub(super) mask: Held<DhSecret>,
     pub(super) mask_public: [u8; 32],
-    pub(super) self_mask: MaskKey,
+    pub(super) self_mask: Held<MaskKey>,
 }
 
 session_facts!(Shared);
@@ -42,33 +44,73 @@ impl Keyed {
         now_ms: u64,
         rng: &mut R,
     ) -> Result<(Shared, Vec<u8>), Refusal> {
-        in_time(&self.config, 1, now_ms)?;
-        let session = self.check_roster(Listed::decode(form, bytes)?)?;
-        let Self { cfg, seed, channel, entry, .. } = self;
-
-        let channels = session.peers.iter().map(|peer| channel.agree(&peer.c_pk)).collect::<Result<Vec<_>, _>>()?;
-        let own_mask = Secret::draw(rng);
-        let message = share(&session, &entry, &channels, &own_mask, &seed, rng)?;
-        let shared = Shared {
-            channel_public: entry.c_pk,
-            channels,
-            mask: keys::mask_secret(&cfg, &seed),
-            mask_public: entry.s_pk,
-            self_mask: keys::self_mask_key(&session.sid, &entry.id_pk, &own_mask),
-            session,
-        };
-        Ok((shared, message))
+        self.answer(form, bytes, now_ms, rng, |n, config| params::parameters(n, config.profile, config.class))
     }
 
-    fn check_roster(&self, listed: Listed) -> Result<Session, Refusal> {
+    /// [`Self::on_roster`] with parameters of the caller's choice, to measure other systems' settings.
+    ///
+    /// # Errors
+    /// Those of [`Self::on_roster`].
+    #[cfg(feature = "chosen-parameters")]
+    #[doc(hidden)]
+    pub fn on_roster_with<R: CryptoRng>(
+        self,
+        form: RosterForm,
+        bytes: &[u8],
+        now_ms: u64,
+        rng: &mut R,
+        parameters: Parameters,
+    ) -> Result<(Shared, Vec<u8>), Refusal> {
+        self.answer(form, bytes, now_ms, rng, |_, _| Ok(parameters))
+    }
+
+    fn answer<R: CryptoRng>(
+        self,
+        form: RosterForm,
+        bytes: &[u8],
+        now_ms: u64,
+        rng: &mut R,
+        parameters: impl FnOnce(u32, &RoundConfig) -> Result<Parameters, Refusal>,
+    ) -> Result<(Shared, Vec<u8>), Refusal> {
+        in_time(&self.config, 1, now_ms)?;
+        let session = self.check_roster(Listed::decode(form, bytes)?, parameters)?;
+        let Self { cfg, seed, channel, entry, .. } = self;
+
+        scrubbed(|| {
+            let mut channels = Vec::with_capacity(session.peers.len());
+            for peer in &session.peers {
+                channels.push(channel.agree(&peer.c_pk)?);
+            }
+            let own_mask = Secret::draw(rng);
+            let message = share(&session, &entry, &channels, &own_mask, &seed, rng)?;
+            let shared = Shared {
+                channel_public: entry.c_pk,
+                channels: Held::new(channels),
+                mask: Held::new(keys::mask_secret(&cfg, &seed)),
+                mask_public: entry.s_pk,
+                self_mask: Held::new(keys::self_mask_key(&session.sid, &entry.id_pk, &own_mask)),
+                session,
+            };
+            Ok((shared, message))
+        })
+    }
+
+    fn check_roster(
+        &self,
+        listed: Listed,
+        parameters: impl FnOnce(u32, &RoundConfig) -> Result<Parameters, Refusal>,
+    ) -> Result<Session, Refusal> {
         let config = &self.config;
         let n = listed.n;
         let in_bounds = n >= self.floor.max(params::FLOOR) && (config.n_lo..=config.n_hi).contains(&n);
         require(in_bounds, "C04", Reason::CohortFloor)?;
-        let parameters = params::parameters(n, config.profile, config.class)?;
-        require(listed.fits(&parameters), "C10", Reason::Parameters)?;
+        let parameters = parameters(n, config)?;
+        require(listed.fits(&parameters, self.certified), "C10", Reason::Parameters)?;
         let index = self.own_place(&listed)?;
         check_entries(&self.cfg, &listed.entries)?;
+        if self.certified {
+            listed.check_certificates(config)?;
+        }
         let root = listed.root()?;
         let sid = session_id(&self.cfg, n, &root);
         if parameters.graph == GraphKind::Sparse {
@@ -97,6 +139,8 @@ struct Listed {
     /// The own index, as the server states it; only in a sparse roster.
     own: Option<u32>,
     entries: BTreeMap<u32, Entry>,
+    /// In index order; only in a certified roster.
+    certificates: Option<Vec<Certificate>>,
     /// The sparse message, for its proof.
     proof: Option<SparseRoster>,
 }
@@ -106,18 +150,34 @@ impl Listed {
         match form {
             RosterForm::Complete => {
                 let entries: BTreeMap<u32, Entry> = (0..).zip(roster::decode_complete(bytes)?).collect();
-                Ok(Self { n: entries.len() as u32, own: None, entries, proof: None })
+                Ok(Self { n: entries.len() as u32, own: None, entries, certificates: None, proof: None })
+            }
+            RosterForm::Certified => {
+                let (entries, certificates): (Vec<_>, _) = roster::decode_certified(bytes)?.into_iter().unzip();
+                let entries: BTreeMap<u32, Entry> = (0..).zip(entries).collect();
+                Ok(Self { n: entries.len() as u32, own: None, entries, certificates: Some(certificates), proof: None })
             }
             RosterForm::Sparse => {
                 let message = SparseRoster::decode(bytes)?;
                 let entries = message.entries.clone();
-                Ok(Self { n: message.n, own: Some(message.own), entries, proof: Some(message) })
+                Ok(Self { n: message.n, own: Some(message.own), entries, certificates: None, proof: Some(message) })
             }
         }
     }
 
-    fn fits(&self, parameters: &Parameters) -> bool {
-        self.proof.is_some() == (parameters.graph == GraphKind::Sparse)
+    /// The form is the one for this graph, and nobody sends certificates that were not asked for. Their lack is not a
+    /// matter of form: [`Self::check_certificates`] names it.
+    fn fits(&self, parameters: &Parameters, certified: bool) -> bool {
+        self.proof.is_some() == (parameters.graph == GraphKind::Sparse) && (certified || self.certificates.is_none())
+    }
+
+    /// Every entry, the own included, has a certificate that lasts for the whole session (C07).
+    fn check_certificates(&self, config: &RoundConfig) -> Result<(), Refusal> {
+        let certificates = self.certificates.as_ref().ok_or(Refusal::by("C07", Reason::CertificateMissing))?;
+        for (entry, certificate) in self.entries.values().zip(certificates) {
+            config.check_certificate(&entry.id_pk, certificate).map_err(|reason| Refusal::by("C07", reason))?;
+        }
+        Ok(())
     }
 
     /// Order of the leaves, and the root that they lead to (C09).
@@ -132,10 +192,14 @@ impl Listed {
 
 /// Signatures (C07) and keys (C08) of all entries shown.
 fn check_entries(cfg: &[u8; 32], entries: &BTreeMap<u32, Entry>) -> Result<(), Refusal> {
-    for entry in entries.values() {
-        let statement = advertise_statement(cfg, &entry.id_pk, &entry.c_pk, &entry.s_pk);
-        require(keys::verify(&entry.id_pk, &statement, &entry.sig), "C07", Reason::RosterSignature)?;
-    }
+    let statements: Vec<_> =
+        entries.values().map(|entry| advertise_statement(cfg, &entry.id_pk, &entry.c_pk, &entry.s_pk)).collect();
+    let signed: Vec<_> = entries
+        .values()
+        .zip(&statements)
+        .map(|(entry, statement)| (&entry.id_pk, &statement[..], &entry.sig))
+        .collect();
+    require(keys::verify_all(&signed), "C07", Reason::RosterSignature)?;
     let distinct = |key: fn(&Entry) -> &[u8; 32]| {
         let keys: HashSet<_> = entries.values().map(key).collect();
         require(keys.len() == entries.len(), "C08", Reason::DuplicateKey)

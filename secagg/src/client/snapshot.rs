@@ -16,9 +16,10 @@ use crate::graph::Members;
 use crate::keys::{DhSecret, MaskKey, Secret, Sign, mask_secret};
 use crate::params;
 use crate::roster::Entry;
+use crate::wipe::{Held, scrubbed};
 
 /// First byte of every snapshot. No other version can be read.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Second byte: what kind of state follows.
 mod tag {
@@ -72,7 +73,7 @@ macro_rules! snapshots {
             /// The state as bytes, secrets included: the caller seals them.
             pub fn snapshot(&self) -> Zeroizing<Vec<u8>> {
                 let mut out = Sealed::new(Self::TAG);
-                self.write(&mut out);
+                scrubbed(|| self.write(&mut out));
                 out.0
             }
 
@@ -83,7 +84,7 @@ macro_rules! snapshots {
             pub fn restore(bytes: &[u8]) -> Result<Self, Refusal> {
                 let mut r = Reader::new(bytes);
                 need(r.u8()? == VERSION && r.u8()? == Self::TAG)?;
-                let state = Self::read(&mut r)?;
+                let state = scrubbed(|| Self::read(&mut r))?;
                 r.finish()?;
                 Ok(state)
             }
@@ -102,14 +103,14 @@ impl Participant {
             out.put(&(last.answer.len() as u64).to_le_bytes());
             out.put(&last.answer);
         }
-        match &self.state {
+        scrubbed(|| match &self.state {
             State::Idle | State::Done => {}
             State::Keyed(state) => state.write(&mut out),
             State::Shared(state) => state.write(&mut out),
             State::Cleared(state) => state.write(&mut out),
             State::Masked(state) => state.write(&mut out),
             State::Agreed(state) => state.write(&mut out),
-        }
+        });
         out.0
     }
 
@@ -129,16 +130,18 @@ impl Participant {
             _ => None,
         };
         let last = stage.map(|stage| read_last(stage, &mut r)).transpose()?;
-        let state = match state_tag {
-            tag::IDLE => State::Idle,
-            tag::KEYED => State::Keyed(Keyed::read(&mut r)?),
-            tag::SHARED => State::Shared(Shared::read(&mut r)?),
-            tag::CLEARED => State::Cleared(Cleared::read(&mut r)?),
-            tag::MASKED => State::Masked(Masked::read(&mut r)?),
-            tag::AGREED => State::Agreed(Agreed::read(&mut r)?),
-            tag::DONE => State::Done,
-            _ => return Err(Reason::Malformed.into()),
-        };
+        let state = scrubbed(|| {
+            Ok::<_, Refusal>(match state_tag {
+                tag::IDLE => State::Idle,
+                tag::KEYED => State::Keyed(Keyed::read(&mut r)?),
+                tag::SHARED => State::Shared(Shared::read(&mut r)?),
+                tag::CLEARED => State::Cleared(Cleared::read(&mut r)?),
+                tag::MASKED => State::Masked(Masked::read(&mut r)?),
+                tag::AGREED => State::Agreed(Agreed::read(&mut r)?),
+                tag::DONE => State::Done,
+                _ => return Err(Reason::Malformed.into()),
+            })
+        })?;
         r.finish()?;
         Ok(Self { state, last })
     }
@@ -168,6 +171,7 @@ impl Body for Keyed {
     fn write(&self, out: &mut Sealed) {
         write_config(&self.config, out);
         out.u32(self.floor);
+        out.put(&[u8::from(self.certified)]);
         out.put(&*self.seed.to_bytes());
         out.put(&*self.channel.to_bytes());
         out.put(&self.entry.id_pk);
@@ -178,11 +182,12 @@ impl Body for Keyed {
         let config = read_config(r)?;
         let cfg = config.cfg();
         let floor = r.u32()?;
-        let seed = Secret::from_canonical(r.take(32)?).map_err(|_| Reason::Malformed)?;
-        let channel = DhSecret::from_bytes(&*secret(r)?);
+        let certified = flag(r)?;
+        let seed = Held::new(Secret::from_canonical(r.take(32)?).map_err(|_| Reason::Malformed)?);
+        let channel = Held::new(DhSecret::from_bytes(&*secret(r)?));
         let (c_pk, s_pk) = (channel.public(), mask_secret(&cfg, &seed).public());
         let entry = Entry { id_pk: r.array()?, c_pk, s_pk, sig: r.array()? };
-        Ok(Self { config, cfg, floor, seed, channel, entry })
+        Ok(Self { config, cfg, floor, certified, seed, channel, entry })
     }
 }
 
@@ -192,7 +197,7 @@ impl Body for Shared {
     fn write(&self, out: &mut Sealed) {
         write_session(&self.session, out);
         out.put(&self.channel_public);
-        for channel in &self.channels {
+        for channel in self.channels.iter() {
             out.put(&**channel);
         }
         out.put(&*self.mask.to_bytes());
@@ -202,10 +207,10 @@ impl Body for Shared {
     fn read(r: &mut Reader<'_>) -> Result<Self, Refusal> {
         let session = read_session(r)?;
         let channel_public = r.array()?;
-        let channels = session.peers.iter().map(|_| secret(r)).collect::<Result<_, _>>()?;
-        let mask = DhSecret::from_bytes(&*secret(r)?);
+        let channels = Held::new(several(session.peers.len(), || secret(r))?);
+        let mask = Held::new(DhSecret::from_bytes(&*secret(r)?));
         let mask_public = mask.public();
-        let self_mask = MaskKey::new(&*secret(r)?);
+        let self_mask = Held::new(MaskKey::new(&*secret(r)?));
         Ok(Self { session, channel_public, channels, mask, mask_public, self_mask })
     }
 }
@@ -216,7 +221,7 @@ impl Body for Cleared {
     fn write(&self, out: &mut Sealed) {
         write_session(&self.session, out);
         write_shares(&self.sharers, &self.shares, out);
-        for (sign, key) in &self.masks {
+        for (sign, key) in self.masks.iter() {
             out.put(&[u8::from(*sign == Sign::Minus)]);
             out.put(key.as_bytes());
         }
@@ -226,15 +231,11 @@ impl Body for Cleared {
         let session = read_session(r)?;
         let (sharers, shares) = read_shares(&session, r)?;
         let mask = |r: &mut Reader<'_>| {
-            let sign = match r.u8()? {
-                0 => Sign::Plus,
-                1 => Sign::Minus,
-                _ => return Err(Refusal::from(Reason::Malformed)),
-            };
-            Ok((sign, MaskKey::new(&*secret(r)?)))
+            let sign = if flag(r)? { Sign::Minus } else { Sign::Plus };
+            Ok::<_, Refusal>((sign, MaskKey::new(&*secret(r)?)))
         };
         // The self mask, then one per neighbour among the sharers.
-        let masks = (0..=shares.len()).map(|_| mask(r)).collect::<Result<_, _>>()?;
+        let masks = Held::new(several(shares.len() + 1, || mask(r))?);
         Ok(Self { session, sharers, shares, masks })
     }
 }
@@ -320,16 +321,32 @@ fn write_shares(sharers: &Members, shares: &Shares, out: &mut Sealed) {
     }
 }
 
-fn read_shares(session: &Session, r: &mut Reader<'_>) -> Result<(Members, Shares), Refusal> {
+fn read_shares(session: &Session, r: &mut Reader<'_>) -> Result<(Members, Held<Shares>), Refusal> {
     let sharers = read_members(session.n, r)?;
     need(sharers.contains(session.index))?;
-    let shares =
-        session.live(&sharers).iter().map(|_| Ok(Zeroizing::new(r.array()?))).collect::<Result<_, Refusal>>()?;
-    Ok((sharers, shares))
+    let shares = several(session.live(&sharers).len(), || Ok(Zeroizing::new(r.array()?)))?;
+    Ok((sharers, Held::new(shares)))
 }
 
 fn read_members(n: u32, r: &mut Reader<'_>) -> Result<Members, Refusal> {
     Members::decode(n, r.take(n.div_ceil(8) as usize)?)
+}
+
+fn flag(r: &mut Reader<'_>) -> Result<bool, Refusal> {
+    match r.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Reason::Malformed.into()),
+    }
+}
+
+/// Room for all of them is there from the start: a vector that grows leaves secrets in its old allocation.
+fn several<T>(count: usize, mut read: impl FnMut() -> Result<T, Refusal>) -> Result<Vec<T>, Refusal> {
+    let mut all = Vec::with_capacity(count);
+    for _ in 0..count {
+        all.push(read()?);
+    }
+    Ok(all)
 }
 
 fn secret(r: &mut Reader<'_>) -> Result<Zeroizing<[u8; 32]>, Refusal> {

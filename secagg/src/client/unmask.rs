@@ -23,7 +23,7 @@ impl Agreed {
             return Err(Reason::Malformed.into());
         }
         let statement = survivor_statement(&session.sid, &sharers, &survivors);
-        let (mut valid, mut previous) = (0, None);
+        let (mut signed, mut previous) = (Vec::new(), None);
         let mut reader = Reader::new(bytes);
         while reader.remaining() > 0 {
             let signer = reader.u32()?;
@@ -33,18 +33,26 @@ impl Agreed {
             let peer = position.map(|position| &session.peers[position]);
             let peer = peer.filter(|_| rising && survivors.contains(signer));
             let peer = peer.ok_or(Refusal::by("C20", Reason::Agreement))?;
-            // An invalid signature just does not count.
-            valid += u32::from(keys::verify(&peer.id_pk, &statement, &signature));
+            signed.push((&peer.id_pk, signature));
             previous = Some(signer);
         }
-        require(valid >= session.parameters.t, "C20", Reason::Agreement)?;
+        require(valid(&signed, &statement) >= session.parameters.t as usize, "C20", Reason::Agreement)?;
 
         let mut reveal = Vec::with_capacity(32 * shares.len());
-        for (position, pair) in session.live(&sharers).into_iter().zip(&shares) {
+        for (position, pair) in session.live(&sharers).into_iter().zip(shares.iter()) {
             let (of_self_mask, of_pair_masks) = pair.split_at(32);
             let survived = survivors.contains(session.peers[position].index);
             reveal.extend_from_slice(if survived { of_self_mask } else { of_pair_masks });
         }
         Ok(reveal)
     }
+}
+
+/// How many of these keys have signed the statement. An invalid signature just does not count.
+fn valid(signed: &[(&[u8; 32], [u8; 64])], statement: &[u8]) -> usize {
+    let all: Vec<_> = signed.iter().map(|(key, signature)| (*key, statement, signature)).collect();
+    if keys::verify_all(&all) {
+        return all.len();
+    }
+    signed.iter().filter(|(key, signature)| keys::verify(key, statement, signature)).count()
 }

@@ -9,10 +9,10 @@ use crate::config::RoundConfig;
 use crate::error::{Reason, Refusal};
 use crate::graph::Graph;
 use crate::keys;
-use crate::params::{self, GraphKind};
-use crate::roster::{Entry, Tree, advertise_statement, session_id};
+use crate::params::{self, GraphKind, Profile};
+use crate::roster::{CERTIFICATE_LEN, Certificate, Entry, Tree, advertise_statement, session_id};
 
-/// Bytes of one AdvertiseKeys.
+/// Bytes of one AdvertiseKeys, without a certificate.
 const MESSAGE_LEN: usize = 192;
 
 /// Stage 0 is open.
@@ -24,6 +24,8 @@ pub struct Keys {
     entries: Vec<Entry>,
     /// Position in `entries` by identity.
     by_identity: HashMap<[u8; 32], usize>,
+    /// By identity; `None` when this session asks for none.
+    certificates: Option<HashMap<[u8; 32], Certificate>>,
 }
 
 impl Keys {
@@ -33,27 +35,38 @@ impl Keys {
     pub fn new(config: RoundConfig, known_keys: impl IntoIterator<Item = [u8; 32]>) -> Self {
         let cfg = config.cfg();
         let known = known_keys.into_iter().collect();
-        Self { config, cfg, known, entries: Vec::new(), by_identity: HashMap::new() }
+        Self { config, cfg, known, entries: Vec::new(), by_identity: HashMap::new(), certificates: None }
     }
 
-    /// Takes one AdvertiseKeys of 192 bytes: identity, channel key, mask key, cfg, signature.
+    /// The same stage, asking every device for a certificate of the configuration's root, as the devices of profile M
+    /// do. Changes nothing in profile S.
+    #[must_use]
+    pub fn certified(mut self) -> Self {
+        self.certificates = (self.config.profile == Profile::Malicious).then(HashMap::new);
+        self
+    }
+
+    /// Takes one AdvertiseKeys of 192 bytes: identity, channel key, mask key, cfg, signature; 72 more of a certificate
+    /// if the session asks for one.
     ///
     /// # Errors
-    /// `wrong_length`, `wrong_config`, `bad_signature`, `duplicate_key`, `non_canonical_key`, `low_order_key`,
-    /// `duplicate_identity`, `full`.
+    /// `wrong_length`, `certificate_missing`, `wrong_config`, `bad_signature`, `certificate`, `certificate_expired`,
+    /// `duplicate_key`, `non_canonical_key`, `low_order_key`, `duplicate_identity`, `full`.
     pub fn receive(&mut self, message: &[u8]) -> Result<Receipt, Refusal> {
-        require(message.len() == MESSAGE_LEN, Reason::WrongLength)?;
+        let (message, certificate) = self.split(message)?;
         let mut reader = Reader::new(message);
         let (id_pk, c_pk, s_pk, cfg) = (reader.array()?, reader.array()?, reader.array()?, reader.array::<32>()?);
         let entry = Entry { id_pk, c_pk, s_pk, sig: reader.array()? };
 
         require(cfg == self.cfg, Reason::WrongConfig)?;
         let before = self.by_identity.get(&id_pk);
-        if before.is_some_and(|&position| self.entries[position] == entry) {
+        let known = self.certificates.as_ref().and_then(|known| known.get(&id_pk)).copied();
+        if before.is_some_and(|&position| self.entries[position] == entry) && known == certificate {
             return Ok(Receipt::Same);
         }
         let signed = keys::verify(&id_pk, &advertise_statement(&cfg, &id_pk, &c_pk, &s_pk), &entry.sig);
         require(signed, Reason::BadSignature)?;
+        certificate.map_or(Ok(()), |certificate| self.config.check_certificate(&id_pk, &certificate))?;
         require(c_pk != s_pk, Reason::DuplicateKey)?;
         // The check ids are the device's: a server's refusal carries the word only.
         keys::check_dh_key(&c_pk).map_err(|refusal| Refusal::from(refusal.reason))?;
@@ -65,7 +78,21 @@ impl Keys {
         self.known.extend([c_pk, s_pk]);
         self.by_identity.insert(id_pk, self.entries.len());
         self.entries.push(entry);
+        if let (Some(certificates), Some(certificate)) = (&mut self.certificates, certificate) {
+            certificates.insert(id_pk, certificate);
+        }
         Ok(Receipt::New)
+    }
+
+    /// The message and the certificate behind it, which is there exactly when this session asks for one.
+    fn split<'m>(&self, message: &'m [u8]) -> Result<(&'m [u8], Option<Certificate>), Refusal> {
+        let (message, rest) = message.split_at_checked(MESSAGE_LEN).ok_or(Reason::WrongLength)?;
+        match (&self.certificates, rest.len()) {
+            (None, 0) => Ok((message, None)),
+            (Some(_), 0) => Err(Reason::CertificateMissing.into()),
+            (Some(_), CERTIFICATE_LEN) => Ok((message, Some(Certificate::decode(rest)?))),
+            _ => Err(Reason::WrongLength.into()),
+        }
     }
 
     /// Devices that advertised keys.
@@ -98,23 +125,39 @@ impl Keys {
     /// # Errors
     /// `too_few_clients` below n_lo or the floor; `parameters` when the compiled table has none for this cohort.
     pub fn close(self) -> Result<Shares, Refusal> {
+        let n = self.entries.len() as u32;
+        let parameters = params::parameters(n, self.config.profile, self.config.class);
+        self.close_as(parameters.map_err(|refusal| refusal.reason.into()))
+    }
+
+    /// [`Self::close`] with parameters of the caller's choice, to measure other systems' settings. Devices refuse them
+    /// unless they are told to choose alike.
+    ///
+    /// # Errors
+    /// `too_few_clients`.
+    #[cfg(feature = "chosen-parameters")]
+    #[doc(hidden)]
+    pub fn close_with(self, parameters: params::Parameters) -> Result<Shares, Refusal> {
+        self.close_as(Ok(parameters))
+    }
+
+    fn close_as(self, parameters: Result<params::Parameters, Refusal>) -> Result<Shares, Refusal> {
         let n = self.entries.len();
         require(n >= self.config.n_lo.max(params::FLOOR) as usize, Reason::TooFewClients)?;
-        let Self { config, cfg, mut entries, .. } = self;
+        let Self { config, cfg, mut entries, certificates, .. } = self;
         entries.sort_by_cached_key(Entry::leaf);
         let leaves: Vec<[u8; 32]> = entries.iter().map(Entry::leaf).collect();
         let tree = Tree::new(&leaves);
         // At most n_hi entries were taken, a u32.
         let n = n as u32;
         let sid = session_id(&cfg, n, &tree.root());
-        let parameters =
-            params::parameters(n, config.profile, config.class).map_err(|refusal| Refusal::from(refusal.reason))?;
+        let parameters = parameters?;
         let graph = match parameters.graph {
             GraphKind::Complete => Graph::complete(n),
             GraphKind::Sparse => Graph::harary(n, parameters.k, &sid),
         };
         let places = (0..).zip(&entries).map(|(place, entry)| (entry.id_pk, place)).collect();
-        Ok(Shares::new(Core { config, cfg, entries, places, tree, sid, parameters, graph }))
+        Ok(Shares::new(Core { config, cfg, entries, certificates, places, tree, sid, parameters, graph }))
     }
 }
 

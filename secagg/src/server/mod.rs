@@ -34,7 +34,7 @@ use crate::config::RoundConfig;
 use crate::error::{Reason, Refusal};
 use crate::graph::{Graph, Members};
 use crate::params::Parameters;
-use crate::roster::{Entry, Sid, Tree};
+use crate::roster::{Certificate, Entry, Sid, Tree};
 
 /// What became of a message that was not refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,8 @@ struct Core {
     cfg: [u8; 32],
     /// In roster order.
     entries: Vec<Entry>,
+    /// By identity; `None` when the session asks for none.
+    certificates: Option<HashMap<[u8; 32], Certificate>>,
     /// Place in the roster by identity key.
     places: HashMap<[u8; 32], u32>,
     tree: Tree,

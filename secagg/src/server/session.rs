@@ -73,6 +73,11 @@ impl Session {
         Self { stage: Stage::Keys(Keys::new(config, known_keys)), sum: None }
     }
 
+    /// Opens stage 0 of a session that asks for certificates in profile M; see [`Keys::certified`].
+    pub fn certified(config: RoundConfig, known_keys: impl IntoIterator<Item = [u8; 32]>) -> Self {
+        Self { stage: Stage::Keys(Keys::new(config, known_keys).certified()), sum: None }
+    }
+
     /// The stage that is open.
     pub fn stage(&self) -> &Stage {
         &self.stage

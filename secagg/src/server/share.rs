@@ -57,15 +57,22 @@ impl Shares {
         Some(self.core.entries.get(index as usize)?.id_pk)
     }
 
-    /// The roster for participant `i`: whole on complete graphs, else its neighbours' entries with a proof.
+    /// The roster for participant `i`: whole on complete graphs, with the certificates if the session asks for them,
+    /// else its neighbours' entries with a proof.
     ///
     /// # Panics
     /// If `i` is not below `n`.
     pub fn message(&self, i: u32) -> (RosterForm, Vec<u8>) {
-        let Core { entries, tree, graph, parameters, .. } = &self.core;
-        match parameters.graph {
-            GraphKind::Complete => (RosterForm::Complete, roster::encode_complete(entries)),
-            GraphKind::Sparse => {
+        let Core { entries, certificates, tree, graph, parameters, .. } = &self.core;
+        match (parameters.graph, certificates) {
+            (GraphKind::Complete, None) => (RosterForm::Complete, roster::encode_complete(entries)),
+            (GraphKind::Complete, Some(certificates)) => {
+                // Nobody came into the roster without one.
+                let pairs = entries.iter().map(|entry| (entry, &certificates[&entry.id_pk]));
+                (RosterForm::Certified, roster::encode_certified(pairs))
+            }
+            // Profile M, the only one with certificates, has complete graphs.
+            (GraphKind::Sparse, _) => {
                 (RosterForm::Sparse, SparseRoster::new(entries, tree, i, &graph.neighbours(i)).encode())
             }
         }

@@ -7,7 +7,7 @@ use super::{Accumulator, Core, Receipt, once, require};
 use crate::config::RoundConfig;
 use crate::error::{Reason, Refusal};
 use crate::graph::Members;
-use crate::keys::{self, MaskKey, Secret, Sign};
+use crate::keys::{self, DhSecret, MaskKey, PeerTable, Secret, Sign};
 use crate::prg;
 use crate::roster::Sid;
 use crate::shamir::Rebuilder;
@@ -164,25 +164,18 @@ impl Unmask {
     fn masks(&self, threads: usize) -> Result<Vec<(Sign, MaskKey)>, Refusal> {
         let rebuilder = Rebuilder::new(self.core.parameters.k);
         let owners_of = self.got.keys().map(|&holder| (holder, self.core.live(holder, &self.sharers))).collect();
-        let owners: Vec<u32> = self.sharers.iter().collect();
-        let part = |owners: &[u32]| -> Result<Vec<(Sign, MaskKey)>, Refusal> {
-            let mut masks = Vec::new();
-            for &owner in owners {
-                let points = self.points(owner, &owners_of)?;
-                if self.survivors.contains(owner) {
-                    masks.push((Sign::Minus, self.self_mask(owner, &rebuilder, &points)?));
-                } else {
-                    self.pair_masks(owner, &rebuilder, &points, &mut masks)?;
-                }
-            }
-            Ok(masks)
-        };
-        let parts = in_parts(&owners, threads, part);
-        let mut all = Vec::new();
-        for masks in parts {
-            all.extend(masks?);
+        let (survivors, lost): (Vec<u32>, Vec<u32>) = self.sharers.iter().partition(|&i| self.survivors.contains(i));
+        let self_mask = |owner| self.self_mask(owner, &rebuilder, &self.points(owner, &owners_of)?);
+        let mut masks: Vec<_> = each(&survivors, threads, |&owner| Ok((Sign::Minus, self_mask(owner)?)))?;
+
+        let mask_secret = |owner| self.mask_secret(owner, &rebuilder, &self.points(owner, &owners_of)?);
+        let secrets = each(&lost, threads, |&owner| Ok((owner, mask_secret(owner)?)))?;
+        // By survivor: its key is prepared once for all lost neighbours.
+        let secrets: BTreeMap<u32, DhSecret> = secrets.into_iter().collect();
+        for pair_masks in each(&survivors, threads, |&survivor| self.pair_masks(survivor, &secrets))? {
+            masks.extend(pair_masks);
         }
-        Ok(all)
+        Ok(masks)
     }
 
     /// The shares of one owner's secret, by holder number.
@@ -207,26 +200,44 @@ impl Unmask {
         Ok(keys::self_mask_key(sid, id_pk, &b))
     }
 
-    fn pair_masks(
-        &self,
-        owner: u32,
-        rebuilder: &Rebuilder,
-        points: &[(u32, Secret)],
-        masks: &mut Vec<(Sign, MaskKey)>,
-    ) -> Result<(), Refusal> {
-        let Core { cfg, sid, entries, parameters, .. } = &self.core;
+    /// The private mask key of a lost sharer.
+    fn mask_secret(&self, owner: u32, rebuilder: &Rebuilder, points: &[(u32, Secret)]) -> Result<DhSecret, Refusal> {
+        let Core { cfg, entries, parameters, .. } = &self.core;
         let s_pk = &entries[owner as usize].s_pk;
         let good = |a: &Secret| keys::mask_secret(cfg, a).public() == *s_pk;
-        let a = rebuilder.rebuild_checked(points, parameters.t, good)?;
-        let secret = keys::mask_secret(cfg, &a);
-        for survivor in self.core.live(owner, &self.survivors) {
-            let peer = &entries[survivor as usize].s_pk;
-            let key = keys::pair_mask_key(sid, &secret, s_pk, peer).map_err(|refusal| Refusal::from(refusal.reason))?;
-            // The survivor added it with its own sign.
-            masks.push((keys::sign_of(peer, s_pk).opposite(), key));
-        }
-        Ok(())
+        Ok(keys::mask_secret(cfg, &rebuilder.rebuild_checked(points, parameters.t, good)?))
     }
+
+    /// The masks between a survivor and its lost neighbours, which the survivor has added.
+    fn pair_masks(&self, survivor: u32, secrets: &BTreeMap<u32, DhSecret>) -> Result<Vec<(Sign, MaskKey)>, Refusal> {
+        let Core { sid, entries, graph, .. } = &self.core;
+        let mine = &entries[survivor as usize].s_pk;
+        let neighbours = graph.neighbours(survivor);
+        let lost: Vec<_> = neighbours.iter().filter_map(|owner| secrets.get_key_value(owner)).collect();
+        let table = if lost.len() < PeerTable::PAYS_FROM { None } else { PeerTable::new(mine) };
+        let mask = |(owner, secret): (&u32, &DhSecret)| {
+            let shared = table.as_ref().map_or_else(|| secret.agree(mine), |table| table.agree(secret));
+            let shared = shared.map_err(|refusal| Refusal::from(refusal.reason))?;
+            let theirs = &entries[*owner as usize].s_pk;
+            let key = keys::mask_key_between(sid, &shared, mine, theirs);
+            Ok((keys::sign_of(mine, theirs).opposite(), key))
+        };
+        lost.into_iter().map(mask).collect()
+    }
+}
+
+/// Runs `work` on every item, on up to `threads` threads; the results are in order.
+///
+/// # Errors
+/// The first one, in the order of the items.
+fn each<T: Send>(
+    items: &[u32],
+    threads: usize,
+    work: impl Fn(&u32) -> Result<T, Refusal> + Sync,
+) -> Result<Vec<T>, Refusal> {
+    let part = |items: &[u32]| items.iter().map(&work).collect::<Result<Vec<T>, Refusal>>();
+    let parts: Result<Vec<Vec<T>>, Refusal> = in_parts(items, threads, part).into_iter().collect();
+    Ok(parts?.into_iter().flatten().collect())
 }
 
 /// Runs `work` on consecutive parts of `items`, on as many threads; the results are in order.
