@@ -5,6 +5,8 @@
 #[macro_use]
 mod support;
 
+#[path = "known_answers/certificates.rs"]
+mod certificates;
 #[path = "known_answers/config.rs"]
 mod config;
 #[path = "known_answers/primitives.rs"]

@@ -8,7 +8,9 @@ use scale_secagg::error::{Reason, Refusal};
 use scale_secagg::graph::{Graph, Members, graph_seed, permutation};
 use scale_secagg::keys::{self, DhSecret, IdentityKey, Secret, ShareCipher, Sign};
 use scale_secagg::pack::{Unpacker, pack, packed_len, unpack};
-use scale_secagg::params::{Class, GraphKind, Profile, check_threshold, parameters, window_limit};
+use scale_secagg::params::{
+    COMPLETE_UP_TO, Class, FLOOR, GraphKind, N_MAX, Profile, check_threshold, parameters, window_limit,
+};
 use scale_secagg::prg::{self, MaskKey};
 use scale_secagg::roster::{self, Entry, Sid};
 use scale_secagg::shamir::{Polynomial, Rebuilder, subset_starts};
@@ -224,13 +226,10 @@ struct PackCase {
 #[derive(Deserialize)]
 struct ParamClass {
     class: u8,
+    gamma_percent: u32,
+    delta_percent: u32,
     k_t: Vec<(u32, u32, u32)>,
     window_limit: Vec<(u32, u32)>,
-}
-
-/// The value of the run that holds at `n`.
-fn at<T: Copy>(runs: &[(u32, T)], n: u32) -> T {
-    runs.iter().rev().find(|(first, _)| *first <= n).expect("a run holds here").1
 }
 
 /// Feeds `data` in pieces of `size` bytes onto a sum of zeros.
@@ -571,18 +570,39 @@ known_answers! {
         }
     }
 
-    /// The compiled table equals the vectors' for every size of session there is.
+    /// The compiled table equals the vectors' for every size of session there is; the generator of the vectors verifies
+    /// each of them in exact integers.
     fn the_compiled_table() {
-        for case in list::<ParamClass>(&load("13_params"), "classes") {
+        let file = load("13_params");
+        let bounds = ["complete_up_to", "n_max"].map(|key| file[key].as_u64().expect(key) as u32);
+        assert_eq!(bounds, [COMPLETE_UP_TO, N_MAX]);
+        for case in list::<ParamClass>(&file, "classes") {
             let class = Class::try_from(case.class).expect("a class");
-            let k_t: Vec<_> = case.k_t.iter().map(|(n, k, t)| (*n, (*k, *t))).collect();
-            assert!(!k_t.is_empty() && !case.window_limit.is_empty());
-            let sizes = (129..1000).chain(k_t.iter().flat_map(|(n, _)| [*n, n - 1])).chain([50_001, 99_999, 100_000]);
-            for n in sizes.chain(case.window_limit.iter().flat_map(|(n, _)| [*n, n - 1])).filter(|n| *n > 128) {
-                let right = parameters(n, Profile::Standard, class).expect("a session of this size");
-                assert_eq!((right.k, right.t), at(&k_t, n), "n = {n}");
-                assert_eq!(window_limit(n, class), at(&case.window_limit, n), "n = {n}");
-                assert!(right.t > right.k / 2 && right.t <= right.k && right.k < n && right.k.is_multiple_of(2), "n = {n}");
+            let (mut k_t, mut limits) = (case.k_t.iter().peekable(), case.window_limit.iter().peekable());
+            let (mut right, mut limit) = ((0, 0), 0);
+            for n in COMPLETE_UP_TO + 1..=N_MAX {
+                if let Some((_, k, t)) = k_t.next_if(|(first, ..)| *first == n) {
+                    right = (*k, *t);
+                }
+                if let Some((_, window)) = limits.next_if(|(first, _)| *first == n) {
+                    limit = *window;
+                }
+                let ours = parameters(n, Profile::Standard, class).expect("a session of this size");
+                assert_eq!((ours.k, ours.t), right, "n = {n}");
+                assert_eq!((ours.window, window_limit(n, class)), (limit, limit), "n = {n}");
+                assert!(ours.t > ours.k / 2 && ours.t <= ours.k && ours.k < n && ours.k.is_multiple_of(2), "n = {n}");
+            }
+            assert!(k_t.next().is_none() && limits.next().is_none(), "runs out of order");
+            // Complete graphs, by the formula of the spec: 2 t > k + c, and room for the dropouts.
+            for n in FLOOR..=COMPLETE_UP_TO {
+                let corrupt = (n * case.gamma_percent).div_ceil(100);
+                let t = (n - 1 + corrupt) / 2 + 1;
+                assert!(t <= n - 1 - (n * case.delta_percent).div_ceil(100), "n = {n}");
+                for profile in [Profile::Standard, Profile::Malicious] {
+                    let ours = parameters(n, profile, class).expect("a session of this size");
+                    assert_eq!((ours.k, ours.t, ours.graph), (n - 1, t, GraphKind::Complete), "n = {n}");
+                }
+                assert_eq!(window_limit(n, class), n, "a complete graph has no ring");
             }
         }
     }

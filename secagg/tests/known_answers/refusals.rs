@@ -49,7 +49,7 @@ impl Device {
             4 => Event::Signatures(&message),
             stage => panic!("stage {stage}"),
         };
-        let mut host = Host { policy: &self.policy, identity: &self.identity, rng: &mut self.rng };
+        let mut host = Host { policy: &self.policy, identity: &self.identity, certificate: None, rng: &mut self.rng };
         match self.participant.handle(event, number(&step["now"]), &mut host)? {
             Answer::Send(out) => Ok(out),
             Answer::InputWanted => self.participant.mask(self.ledger_allows.then(|| self.input.clone())),

@@ -38,7 +38,7 @@ impl Device {
 
     fn handle(&mut self, event: Event<'_>) -> Vec<u8> {
         self.restart();
-        let mut host = Host { policy: &self.policy, identity: &self.identity, rng: &mut self.rng };
+        let mut host = Host { policy: &self.policy, identity: &self.identity, certificate: None, rng: &mut self.rng };
         let answer = self.participant.handle(event, 0, &mut host).unwrap();
         self.restart();
         match answer {

@@ -59,6 +59,7 @@ pub(crate) fn policy(value: &Value) -> Policy {
         vectors: specs(&value["vectors"]),
         last_round: number(&value["last_round"]),
         min_clients: small(&value["min_clients"]),
+        identity_root: value.get("identity_root").map(array),
     }
 }
 

@@ -42,6 +42,7 @@ files![
     "11_server_refusals",
     "12_statements",
     "13_params",
+    "14_certificates",
 ];
 
 /// One file of known answers. A missing file fails the test.
