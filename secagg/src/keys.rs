@@ -2,7 +2,8 @@
 //!
 //! Every derived key is salted with the round (`cfg`) or with the whole session (`sid`), so devices that saw different
 //! models, rosters or rounds derive different masks and their sum is noise. Secrets are wiped on drop and cannot be
-//! printed or cloned. `ring` keeps its own copies of Ed25519, HMAC and AEAD keys and does not wipe them.
+//! printed or cloned. `ring` wipes none of the copies that it makes of HMAC and AEAD keys: a device's steps overwrite the
+//! stack that they lie on. Its Ed25519 key lives as long as the [`IdentityKey`], and is not wiped afterwards.
 
 use std::fmt;
 

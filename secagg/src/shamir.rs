@@ -215,15 +215,16 @@ impl Rebuilder {
 
 /// `term *= prod (m - x)`. The differences are small and public: several fit into one multiplication.
 fn multiply_differences(term: &mut Scalar, x: u32, missing: &[u32]) {
-    let mut product = 1_u64;
+    let mut product = 1_u128;
     let mut negative = false;
     for m in missing {
-        let difference = u64::from(m.abs_diff(x));
-        negative ^= *m < x;
-        product = product.checked_mul(difference).unwrap_or_else(|| {
+        if product >> 96 != 0 {
             *term *= Scalar::from(product);
-            difference
-        });
+            product = 1;
+        }
+        // Below 2^96 before, and a difference is below 2^32.
+        product *= u128::from(m.abs_diff(x));
+        negative ^= *m < x;
     }
     *term *= Scalar::from(product);
     if negative {

@@ -301,13 +301,12 @@ fn a_closing_record_may_be_lost() {
 #[test]
 fn a_device_that_stops_at_any_step_says_the_same() {
     let (sum, records, _) = World::new(Keep::Whole, Stop::Nowhere).run();
-    let places = places_in(&records);
-    for device in 0..N {
+    for (device, place) in places_in(&records).iter().enumerate() {
         for stage in (0..5).filter(|stage| silent_from(device) > *stage) {
             let (again, same, stops) = World::new(Keep::Whole, Stop::DeviceAfter(device, stage)).run();
             let mut left = records.clone();
             if stage == 4 {
-                left.retain(|record| !matches!(record, Record::Message(4, place, _) if *place == places[device]));
+                left.retain(|record| !matches!(record, Record::Message(4, sender, _) if sender == place));
             }
             assert_eq!((&again, &same, stops), (&sum, &left, 1), "device {device}, after stage {stage}");
             let (again, same, stops) = World::new(Keep::Whole, Stop::DeviceBefore(device, stage)).run();

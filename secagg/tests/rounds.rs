@@ -45,8 +45,7 @@ fn any_round_gives_the_exact_sum_or_the_right_reason() {
     let rounds = std::env::var("SCALE_ROUNDS").map_or(FEW, |rounds| rounds.parse().expect("SCALE_ROUNDS is a number"));
     let tally = play_all(rounds);
     let shown: Vec<String> = tally.iter().map(|(name, count)| format!("{name} {count}")).collect();
-    // Past the test runner, which shows the output of failed tests only.
-    writeln!(std::io::stderr(), "\nrounds: {}", shown.join(", ")).unwrap();
+    show(&format!("rounds: {}", shown.join(", ")));
     let mut must = vec!["released"];
     if rounds >= MANY {
         must.extend([
@@ -67,6 +66,11 @@ fn any_round_gives_the_exact_sum_or_the_right_reason() {
     }
     must.retain(|name| !tally.contains_key(name));
     assert!(must.is_empty(), "never reached: {must:?}");
+}
+
+/// Writes past the test runner, which shows the output of failed tests only.
+fn show(line: &str) {
+    std::io::stderr().write_all(format!("\n{line}\n").as_bytes()).unwrap();
 }
 
 /// Plays at least `rounds` rounds on all cores.
@@ -107,7 +111,7 @@ fn play_base(base: u64, rounds: Range<usize>, tally: &mut Tally) {
     };
     let replayable = |round: usize, work: &mut dyn FnMut()| {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
-            writeln!(std::io::stderr(), "\nthis round alone: SCALE_ROUND={base}.{round}, {n} devices").unwrap();
+            show(&format!("this round alone: SCALE_ROUND={base}.{round}, {n} devices"));
             std::panic::resume_unwind(panic);
         }
     };

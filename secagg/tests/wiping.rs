@@ -22,7 +22,7 @@ use common::{Cohort, event, round_config};
 use scale_secagg::config::{RoundConfig, VectorSpec};
 use scale_secagg::graph::Members;
 use scale_secagg::server::{Closed, Down, Receipt, Session, Stage};
-use secrets::Secrets;
+use secrets::{Needle, Secrets};
 
 /// Tells the child that it is one, and where its randomness lies.
 const CHILD: &str = "SCALE_WIPING_CHILD";
@@ -91,8 +91,9 @@ impl Process {
         self.line()
     }
 
-    /// Bytes of the writable memory that were searched, and how often each of the needles stands in it.
-    fn search(&self, needles: &[(&'static str, Vec<u8>)]) -> (usize, Vec<(&'static str, usize)>) {
+    /// Bytes of the writable memory that were searched, and how often each needle stands in it that does. With
+    /// `SCALE_WIPING_SHOW` set it prints where.
+    fn search(&self, needles: &[Needle]) -> (usize, Vec<(&'static str, usize)>) {
         let process = self.child.id();
         let mut maps = String::new();
         File::open(format!("/proc/{process}/maps")).unwrap().read_to_string(&mut maps).unwrap();
@@ -113,13 +114,12 @@ impl Process {
                 continue;
             }
             searched += bytes.len();
-            for ((_, needle), (name, count)) in needles.iter().zip(&mut found) {
-                for at in positions(&bytes, needle) {
-                    *count += 1;
-                    if std::env::var_os("SCALE_WIPING_SHOW").is_some() {
-                        let place = line.split_whitespace().nth(5).unwrap_or("anonymous");
-                        writeln!(std::io::stderr(), "{name} at {:x} in {place} {range}", from + at as u64).unwrap();
-                    }
+            for (at, which) in positions(&bytes, needles) {
+                found[which].1 += 1;
+                if std::env::var_os("SCALE_WIPING_SHOW").is_some() {
+                    let (name, place) = (needles[which].0, line.split_whitespace().nth(5).unwrap_or("anonymous"));
+                    let shown = format!("{name} at {:x} in {place} {range}\n", from + at as u64);
+                    std::io::stderr().write_all(shown.as_bytes()).unwrap();
                 }
             }
         }
@@ -135,12 +135,18 @@ impl Drop for Process {
     }
 }
 
-/// Where `needle` begins in `hay`.
-fn positions<'a>(hay: &'a [u8], needle: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
-    // Secrets are random: hardly anything passes the first eight bytes.
-    let (first, rest) = needle.split_first_chunk::<8>().unwrap();
-    let starts = hay.windows(8).enumerate().filter(move |(_, window)| *window == first);
-    starts.map(|(at, _)| at).filter(move |at| hay[at + 8..].starts_with(rest))
+/// Where any of the needles begins in `hay`, and which one.
+fn positions(hay: &[u8], needles: &[Needle]) -> Vec<(usize, usize)> {
+    let mut begins = vec![false; 1 << 16];
+    needles.iter().for_each(|(_, needle)| begins[usize::from(u16::from_le_bytes([needle[0], needle[1]]))] = true);
+    let mut all = Vec::new();
+    for at in 0..hay.len().saturating_sub(1) {
+        if begins[usize::from(u16::from_le_bytes([hay[at], hay[at + 1]]))] {
+            let here = needles.iter().enumerate().filter(|(_, (_, needle))| hay[at..].starts_with(needle));
+            all.extend(here.map(|(which, _)| (at, which)));
+        }
+    }
+    all
 }
 
 /// The session around the device: everybody else and the server.

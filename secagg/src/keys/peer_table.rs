@@ -9,21 +9,22 @@ use zeroize::Zeroizing;
 use super::{DhSecret, contributory};
 use crate::error::Refusal;
 
-/// Digits of a private key in base 16, from -8 to 8.
-const DIGITS: usize = 64;
+/// Digits of a private key in base 32, from -16 to 16; the last one is 0 or 1.
+const DIGITS: usize = 52;
+const BITS: usize = 5;
 
 /// A peer's public key, prepared for agreements with many private keys: each takes a third of the time.
 ///
 /// Not in constant time in the private keys. It is for the server's unmasking, where they are those of devices that were
 /// lost: rebuilt from revealed shares, and gone with the session.
 pub struct PeerTable {
-    /// `multiples[i][j]` is `(j + 1) 16^i` times the point.
-    multiples: Vec<[EdwardsPoint; 8]>,
+    /// `multiples[i][j]` is `(j + 1) 32^i` times the point.
+    multiples: Vec<[EdwardsPoint; 16]>,
 }
 
 impl PeerTable {
     /// Agreements from which on preparing a key pays.
-    pub const PAYS_FROM: usize = 5;
+    pub const PAYS_FROM: usize = 6;
 
     /// Prepares a key. `None` when it lies on the curve's twist, where [`DhSecret::agree`] is the only way.
     pub fn new(peer: &[u8; 32]) -> Option<Self> {
@@ -31,12 +32,12 @@ impl PeerTable {
         let mut power = MontgomeryPoint(*peer).to_edwards(0)?;
         let mut multiples = Vec::with_capacity(DIGITS);
         for _ in 0..DIGITS {
-            let mut row = [power; 8];
-            for j in 1..8 {
+            let mut row = [power; 16];
+            for j in 1..16 {
                 row[j] = row[j - 1] + power;
             }
             multiples.push(row);
-            power = row[7] + row[7];
+            power = row[15] + row[15];
         }
         Some(Self { multiples })
     }
@@ -66,10 +67,12 @@ fn digits(secret: &DhSecret) -> Zeroizing<[i8; DIGITS]> {
     let mut digits = Zeroizing::new([0_i8; DIGITS]);
     let mut carry = 0;
     for (i, digit) in digits.iter_mut().enumerate() {
-        let nibble = (bytes[i / 2] >> (4 * (i % 2)) & 15) as i8 + carry;
-        // The top nibble is at most 7, and 8 with a carry: nothing is carried out of it.
-        carry = i8::from(nibble > 8);
-        *digit = nibble - 16 * carry;
+        let (byte, shift) = (BITS * i / 8, BITS * i % 8);
+        let two = u16::from_le_bytes([bytes[byte], bytes.get(byte + 1).copied().unwrap_or(0)]);
+        let raw = (two >> shift & 31) as i8 + carry;
+        // 51 digits hold all 255 bits: nothing is carried out of the last one.
+        carry = i8::from(raw > 16);
+        *digit = raw - 32 * carry;
     }
     digits
 }

@@ -16,13 +16,21 @@ pub struct MaskedInput {
     sharers: Members,
     /// ShareKeys of every sharer.
     shared: BTreeMap<u32, Vec<u8>>,
+    /// For every participant its neighbours among the sharers, ascending, and its own rank among each one's neighbours.
+    addressed: Vec<Vec<(u32, u32)>>,
     /// Digest of each committed upload.
     got: BTreeMap<u32, [u8; 32]>,
 }
 
 impl MaskedInput {
     pub(super) fn new(core: Core, sharers: Members, shared: BTreeMap<u32, Vec<u8>>) -> Self {
-        Self { core, sharers, shared, got: BTreeMap::new() }
+        let mut addressed = vec![Vec::with_capacity(core.parameters.k as usize); core.n() as usize];
+        for owner in sharers.iter() {
+            for (rank, receiver) in (0..).zip(core.graph.neighbours(owner)) {
+                addressed[receiver as usize].push((owner, rank));
+            }
+        }
+        Self { core, sharers, shared, addressed, got: BTreeMap::new() }
     }
 
     /// The session's id.
@@ -51,9 +59,9 @@ impl MaskedInput {
             return None;
         }
         let mut out = self.sharers.as_bytes().to_vec();
-        for j in self.core.live(i, &self.sharers) {
-            let at = SEALED_LEN * self.core.graph.rank(j, i)? as usize;
-            out.extend_from_slice(&self.shared.get(&j)?[at..at + SEALED_LEN]);
+        for (owner, rank) in &self.addressed[i as usize] {
+            let at = SEALED_LEN * *rank as usize;
+            out.extend_from_slice(&self.shared.get(owner)?[at..at + SEALED_LEN]);
         }
         Some(out)
     }
@@ -107,7 +115,7 @@ impl MaskedInput {
     /// `too_few_inputs`; `weak_neighbourhood` when a sharer, whether it survived or not, has fewer than t neighbours
     /// among the survivors; `disconnected`.
     pub fn close(self) -> Result<Agreement, Refusal> {
-        let Self { core, sharers, shared, got } = self;
+        let Self { core, sharers, shared, got, .. } = self;
         let survivors = Members::of(core.n(), got.into_keys());
         require(survivors.len() >= core.config.survivors_min(), Reason::TooFewInputs)?;
         // A survivor could not answer stage 4, and the pair masks of a sharer that fell silent could not be removed.

@@ -433,7 +433,7 @@ fn no_sequence_of_messages_makes_a_device_say_two_things() {
     let (mut finished, mut stated, mut masked) = (0, 0, 0);
     for seed in 0..count {
         let sent = catch_unwind(AssertUnwindSafe(|| sequence(&servers, seed))).unwrap_or_else(|panic| {
-            writeln!(std::io::stderr(), "sequence {seed}").unwrap();
+            std::io::stderr().write_all(format!("sequence {seed}\n").as_bytes()).unwrap();
             std::panic::resume_unwind(panic)
         });
         assert!(sent.inputs.values().all(|inputs| inputs.len() == 1), "sequence {seed}: two masked inputs");
