@@ -23,6 +23,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use model::Plan;
 use play::{Base, Tally, below};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -103,20 +104,20 @@ fn play_all(rounds: usize) -> Tally {
 fn play_base(base: u64, rounds: Range<usize>, tally: &mut Tally) {
     let mut rng = ChaCha20Rng::seed_from_u64(base);
     // Small cohorts meet their bounds most often, and large ones take most of the time.
-    let (n, size) = match below(&mut rng, 200) {
-        0..168 => (10 + below(&mut rng, 11), "10 to 20 devices"),
-        168..195 => (21 + below(&mut rng, 40), "21 to 60 devices"),
-        195..197 => (61 + below(&mut rng, 68), "61 to 128 devices"),
-        _ => (129 + below(&mut rng, 72), "sparse graphs"),
+    let (n, size) = match (base % 64, below(&mut rng, 100)) {
+        (7, _) => (129 + below(&mut rng, 72), "sparse graphs"),
+        (39, _) => (61 + below(&mut rng, 68), "61 to 128 devices"),
+        (_, 0..87) => (10 + below(&mut rng, 11), "10 to 20 devices"),
+        _ => (21 + below(&mut rng, 40), "21 to 60 devices"),
     };
-    let replayable = |round: usize, work: &mut dyn FnMut()| {
+    let replayable = |round: usize, plan: Option<&Plan>, work: &mut dyn FnMut()| {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
-            show(&format!("this round alone: SCALE_ROUND={base}.{round}, {n} devices"));
+            show(&format!("this round alone: SCALE_ROUND={base}.{round}, {n} devices, {plan:?}"));
             std::panic::resume_unwind(panic);
         }
     };
     let mut cohort = None;
-    replayable(0, &mut || cohort = Base::new(n, &mut rng, tally));
+    replayable(0, None, &mut || cohort = Base::new(n, &mut rng, tally));
     let Some(cohort) = cohort else {
         *tally.entry("rounds").or_default() += 1;
         return;
@@ -128,6 +129,6 @@ fn play_base(base: u64, rounds: Range<usize>, tally: &mut Tally) {
         }
         *tally.entry("rounds").or_default() += 1;
         *tally.entry(size).or_default() += 1;
-        replayable(round, &mut || play::play(&cohort, &plan, seed, tally));
+        replayable(round, Some(&plan), &mut || play::play(&cohort, &plan, seed, tally));
     }
 }

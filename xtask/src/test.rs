@@ -16,17 +16,23 @@ pub(crate) struct Options {
     /// Leave out the WebAssembly part
     #[arg(long)]
     no_wasm: bool,
+    /// Random rounds of secure aggregation, and random message sequences; 10,000 take some ten minutes of one core
+    #[arg(long, value_name = "COUNT")]
+    rounds: Option<u32>,
 }
+
+/// What a change must pass.
+const CI_ROUNDS: u32 = 10_000;
 
 impl Options {
     /// What `ci` runs.
     pub(crate) fn everything(no_wasm: bool) -> Self {
-        Self { fast: false, no_wasm }
+        Self { fast: false, no_wasm, rounds: Some(CI_ROUNDS) }
     }
 }
 
 pub(crate) fn steps(report: &mut Report, options: &Options) {
-    report.test_step("native tests", |tally| native(options.fast, tally));
+    report.test_step("native tests", |tally| native(options, tally));
     report.step("layers", layers::run);
     if options.fast {
         report.not_run("integration tests", "--fast");
@@ -39,11 +45,14 @@ pub(crate) fn steps(report: &mut Report, options: &Options) {
 }
 
 /// Plain `cargo test`, so that nothing needs to be installed.
-fn native(fast: bool, tally: &mut Tally) -> Result<()> {
+fn native(options: &Options, tally: &mut Tally) -> Result<()> {
     let mut cargo = command::cargo();
     cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
-    if fast {
+    if options.fast {
         cargo.args(["--lib", "--bins"]);
+    }
+    if let Some(rounds) = options.rounds {
+        cargo.env("SCALE_ROUNDS", rounds.to_string());
     }
     let mut native = Tally::default();
     let result = command::run_reading(&mut cargo, |line| native.read_line(line)).and_then(|()| {

@@ -143,12 +143,17 @@ pub(crate) fn random_plan(shape: &Shape, rng: &mut ChaCha20Rng) -> Plan {
         shuffled(n, rng).into_iter().take(losses).for_each(|i| silent_from[i] = stage);
     }
     if let Some((ring, window)) = &shape.ring
-        && one_in(rng, 3)
+        && one_in(rng, 2)
     {
-        // Losses in a row, about as many as the devices accept, and nothing else that could hide them.
+        // Losses in a row and nothing that could hide them: about as many as the devices accept among the survivors, or
+        // as many as unravel the ring of the sharers.
         silent_from.fill(NEVER);
+        let (stage, length) = match below(rng, 2) {
+            0 => (1, shape.k / 2 - 2 + below(rng, 4)),
+            _ => (2, window - 1 + below(rng, 4)),
+        };
         let start = below(rng, n);
-        (0..window - 1 + below(rng, 4)).for_each(|d| silent_from[ring[(start + d) % n]] = 2);
+        (0..length).for_each(|d| silent_from[ring[(start + d) % n]] = stage);
     }
     let mut faults = vec![Fault::None; n];
     let faulty = match below(rng, 20) {

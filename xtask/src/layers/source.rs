@@ -68,6 +68,27 @@ pub(super) const RULES: &[Rule] = &[
         forbidden: &[Under("tokio"), Under("tonic"), Under("std::fs"), Name("SystemTime"), Name("Instant")],
         why: "this code also runs in a browser; what a platform brings goes through the host traits",
     },
+    Rule {
+        folders: &[
+            "privacy/src/gaussian",
+            "privacy/src/ledger/spend",
+            "secagg/src/client/mask",
+            "secagg/src/pack",
+            "secagg/src/prg",
+            "client-core/src/device/payload",
+        ],
+        except: &[],
+        except_native: false,
+        forbidden: &[Name("f32"), Name("f64"), Under("rand_distr"), Under("statrs"), Name("to_f64")],
+        why: "between the rounding of an update and its upload everything is an integer: float noise tells values apart",
+    },
+    Rule {
+        folders: &["client-core/src"],
+        except: &["client-core/src/device/payload.rs"],
+        except_native: false,
+        forbidden: &[Name("Cleared"), Name("mask"), Name("Noised")],
+        why: "a device masks in device/payload.rs alone, and nothing but what the privacy ledger let be noised",
+    },
 ];
 
 /// The one module that may use SIMD intrinsics, as a file `prg.rs` or a folder `prg/`.
@@ -232,6 +253,8 @@ mod tests {
     const ROUND: &Rule = &RULES[0];
     const PURE: &Rule = &RULES[1];
     const DEVICE: &Rule = &RULES[2];
+    const EXACT: &Rule = &RULES[3];
+    const MASKING: &Rule = &RULES[4];
 
     fn broken(rule: &Rule, text: &str) -> usize {
         rule.check(Path::new("x.rs"), text).len()
@@ -254,6 +277,11 @@ mod tests {
             ("net in a type", PURE, "fn f(a: std::net::IpAddr) {}"),
             ("global randomness", PURE, "let r = rand::thread_rng();"),
             ("system randomness", PURE, "getrandom::fill(&mut seed).unwrap();"),
+            ("float noise", EXACT, "use rand_distr::Normal;"),
+            ("a float in passing", EXACT, "fn f(x: u32) -> u32 { (x as f64 * 0.5) as u32 }"),
+            ("a float from an integer", EXACT, "let x = f64::from(entry);"),
+            ("a mask elsewhere", MASKING, "fn f(c: client::Cleared) { c.mask(vectors) }"),
+            ("noise elsewhere", MASKING, "use scale_privacy::ledger::{Ledger, Noised};"),
             ("after a test", DEVICE, "#[cfg(test)] mod tests {} use std::fs;"),
             ("after a char", DEVICE, "let quote = '\"'; std::fs::read(\"a\");"),
         ] {
@@ -268,6 +296,8 @@ mod tests {
             ("words in strings", ROUND, "let sentence = \"use tokio::spawn\";"),
             ("a field's name", ROUND, "let tokio = self.tokio;"),
             ("a longer name", ROUND, "use tokio_like::x; struct InstantNoodles;"),
+            ("floats in tests", EXACT, "#[cfg(test)] mod tests { fn f(x: f64) {} }"),
+            ("other masks", MASKING, "fn f(m: client::Masked, mask_key: u8) {}"),
             ("tests", PURE, "#[cfg(test)] mod tests { use std::time::Instant; }"),
             ("other parts of std", PURE, "use std::{collections::BTreeMap, fmt};"),
             ("own module", PURE, "use crate::fs::x; use self::net;"),
@@ -289,6 +319,8 @@ mod tests {
             assert_eq!(DEVICE.covers(Path::new(file)), covered, "{file}");
         }
         assert!(PURE.covers(Path::new("secagg/src/native.rs")));
+        assert!(MASKING.covers(Path::new("client-core/src/device/state.rs")));
+        assert!(!MASKING.covers(Path::new("client-core/src/device/payload.rs")));
     }
 
     #[test]
