@@ -6,6 +6,7 @@
 pub mod accumulate;
 pub mod aggregate;
 pub mod driver;
+pub mod noise;
 pub mod registry;
 pub mod round;
 pub mod rows;

@@ -87,7 +87,21 @@ fn an_operator_starts_administers_and_stops_a_coordinator() {
 
     assert_eq!(json(&data, &["health"])["status"], "serving");
     assert_eq!(json(&data, &["task", "list"]), serde_json::json!([]));
-    let create = ["task", "create", "merchants", "--model", "mlp", "--inputs", "4", "--hidden", "3", "--labels", "a,b"];
+    let create = [
+        "task",
+        "create",
+        "merchants",
+        "--model",
+        "mlp",
+        "--inputs",
+        "4",
+        "--hidden",
+        "3",
+        "--labels",
+        "a,b",
+        "--privacy",
+        "none",
+    ];
     let task = json(&data, &[&create[..], &["--schedule", "manual"]].concat());
     assert_eq!((&task["state"], &task["model_version"]), (&"active".into(), &1.into()));
     assert_eq!(task["config"]["cohort"]["goal"], 20);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use scale_client_core::train::{Backend, Dataset, DatasetTrainer, fresh_weights};
 use scale_client_core::trainer::{LocalTrainer as _, TrainError};
 use scale_proto::plan::Plan;
+use scale_proto::privacy::Privacy;
 use scale_proto::task::TaskConfig;
 
 /// Plain SGD needs larger steps than devices whose updates a server optimiser rescales.
@@ -30,6 +31,7 @@ pub fn plan(task: &TaskConfig, seed: u64) -> Plan {
         max_weight: task.training.max_weight,
         holdout_permille: task.training.holdout_permille,
         seed,
+        privacy: task.privacy,
     }
 }
 
@@ -55,7 +57,14 @@ pub fn alone(task: &TaskConfig, person: &Dataset, seed: u64) -> Result<Vec<f32>,
 }
 
 fn train(task: &TaskConfig, dataset: Dataset, epochs: u32, seed: u64) -> Result<Vec<f32>, TrainError> {
-    let plan = Plan { epochs, learning_rate: LEARNING_RATE, proximal_mu: 0.0, holdout_permille: 0, ..plan(task, seed) };
+    let plan = Plan {
+        epochs,
+        learning_rate: LEARNING_RATE,
+        proximal_mu: 0.0,
+        holdout_permille: 0,
+        privacy: Privacy::None,
+        ..plan(task, seed)
+    };
     let initial = fresh_weights(&task.model, seed);
     Ok(DatasetTrainer::new(dataset, Backend::Flex).train(&plan, &initial, &mut || false, &mut |_| ())?.weights)
 }

@@ -1,7 +1,7 @@
 //! The demo's task: a categoriser of bank transactions that learns from what people buy, without seeing it.
 
 use scale_proto::model::{Family, ModelSpec};
-use scale_proto::task::{Aggregation, Cohort, Quantisation, Schedule, TaskConfig, Timing, Training};
+use scale_proto::task::{Aggregation, Cohort, Privacy, Quantisation, Schedule, TaskConfig, Timing, Training};
 
 use crate::merchants;
 
@@ -56,6 +56,8 @@ pub fn task(devices: u32) -> TaskConfig {
         schedule: Schedule::WhenReady,
         aggregation: Aggregation::FedAdam { learning_rate: 0.05, beta1: 0.5, beta2: 0.99, tau: 1e-3 },
         quantisation: Quantisation { clip: 8.0, grid_factor: 64 },
+        secure_aggregation: Default::default(),
+        privacy: Privacy::None,
         max_rounds: Some(ROUNDS),
     }
 }

@@ -1,6 +1,7 @@
 //! Questions and answers of the device's calls, as both sides use them.
 
 use bytes::Bytes;
+use scale_secagg::roster::RosterForm;
 
 use crate::ids::{DeviceId, Digest, ModelVersion, RoundId, SessionId, TaskId};
 use crate::manifest::Manifest;
@@ -46,8 +47,8 @@ pub struct StageDown {
     pub stage: u8,
     /// Canonical bytes of the protocol.
     pub payload: Bytes,
-    /// Stage 1: whether the roster is the sparse form. False in every other stage.
-    pub sparse: bool,
+    /// Stage 1: the form of the roster. `None` in every other stage.
+    pub roster: Option<RosterForm>,
 }
 
 /// Answer to a stage call (stages 0, 1, 3 and 4).

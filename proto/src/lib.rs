@@ -25,6 +25,8 @@ pub mod manifest;
 pub mod model;
 pub mod model_file;
 pub mod plan;
+pub mod privacy;
+pub mod secure_aggregation;
 pub mod stage;
 pub mod task;
 pub mod time;

@@ -8,6 +8,7 @@ use crate::error::Invalid;
 use crate::ids::Digest;
 use crate::limits;
 use crate::model::ModelSpec;
+use crate::privacy::Privacy;
 
 /// The training plan of one round.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +33,8 @@ pub struct Plan {
     pub holdout_permille: u32,
     /// Seeds shuffling, so that a round can be run again.
     pub seed: u64,
+    /// Noise on the device.
+    pub privacy: Privacy,
 }
 
 impl Plan {
@@ -52,7 +55,8 @@ impl Plan {
         check::not_negative("proximal_mu", self.proximal_mu.into())?;
         check::within("time_limit_ms", self.time_limit.as_millis(), 1..=u128::from(limits::TRAINING_MS))?;
         check::at_least_one("max_weight", self.max_weight)?;
-        check::within("holdout_permille", self.holdout_permille, 0..=500)
+        check::within("holdout_permille", self.holdout_permille, 0..=500)?;
+        self.privacy.check()
     }
 }
 

@@ -9,6 +9,9 @@ use crate::error::Invalid;
 use crate::limits;
 use crate::model::ModelSpec;
 
+pub use crate::privacy::Privacy;
+pub use crate::secure_aggregation::{IdentityRoot, SecureAggregation, Sessions};
+
 /// Everything about a task that an operator chooses.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +30,11 @@ pub struct TaskConfig {
     pub aggregation: Aggregation,
     /// The integer grid.
     pub quantisation: Quantisation,
+    /// How the updates are summed.
+    #[serde(default)]
+    pub secure_aggregation: SecureAggregation,
+    /// Noise on the devices; none has to be asked for by name.
+    pub privacy: Privacy,
     /// Rounds to run before the task is finished; `None`: no end.
     pub max_rounds: Option<u64>,
 }
@@ -55,7 +63,7 @@ pub struct Cohort {
     pub floor: u32,
     /// Selected is ceil(goal × this / 1000); 1300 by default.
     pub over_selection_permille: u32,
-    /// Largest session; a larger cohort makes several.
+    /// Largest session; a larger cohort makes several, unless [`SecureAggregation::sessions`] wants one.
     pub session_max: u32,
 }
 
@@ -139,11 +147,13 @@ impl TaskConfig {
     pub fn check(&self) -> Result<(), Invalid> {
         self.model.check()?;
         self.training.check()?;
-        self.cohort.check()?;
+        self.cohort.check(self.secure_aggregation.sessions)?;
         self.timing.check()?;
         self.schedule.check()?;
         self.aggregation.check()?;
         self.quantisation.check()?;
+        self.secure_aggregation.check(&self.cohort)?;
+        self.privacy.check()?;
         if self.max_rounds == Some(0) {
             return Err(Invalid::new("max_rounds", "0; leave it out for a task without end"));
         }
@@ -164,7 +174,7 @@ impl Training {
 }
 
 impl Cohort {
-    fn check(&self) -> Result<(), Invalid> {
+    fn check(&self, sessions: Sessions) -> Result<(), Invalid> {
         let Self { goal, floor, over_selection_permille, session_max } = *self;
         let least = limits::COHORT_FLOOR;
         if floor < least {
@@ -176,7 +186,8 @@ impl Cohort {
             return Err(Invalid::new("cohort.goal", problem));
         }
         check::within("cohort.over_selection_permille", over_selection_permille, 1000..=5000)?;
-        let least = floor.max(limits::SESSION_MIN);
+        // The one session of a cohort is as large as the cohort.
+        let least = if sessions == Sessions::One { limits::SESSION_MIN } else { floor.max(limits::SESSION_MIN) };
         let most = limits::SESSION_MAX_COMPLETE;
         if least > most {
             let problem = format!("{floor}; a session has at most {most} places, and each keeps the floor by itself");

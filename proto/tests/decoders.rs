@@ -108,11 +108,13 @@ fn protocol_samples() -> Vec<Vec<u8>> {
         (0..3).map(|i| roster::Entry { id_pk: [i; 32], c_pk: [i; 32], s_pk: [i; 32], sig: [i; 64] }).collect();
     let leaves: Vec<_> = entries.iter().map(roster::Entry::leaf).collect();
     let sparse = roster::SparseRoster::new(&entries, &roster::Tree::new(&leaves), 0, &[1]);
+    let certificate = roster::Certificate { not_after_ms: 7, signature: [8; 64] };
     let mut packed = vec![17, 20, 0, 9];
     pack::pack(&[0x1_ffff; 20], 18, &mut packed);
     vec![
         config.encode(),
         roster::encode_complete(&entries),
+        roster::encode_certified(entries.iter().map(|entry| (entry, &certificate))),
         sparse.encode(),
         vec![20, 0, 0b1010_1010, 0xff, 0b0000_1111],
         packed,

@@ -16,7 +16,7 @@ use scale_proto::manifest::Manifest;
 use scale_proto::model::{Family, ModelSpec};
 use scale_proto::plan::Plan;
 use scale_proto::stage::{StageUp, UploadPiece};
-use scale_proto::task::{MinuteOfDay, Schedule, TaskConfig};
+use scale_proto::task::{MinuteOfDay, Schedule, SecureAggregation, TaskConfig};
 use scale_proto::{check_protocol, limits, wire};
 
 #[test]
@@ -122,6 +122,12 @@ fn tasks_are_refused_by_field() {
     fn grid(config: &mut wire::TaskConfig) -> &mut wire::Quantisation {
         config.quantisation.as_mut().expect("set")
     }
+    fn privacy(config: &mut wire::TaskConfig) -> &mut wire::Privacy {
+        config.privacy.as_mut().expect("set")
+    }
+    fn secure(config: &mut wire::TaskConfig) -> &mut wire::SecureAggregation {
+        config.secure_aggregation.as_mut().expect("set")
+    }
     fn times(config: &mut wire::TaskConfig, at: &[&str]) {
         let at = at.iter().map(|&time| time.to_owned()).collect();
         config.schedule = Some(wire::Schedule { kind: Some(Kind::Times(wire::TimesOfDay { at })) });
@@ -158,6 +164,21 @@ fn tasks_are_refused_by_field() {
         ("cohort.session_max", "20 and 128", |c| cohort(c).session_max = 19),
         ("cohort.session_max", "13 and 128", |c| (cohort(c).floor, cohort(c).session_max) = (10, 12)),
         ("cohort.session_max", "20 and 128", |c| cohort(c).session_max = 129),
+        ("secure_aggregation.profile", "standard, malicious", |c| secure(c).profile = "M".into()),
+        ("secure_aggregation.class", "default, paranoid", |c| secure(c).class = "reckless".into()),
+        ("secure_aggregation.sessions", "auto, one", |c| secure(c).sessions = "several".into()),
+        ("secure_aggregation.identity_root", "it has 32", |c| secure(c).identity_root = vec![1; 31].into()),
+        ("privacy", "missing", |c| c.privacy = None),
+        ("privacy.mode", "one of none, example, distributed, local", |c| privacy(c).mode = String::new()),
+        ("privacy.epsilon", "above 0", |c| privacy(c).epsilon = f64::NAN),
+        ("privacy.delta", "below 1", |c| privacy(c).delta = 1.0),
+        ("privacy.rounds", "at least 1", |c| privacy(c).rounds = 0),
+        ("privacy.example_clip", "means nothing", |c| privacy(c).example_clip = 1.0),
+        ("secure_aggregation.identity_root", "missing", |c| secure(c).identity_root = Bytes::new()),
+        ("secure_aggregation.identity_root", "only the malicious", |c| secure(c).profile.clear()),
+        ("secure_aggregation.sessions", "at most 128", |c| {
+            (cohort(c).goal, secure(c).sessions) = (99, "one".into());
+        }),
         ("timing.selecting_ms", "between 1 and 604800000", |c| timing(c).selecting_ms = 0),
         ("timing.training_ms", "between", |c| timing(c).training_ms = WEEK + 1),
         ("timing.grace_ms", "between", |c| timing(c).grace_ms = u64::MAX),
@@ -223,6 +244,9 @@ fn tasks_are_refused_by_field() {
     assert_eq!(config.check().expect_err("no rounds at all").field, "max_rounds");
     let config = TaskConfig { schedule: Schedule::Times(vec![MinuteOfDay(1440)]), ..samples::task_config() };
     assert_eq!(config.check().expect_err("no time of day").field, "schedule.times.at");
+    // A configuration that was written before sessions could be chosen.
+    let old = wire::TaskConfig { secure_aggregation: None, ..samples::task_config().into() };
+    assert_eq!(TaskConfig::try_from(old).map(|config| config.secure_aggregation), Ok(SecureAggregation::default()));
     serde_json::from_str::<MinuteOfDay>("\"24:00\"").expect_err("no time of day");
 }
 
@@ -287,6 +311,8 @@ fn calls_are_refused_by_field() {
         ("stage", "between 1 and 4", |s| s.stage = 0),
         ("stage", "between 1 and 4", |s| s.stage = 257),
         ("sparse", "stage 1", |s| s.stage = 2),
+        ("certified", "one form", |s| s.certified = true),
+        ("certified", "stage 1", |s| (s.stage, s.sparse, s.certified) = (3, false, true)),
     ];
     for (field, right, edit) in cases {
         refused::<StageDown, _>(samples::stage_down(), edit, field, right);

@@ -129,11 +129,12 @@ impl RawDevice {
             vectors: config.vectors.clone(),
             last_round: self.last_round,
             min_clients: 10,
+            identity_root: None,
         };
         self.last_round = config.round;
         let mut participant = Participant::new();
         let Self { identity, rng, .. } = self;
-        let mut host = Host { policy: &policy, identity, rng };
+        let mut host = Host { policy: &policy, identity, certificate: None, rng };
         let event = Event::Config { bytes: &manifest.round_config, signature: &manifest.config_signature };
         let Answer::Send(up) = participant.handle(event, now_ms(), &mut host)? else { bail!("no keys to advertise") };
         let grid = i64::from(config.grid);
@@ -163,7 +164,7 @@ impl RawDevice {
     pub async fn share(&mut self, joined: &mut Joined) -> anyhow::Result<()> {
         let down = self.stage(1, joined).await?.context("no shares")?;
         let Self { identity, rng, .. } = self;
-        let mut host = Host { policy: &joined.policy, identity, rng };
+        let mut host = Host { policy: &joined.policy, identity, certificate: None, rng };
         joined.participant.handle(Event::Shares(&down.payload), now_ms(), &mut host)?;
         let input = joined.input.iter().map(|vector| vector.iter().map(|&entry| entry as u32).collect()).collect();
         joined.up = joined.participant.mask(Some(input))?.into();
@@ -249,7 +250,7 @@ impl RawDevice {
 
     fn take(&mut self, joined: &mut Joined, event: Event<'_>) -> anyhow::Result<()> {
         let Self { identity, rng, .. } = self;
-        let mut host = Host { policy: &joined.policy, identity, rng };
+        let mut host = Host { policy: &joined.policy, identity, certificate: None, rng };
         let Answer::Send(up) = joined.participant.handle(event, now_ms(), &mut host)? else { bail!("nothing to send") };
         joined.up = up.into();
         Ok(())

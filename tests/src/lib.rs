@@ -2,8 +2,11 @@
 //!
 //! [`process::CoordinatorProcess`] starts, kills and restarts it; [`device::RawDevice`] is a device that speaks the wire
 //! and the protocol and nothing else: no training, no state machine, so that a test decides on every single message.
-//! [`round::recovered_sum`] reads the integer sum back from what a round has published.
+//! [`round::recovered_sum`] reads the integer sum back from what a round has published. [`liar`] is the other side of the
+//! coin: a coordinator that lies, in memory, to real clients. [`solo`] is a real client in a process that can be killed.
 
 pub mod device;
+pub mod liar;
 pub mod process;
 pub mod round;
+pub mod solo;

@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use scale_proto::model::{Family, ModelSpec};
+use scale_proto::privacy::Privacy;
 use scale_proto::wire;
 use scale_secagg::config::RoundConfig;
 
@@ -41,6 +42,8 @@ pub fn small_task(devices: u32, stage_ms: u64) -> wire::TaskConfig {
             optimizer: Some(wire::aggregation::Optimizer::FedAvg(wire::FedAvg { learning_rate: 1.0 })),
         }),
         quantisation: Some(wire::Quantisation { clip: 1.0, grid_factor: 64 }),
+        secure_aggregation: None,
+        privacy: Some((&Privacy::None).into()),
         max_rounds: 0,
     }
 }

@@ -15,8 +15,8 @@ use super::{Error, Staging};
 use crate::blobs::Blobs;
 use crate::rows::SegmentRow;
 
-/// Pause after a failure of the disk or the database, before the same uploads are tried again.
-const RETRY: Duration = Duration::from_secs(1);
+/// First and longest pause after a failure of the disk or the database; each is twice the one before.
+const PAUSE: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(30)];
 
 /// A whole, verified upload that waits to be added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,12 +55,14 @@ pub struct Adder {
     blobs: Blobs,
     state: Mutex<State>,
     idle: Notify,
+    /// Cuts a pause short.
+    hurry: Notify,
 }
 
 impl Adder {
     /// An empty queue.
     pub fn new(session: SessionId, config: Arc<RoundConfig>, staging: Staging, blobs: Blobs) -> Self {
-        Self { session, config, staging, blobs, state: Mutex::default(), idle: Notify::new() }
+        Self { session, config, staging, blobs, state: Mutex::default(), idle: Notify::new(), hurry: Notify::new() }
     }
 
     /// Queues a whole upload; one that waits already is not queued twice. Starts the worker when none runs.
@@ -76,8 +78,9 @@ impl Adder {
         }
     }
 
-    /// Waits until nothing is queued and nothing is being added.
+    /// Waits until nothing is queued and nothing is being added. What failed is tried again at once.
     pub async fn drained(&self) {
+        self.hurry.notify_one();
         loop {
             let idle = self.idle.notified();
             tokio::pin!(idle);
@@ -95,9 +98,13 @@ impl Adder {
         let mut state = self.state();
         state.stopped = true;
         state.queue.clear();
+        self.hurry.notify_one();
     }
 
+    /// After a failure fewer uploads are tried at once, behind those that came meanwhile: one that cannot be read holds
+    /// up nobody else for long.
     async fn work(self: Arc<Self>, sink: Arc<impl Sink>) {
+        let (mut most, mut pause) = (usize::MAX, PAUSE[0]);
         loop {
             let batch = {
                 let mut state = self.state();
@@ -106,26 +113,24 @@ impl Adder {
                     self.idle.notify_waiters();
                     return;
                 }
-                std::mem::take(&mut state.queue)
+                let count = state.queue.len().min(most);
+                state.queue.drain(..count).collect::<Vec<_>>()
             };
             let session = self.session;
             let added = match self.segment(&batch).await {
                 Ok(segment) => sink.commit(segment, batch.clone()).await.map_err(|error| error.to_string()),
                 Err(error) => Err(error.to_string()),
             };
-            if let Err(error) = added {
-                tracing::warn!(%session, uploads = batch.len(), %error, "a partial sum failed and is made again");
-                {
-                    let mut state = self.state();
-                    // In front, and not beside a copy that was queued meanwhile.
-                    let later = std::mem::replace(&mut state.queue, batch);
-                    for upload in later {
-                        if !state.queue.iter().any(|waiting| waiting.device == upload.device) {
-                            state.queue.push(upload);
-                        }
-                    }
-                }
-                tokio::time::sleep(RETRY).await;
+            let Err(error) = added else {
+                (most, pause) = (most.saturating_mul(2), PAUSE[0]);
+                continue;
+            };
+            tracing::warn!(%session, uploads = batch.len(), %error, "a partial sum failed and is made again");
+            most = (batch.len() / 2).max(1);
+            self.put_back(batch);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSE[1]),
+                () = self.hurry.notified() => {}
             }
         }
     }
@@ -144,6 +149,19 @@ impl Adder {
         let blob = segment_path(session, &id);
         self.blobs.put_new(&blob, Bytes::from(bytes)).await?;
         Ok(SegmentRow { id, session, blob, uploads })
+    }
+
+    fn put_back(&self, batch: Vec<Queued>) {
+        let mut state = self.state();
+        if state.stopped {
+            return;
+        }
+        for upload in batch {
+            // Not beside a copy that was queued meanwhile.
+            if !state.queue.iter().any(|waiting| waiting.device == upload.device) {
+                state.queue.push(upload);
+            }
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

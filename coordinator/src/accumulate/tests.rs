@@ -214,7 +214,8 @@ async fn a_crash_between_blob_and_rows_counts_nobody_twice() {
     adder.enqueue(first, &ledger);
     adder.drained().await;
     let committed = ledger.committed();
-    let uploads: Vec<u32> = committed.iter().flat_map(|(_, uploads)| uploads).map(|upload| upload.index).collect();
+    let mut uploads: Vec<u32> = committed.iter().flat_map(|(_, uploads)| uploads).map(|upload| upload.index).collect();
+    uploads.sort_unstable();
     assert_eq!(uploads, [1, 2]);
     assert!(blobs.list("segments").await.expect("no disk error").len() > committed.len(), "orphans are there");
     let segments: Vec<SegmentRow> = committed.into_iter().map(|(segment, _)| segment).collect();
@@ -233,6 +234,32 @@ async fn a_damaged_upload_spoils_no_sum() {
     assert!(adder.segment(&[good, bad]).await.is_err(), "the second file is missing");
     let sum = add_up(&staging, session(), &config, &[good.device]).expect("the first is fine");
     assert_eq!(sum.sums().concat(), plain_sum(1..2, &config));
+}
+
+/// A staged file is lost: its upload fails for ever, the others get in, and nobody waits for a pause at the end.
+#[tokio::test]
+async fn an_upload_that_cannot_be_read_holds_up_nobody_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let staging = Staging::new(folder.path()).expect("a folder");
+    let (config, blobs, ledger) = (config(64), Blobs::in_memory(), Ledger::failing(0));
+    let adder = Arc::new(Adder::new(session(), Arc::clone(&config), staging.clone(), blobs.clone()));
+    let queued: Vec<Queued> = (0..16).map(|number| stage(&staging, number, &config)).collect();
+    staging.remove(session(), device(5)).expect("it was there");
+    for &upload in &queued {
+        adder.enqueue(upload, &ledger);
+    }
+    let count = || ledger.committed().iter().map(|(_, uploads)| uploads.len()).sum::<usize>();
+    for _ in 0..500 {
+        if count() == 15 {
+            break;
+        }
+        // As the end of the stage does: it asks for the rest, for as long as it may wait.
+        let _ = tokio::time::timeout(Duration::from_millis(20), adder.drained()).await;
+    }
+    assert_eq!(count(), 15);
+    adder.stop();
+    tokio::time::timeout(Duration::from_secs(5), adder.drained()).await.expect("no pause outlives the queue");
+    assert!(ledger.committed().iter().all(|(_, uploads)| uploads.iter().all(|upload| upload.index != 5)));
 }
 
 #[tokio::test]

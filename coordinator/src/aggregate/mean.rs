@@ -13,6 +13,8 @@ pub struct Scale {
     pub grid: u32,
     /// A device's weight is at most this, at least 1.
     pub max_weight: u32,
+    /// Devices add noise to every entry, so everybody counts the same and the counters say nothing.
+    pub noisy: bool,
 }
 
 /// The integer sum over all released sessions of a round.
@@ -92,7 +94,8 @@ impl Totals {
     /// # Errors
     /// [`Error::NoWeight`], [`Error::Implausible`].
     pub fn mean(&self, scale: &Scale) -> Result<MeanUpdate, Error> {
-        let [weight, loss, correct, examples] = self.statistics;
+        let everybody = i64::from(self.devices) * i64::from(scale.max_weight);
+        let [weight, loss, correct, examples] = if scale.noisy { [everybody, 0, 0, 0] } else { self.statistics };
         if weight <= 0 {
             return Err(Error::NoWeight(weight));
         }
@@ -126,7 +129,7 @@ impl Totals {
 mod tests {
     use super::*;
 
-    const SCALE: Scale = Scale { clip: 2.0, grid: 1000, max_weight: 50 };
+    const SCALE: Scale = Scale { clip: 2.0, grid: 1000, max_weight: 50, noisy: false };
 
     #[test]
     fn mean_of_two_sessions() {
@@ -141,6 +144,18 @@ mod tests {
         assert_eq!(mean.devices, 23);
         assert_eq!(mean.statistics.mean_loss(), 320.0 / 16.0 / 60.0);
         assert_eq!(mean.statistics.accuracy(), 0.5);
+    }
+
+    #[test]
+    fn under_noise_everybody_counts_the_same() {
+        let mut totals = Totals::new(1);
+        // The counters are noise.
+        totals.add(&[vec![5000], vec![-7, 12, 900, -3]], 10).expect("the shape fits");
+        let mean = totals.mean(&Scale { noisy: true, ..SCALE }).expect("there are devices");
+        assert_eq!(mean.update, [(1.0 + 2f32.powi(-20)) * 1.0], "5000 x 2 / 1000 over 10 devices");
+        assert_eq!(mean.statistics, Statistics { weight: 500, loss: 0, correct: 0, examples: 0 });
+        let nobody = Totals::new(1).mean(&Scale { noisy: true, ..SCALE }).map_err(|error| error.code());
+        assert_eq!(nobody, Err("no_weight"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::plan::PlanArgs;
 use super::task::TaskArgs;
 
 /// The coordinator of SCALE FL: schedules rounds, adds up masked updates, serves models.
@@ -85,6 +86,8 @@ pub(super) enum ClientCommand {
     /// Models: every version that was published
     #[command(subcommand)]
     Models(ModelsCommand),
+    /// Plan noise: what it costs, and whether anything is learned under it; needs no coordinator
+    Plan(PlanArgs),
     /// Tokens for devices and operators
     #[command(subcommand)]
     Token(TokenCommand),
@@ -241,7 +244,7 @@ mod tests {
             "scale-coordinator --json task list",
             "scale-coordinator task list --json --server http://x:1 --token t",
             "scale-coordinator task create merchants --config task.toml --initial first.safetensors",
-            "scale-coordinator task create merchants --model text-bag --labels food,rent --goal 20",
+            "scale-coordinator task create merchants --model text-bag --labels food,rent --goal 20 --privacy none",
             "scale-coordinator rounds list merchants --limit 5",
             "scale-coordinator rounds abandon 00000000-0000-0000-0000-000000000000 --reason test",
             "scale-coordinator models download merchants 3 -o x.safetensors",

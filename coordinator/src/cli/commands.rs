@@ -17,6 +17,7 @@ use super::output::{self, Output};
 pub(super) async fn run(command: ClientCommand, remote: &Remote, data: &Path, json: bool) -> Result<(), Failure> {
     let output = match command {
         ClientCommand::Health => health(remote, data).await?,
+        ClientCommand::Plan(args) => super::plan::run(&args)?,
         ClientCommand::Task(command) => {
             // Mistakes in files and flags show before anybody is called.
             let command = prepare(command)?;

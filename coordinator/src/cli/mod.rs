@@ -10,6 +10,7 @@ mod args;
 mod client;
 mod commands;
 mod output;
+mod plan;
 mod serve;
 mod task;
 

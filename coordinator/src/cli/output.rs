@@ -28,6 +28,11 @@ impl Output {
     }
 }
 
+/// Figures with names.
+pub(super) fn figures(rows: &[(&str, String)], json: Value) -> Output {
+    Output { text: sheet(rows), json }
+}
+
 pub(super) fn health() -> Output {
     Output { text: "the coordinator is well".to_owned(), json: json!({ "status": "serving" }) }
 }

@@ -2,9 +2,16 @@
 
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use scale_proto::model::{Family, ModelSpec};
-use scale_proto::task::{Aggregation, Cohort, MinuteOfDay, Quantisation, Schedule, TaskConfig, Timing, Training};
+use scale_proto::privacy::{Privacy, Target};
+use scale_proto::secure_aggregation;
+use scale_proto::task::{
+    Aggregation, Cohort, IdentityRoot, MinuteOfDay, Quantisation, Schedule, SecureAggregation, Sessions, TaskConfig,
+    Timing, Training,
+};
+use scale_secagg::params::{Class, Profile};
 
 use super::Failure;
 
@@ -106,6 +113,36 @@ struct Flags {
     #[arg(long, default_value_t = 60, value_name = "S", help_heading = "Cohort and schedule")]
     stage_s: u64,
 
+    /// What this coordinator is trusted with: standard, or malicious (devices are certified by --identity-root)
+    #[arg(long, default_value = "standard", value_parser = secure_aggregation::profile::parse, value_name = "PROFILE", help_heading = "Secure aggregation")]
+    profile: Profile,
+    /// Corrupt and lost devices that a session stands: default (10 % and 10 %) or paranoid (33 % and 10 %)
+    #[arg(long, default_value = "default", value_parser = secure_aggregation::class::parse, value_name = "CLASS", help_heading = "Secure aggregation")]
+    class: Class,
+    /// Ed25519 key of the authority that certifies devices, 64 hexadecimal digits; it is not this coordinator's
+    #[arg(long, value_name = "HEX", help_heading = "Secure aggregation")]
+    identity_root: Option<IdentityRoot>,
+    /// Sessions of a cohort over 128: auto (one when devices add noise, else several) or one
+    #[arg(long, default_value = "auto", value_parser = secure_aggregation::sessions::parse, value_name = "HOW", help_heading = "Secure aggregation")]
+    sessions: Sessions,
+
+    /// What devices do before anything is uploaded: none; example (noise on training steps, protects one example);
+    /// distributed (noise that all bring together, protects a person from who sees sums); local (from everybody)
+    #[arg(long, value_parser = PossibleValuesParser::new(Privacy::MODES), required_unless_present = "config", value_name = "MODE", help_heading = "Privacy")]
+    privacy: Option<String>,
+    /// What all rounds may cost a person (mode example: one training example) together
+    #[arg(long, default_value_t = 8.0, value_name = "X", help_heading = "Privacy")]
+    epsilon: f64,
+    /// Chance that the cost is higher; below 1 over the number of people
+    #[arg(long, default_value_t = 1e-5, value_name = "X", help_heading = "Privacy")]
+    delta: f64,
+    /// Rounds that the epsilon is for [default: --rounds]
+    #[arg(long, value_name = "N", help_heading = "Privacy")]
+    privacy_rounds: Option<u32>,
+    /// Mode example: L2 norm to which each example's gradient is clipped
+    #[arg(long, default_value_t = 1.0, value_name = "X", help_heading = "Privacy")]
+    example_clip: f32,
+
     /// Passes over the local examples
     #[arg(long, default_value_t = 1, value_name = "N", help_heading = "Training on the device")]
     epochs: u32,
@@ -169,6 +206,22 @@ impl TaskArgs {
 }
 
 impl Flags {
+    fn privacy(&self) -> Result<Privacy, Failure> {
+        // No noise has to be asked for by name.
+        let mode = self.privacy.as_deref().ok_or_else(|| Failure::new("say what devices do with --privacy"))?;
+        if mode == "none" {
+            return Ok(Privacy::None);
+        }
+        let all = self.rounds.and_then(|rounds| u32::try_from(rounds).ok());
+        let rounds = self.privacy_rounds.or(all).ok_or_else(|| {
+            Failure::new(
+                "an epsilon is for a number of rounds: give --rounds, or --privacy-rounds for a task without end",
+            )
+        })?;
+        let example_clip = if mode == "example" { self.example_clip } else { 0.0 };
+        Ok(Privacy::parse(mode, Target { epsilon: self.epsilon, delta: self.delta, rounds }, example_clip)?)
+    }
+
     fn config(&self) -> Result<TaskConfig, Failure> {
         let family = match self.model {
             None => return Err(Failure::new("name an architecture with --model, or a file with --config")),
@@ -220,6 +273,13 @@ impl Flags {
                 Optimizer::FedYogi => Aggregation::FedYogi { learning_rate, beta1, beta2, tau },
             },
             quantisation: Quantisation { clip: self.clip, grid_factor: self.grid_factor },
+            privacy: self.privacy()?,
+            secure_aggregation: SecureAggregation {
+                profile: self.profile,
+                class: self.class,
+                identity_root: self.identity_root,
+                sessions: self.sessions,
+            },
             max_rounds: self.rounds,
         })
     }
@@ -258,6 +318,8 @@ mod tests {
 
     fn config(line: &str) -> Result<TaskConfig, Failure> {
         let words = ["x", "merchants"].into_iter().chain(line.split_whitespace());
+        let named = (!line.contains("--privacy") && !line.contains("--config")).then_some(["--privacy", "none"]);
+        let words = words.chain(named.into_iter().flatten());
         Only::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}")).task.config()
     }
 
@@ -279,10 +341,43 @@ mod tests {
 
     #[test]
     fn what_the_coordinator_would_refuse_is_refused_here() {
-        for line in ["--goal 3", "--floor 2", "--epochs 0", "--hidden 1,2 --model cnn"] {
+        for line in [
+            "--goal 3",
+            "--floor 2",
+            "--epochs 0",
+            "--hidden 1,2 --model cnn",
+            "--profile malicious",
+            "--goal 90000 --sessions one",
+        ] {
             let line = if line.contains("cnn") { line.to_owned() } else { format!("--model mlp {line}") };
             assert!(config(&format!("{line} --labels a,b")).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn a_profile_and_its_authority() {
+        let root = "ab".repeat(32);
+        let line = format!("--model mlp --labels a,b --profile malicious --class paranoid --identity-root {root}");
+        let chosen = config(&line).unwrap().secure_aggregation;
+        assert_eq!((chosen.profile, chosen.class), (Profile::Malicious, Class::Paranoid));
+        assert_eq!(chosen.identity_root, Some(IdentityRoot([0xab; 32])));
+        let one = config("--model mlp --labels a,b --goal 500 --sessions one").unwrap();
+        assert_eq!(one.secure_aggregation.sessions, Sessions::One);
+    }
+
+    #[test]
+    fn noise_and_its_price() {
+        let line = "--model mlp --labels a,b --rounds 30";
+        let local = config(&format!("{line} --privacy local --epsilon 4")).unwrap().privacy;
+        assert_eq!(local, Privacy::Local { epsilon: 4.0, delta: 1e-5, rounds: 30 });
+        let example =
+            config(&format!("{line} --privacy example --privacy-rounds 7 --example-clip 0.5")).unwrap().privacy;
+        assert_eq!(example, Privacy::Example { epsilon: 8.0, delta: 1e-5, rounds: 7, clip: 0.5 });
+        let endless = config("--model mlp --labels a,b --privacy distributed").unwrap_err();
+        assert!(endless.to_string().contains("--privacy-rounds"), "{endless}");
+        assert!(config(&format!("{line} --privacy local --epsilon 0")).is_err());
+        let unnamed = Only::try_parse_from("x merchants --model mlp --labels a,b".split(' ')).map(drop);
+        assert!(unnamed.is_err(), "no noise has to be asked for by name");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use scale_proto::time::Timestamp;
 
 use super::live::Inner;
 use super::{Coordinator, Error, training};
+use crate::noise;
 use crate::registry;
 use crate::round::{Event, Phase, Round, SessionProgress};
 use crate::rows::{ModelRow, Origin, RoundRow, TaskRow, TaskState};
@@ -271,7 +272,8 @@ impl Inner {
         initial_model: Option<Bytes>,
     ) -> Result<TaskRow, Error> {
         config.check()?;
-        training::width(config.cohort.session_max, training::grid(&config)?)?;
+        noise::check(&config)?;
+        training::check_width(&config)?;
         let _writing = self.tasks_lock.lock().await;
         if self.task(&task).is_ok() {
             return Err(Error::TaskExists(task.to_string()));

@@ -6,6 +6,7 @@ use scale_proto::time::RetryWindow;
 use scale_secagg::error::Refusal;
 
 use crate::blobs::BlobError;
+use crate::noise::NoiseError;
 use crate::store::StoreError;
 
 /// What kind of failure it is: the transports map each to one status of theirs.
@@ -129,6 +130,9 @@ pub enum Error {
         /// Clip norm in grid units.
         grid: u32,
     },
+    /// The task's noise cannot be had, or drowns what is learned.
+    #[error("{0}")]
+    Noise(#[from] NoiseError),
     /// The database.
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -176,6 +180,7 @@ impl Error {
             Self::RoundOver(_) => "round_over",
             Self::ModelFile(error) => error.code(),
             Self::TooWide { .. } => "too_wide",
+            Self::Noise(error) => error.code(),
             Self::Store(error) => error.code(),
             Self::Blob(error) => error.code(),
             Self::Folder { .. } => "storage",
@@ -188,7 +193,7 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Self::Invalid(_) | Self::WrongLength { .. } | Self::BeyondEnd { .. } | Self::BadDigest => Class::Invalid,
-            Self::ModelFile(_) | Self::TooWide { .. } => Class::Invalid,
+            Self::ModelFile(_) | Self::TooWide { .. } | Self::Noise(_) => Class::Invalid,
             Self::UnknownTask(_) | Self::UnknownRound | Self::UnknownSession | Self::UnknownModel { .. } => {
                 Class::NotFound
             }

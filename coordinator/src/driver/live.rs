@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use scale_proto::ids::{DeviceId, Digest, ModelVersion, RoundId, SessionId, TaskId};
 use scale_proto::task::TaskConfig;
 use scale_proto::time::Timestamp;
@@ -61,8 +62,32 @@ pub(super) struct State {
     pub(super) base: ModelRow,
     pub(super) members: HashMap<DeviceId, Member>,
     pub(super) sessions: HashMap<SessionId, LiveSession>,
+    /// Channel and mask keys of the task's last rounds, by device. No round of the task ran beside this one, so they
+    /// are complete from its opening on.
+    known: HashMap<DeviceId, Vec<[u8; 32]>>,
     /// Memory ran ahead of a transaction that failed: everything is read again before it is used.
     pub(super) stale: bool,
+}
+
+impl State {
+    /// Keys that the members of a session have used before.
+    pub(super) fn known_keys(&self, session: SessionId) -> Vec<[u8; 32]> {
+        known_keys(&self.known, &self.members, session)
+    }
+}
+
+fn known_keys(
+    known: &HashMap<DeviceId, Vec<[u8; 32]>>,
+    members: &HashMap<DeviceId, Member>,
+    session: SessionId,
+) -> Vec<[u8; 32]> {
+    let devices = members.iter().filter(|(_, member)| member.session == Some(session)).map(|(device, _)| device);
+    devices.filter_map(|device| known.get(device)).flatten().copied().collect()
+}
+
+/// The channel and the mask key of an AdvertiseKeys, by their place in it.
+fn advertised_keys(payload: &[u8]) -> impl Iterator<Item = [u8; 32]> {
+    payload.as_chunks::<32>().0.iter().skip(1).take(2).copied()
 }
 
 /// A participant.
@@ -116,8 +141,9 @@ impl Tracked {
 }
 
 impl LiveSession {
-    pub(super) fn new(inner: &Inner, id: SessionId, config: Arc<RoundConfig>) -> Self {
-        let protocol = Session::new((*config).clone(), []);
+    /// `known`: keys that may not come again.
+    pub(super) fn new(inner: &Inner, id: SessionId, config: Arc<RoundConfig>, known: Vec<[u8; 32]>) -> Self {
+        let protocol = Session::certified((*config).clone(), known);
         let adder = Adder::new(id, Arc::clone(&config), inner.staging.clone(), inner.blobs.clone());
         Self {
             protocol: Some(protocol),
@@ -282,18 +308,24 @@ impl Inner {
             .map_err(|error| Error::Bug(format!("state of round {id} does not decode: {error}")))?;
         let now = self.now();
         let members: HashMap<DeviceId, Member> = rows.participants.iter().map(|row| member(row, now)).collect();
+        let mut known: HashMap<DeviceId, Vec<[u8; 32]>> = HashMap::new();
+        for (device, payload) in &rows.advertised {
+            known.entry(*device).or_default().extend(advertised_keys(payload));
+        }
         let mut sessions = HashMap::new();
         if !rows.round.config.is_empty() {
             let config = RoundConfig::decode(&rows.round.config)
                 .map_err(|refusal| Error::Bug(format!("configuration of round {id} does not decode: {refusal}")))?;
             let config = Arc::new(config);
             for (progress, (messages, uploads)) in round.sessions.iter().zip(&rows.sessions) {
-                let mut session = LiveSession::new(self, progress.id, Arc::clone(&config));
+                let seen = known_keys(&known, &members, progress.id);
+                let mut session = LiveSession::new(self, progress.id, Arc::clone(&config), seen);
                 replay(&mut session, progress.id, progress.stage, &members, messages, uploads)?;
                 sessions.insert(progress.id, session);
             }
         }
-        Ok(State { row: rows.round, round, task: rows.task.config, base: rows.base, members, sessions, stale: false })
+        let Rows { round: row, task, base, .. } = rows;
+        Ok(State { row, round, task: task.config, base, members, sessions, known, stale: false })
     }
 
     /// Runs work that a call began to its end even when the caller hangs up: memory and rows change together or not at
@@ -320,6 +352,8 @@ struct Rows {
     base: ModelRow,
     participants: Vec<ParticipantRow>,
     sessions: Vec<(Vec<MessageRow>, Vec<UploadRow>)>,
+    /// Stage 0 of the task's last rounds.
+    advertised: Vec<(DeviceId, Bytes)>,
 }
 
 impl Rows {
@@ -334,7 +368,8 @@ impl Rows {
         for session in tx.sessions_of(id).await? {
             sessions.push((tx.messages(session.id).await?, tx.uploads(session.id).await?));
         }
-        Ok(Self { round, task, base, participants, sessions })
+        let advertised = tx.advertised(&round.task, round.number).await?;
+        Ok(Self { round, task, base, participants, sessions, advertised })
     }
 }
 

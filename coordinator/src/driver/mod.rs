@@ -27,7 +27,7 @@ mod perform;
 mod stages;
 mod step;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod timer;
 mod training;
 mod upload;
@@ -38,7 +38,6 @@ use std::time::Duration;
 
 use scale_proto::ids::DeviceId;
 use scale_secagg::keys::IdentityKey;
-use scale_secagg::params::{Class as ParameterClass, Profile};
 
 use crate::blobs::Blobs;
 use crate::clock::SharedClock;
@@ -85,14 +84,8 @@ pub struct Settings {
     pub long_poll: Duration,
     /// Threads that remove masks.
     pub threads: usize,
-    /// What the server is trusted with.
-    pub profile: Profile,
-    /// Corrupt and lost devices that a session stands.
-    pub class: ParameterClass,
     /// Name of the privacy policy that is signed into every round.
     pub policy_id: String,
-    /// SHA-256 of the enrolment authority's public key; all zero: the coordinator enrols.
-    pub identity_root: [u8; 32],
     /// Added to signed closing times for devices whose clock runs ahead.
     pub clock_slack: Duration,
 }
@@ -104,10 +97,7 @@ impl Settings {
             staging,
             long_poll: Duration::from_secs(10),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            profile: Profile::Standard,
-            class: ParameterClass::Default,
             policy_id: "none".to_owned(),
-            identity_root: [0; 32],
             clock_slack: Duration::from_secs(300),
         }
     }

@@ -7,8 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use scale_proto::ids::{ModelVersion, SessionId};
 use scale_proto::limits;
-use scale_secagg::config::RoundConfig;
+use scale_secagg::config::{Mechanism, RoundConfig};
 use scale_secagg::error::Refusal;
+use scale_secagg::params::Profile;
+use scale_secagg::roster::CERTIFICATE_LEN;
 use scale_secagg::server::Closed;
 
 use super::live::{Inner, Live};
@@ -200,7 +202,12 @@ impl Inner {
         }
         let weights = registry::weights(&self.blobs, &task.model, &base).await?;
         let state = registry::optimiser_state(&self.blobs, &base).await?;
-        let scale = Scale { clip: config.clip, grid: config.grid, max_weight: task.training.max_weight };
+        let scale = Scale {
+            clip: config.clip,
+            grid: config.grid,
+            max_weight: task.training.max_weight,
+            noisy: config.mechanism != Mechanism::None,
+        };
         let rule = task.aggregation;
         let made = blocking(move || Ok::<_, Error>(next_weights(&totals, &scale, rule, weights, &state))).await?;
         let (mean, weights, optimiser) = match made {
@@ -298,7 +305,8 @@ fn bytes_up(config: &RoundConfig, round: &crate::round::Round) -> u64 {
     let parameters = scale_secagg::params::parameters(n, config.profile, config.class).ok();
     let k = parameters.map_or_else(|| if complete { n.saturating_sub(1) } else { 0 }, |parameters| parameters.k);
     let sharers = released.map_or(0, |session| session.answered[1]).saturating_sub(1).min(k);
-    192 + 80 * u64::from(k) + 32 + config.masked_input_len() + 64 + 32 * u64::from(sharers)
+    let certificate = if config.profile == Profile::Malicious { CERTIFICATE_LEN as u64 } else { 0 };
+    192 + certificate + 80 * u64::from(k) + 32 + config.masked_input_len() + 64 + 32 * u64::from(sharers)
 }
 
 fn failure(refusal: &Refusal) -> Failure {

@@ -7,7 +7,6 @@ use scale_proto::answer::{StageAnswer, StageDown, Wait};
 use scale_proto::ids::{Digest, RoundId, SessionId};
 use scale_proto::stage::StageUp;
 use scale_secagg::error::Reason;
-use scale_secagg::roster::RosterForm;
 use scale_secagg::server::{Down, Receipt};
 use tokio::time::Instant;
 
@@ -228,11 +227,11 @@ pub(super) fn down(state: &State, caller: &Caller, session: SessionId) -> Result
     let stage = protocol.stage_number().ok_or(Error::Late)?;
     let index = secure.index.get(&caller.device).copied();
     let down = index.and_then(|index| protocol.message(index)).ok_or(Error::Refused(Reason::NotExpected.into()))?;
-    let (sparse, payload) = match down {
-        Down::Roster(form, bytes) => (form == RosterForm::Sparse, bytes),
-        Down::Bytes(bytes) => (false, bytes),
+    let (roster, payload) = match down {
+        Down::Roster(form, bytes) => (Some(form), bytes),
+        Down::Bytes(bytes) => (None, bytes),
     };
-    Ok(StageDown { session, stage, payload: payload.into(), sparse })
+    Ok(StageDown { session, stage, payload: payload.into(), roster })
 }
 
 /// Why a session that was abandoned was.

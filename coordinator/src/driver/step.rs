@@ -40,7 +40,7 @@ pub(super) enum Change {
     Message(NewMessage),
     Uploads(SegmentRow, Vec<DeviceId>),
     Sum(SessionId, String),
-    /// The messages and segments of a session that is over.
+    /// The messages, uploads and segments of a session that is over. Its advertised keys stay for a while.
     Forget(SessionId),
     Model(Box<(ModelRow, TaskRow)>),
 }
@@ -81,6 +81,7 @@ impl Change {
             Self::Sum(session, blob) => tx.set_session_sum(*session, Some(blob)).await?,
             Self::Forget(session) => {
                 tx.delete_messages(*session).await?;
+                tx.delete_uploads(*session).await?;
                 tx.delete_segments(*session).await?;
             }
             Self::Model(rows) => {
@@ -215,13 +216,19 @@ impl Inner {
                 }
             }
             for row in &start.sessions {
-                state.sessions.insert(row.id, LiveSession::new(self, row.id, Arc::clone(&start.config)));
+                let known = state.known_keys(row.id);
+                state.sessions.insert(row.id, LiveSession::new(self, row.id, Arc::clone(&start.config), known));
             }
         }
-        for progress in state.round.sessions.iter().filter(|progress| progress.stage.is_over()) {
-            if let Some(session) = state.sessions.get_mut(&progress.id) {
+        for progress in &state.round.sessions {
+            let Some(session) = state.sessions.get_mut(&progress.id) else { continue };
+            if progress.stage > SessionStage::MaskedInput {
+                // What could not be added by now never will be: its senders count as dropped out.
                 session.adder.stop();
+            }
+            if progress.stage.is_over() {
                 session.protocol = None;
+                session.uploads.clear();
             }
         }
     }

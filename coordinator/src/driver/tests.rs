@@ -1,6 +1,6 @@
 //! Whole rounds with raw protocol clients, in one process, on a clock that the tests move.
 
-mod fleet;
+pub(crate) mod fleet;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,10 @@ use bytes::Bytes;
 use scale_proto::answer::{CheckIn, CheckInAnswer, Leave, ModelRequest, StageAnswer, UploadAnswer};
 use scale_proto::ids::{Digest, ModelVersion, RoundId, SessionId};
 use scale_proto::stage::{StageUp, UploadPiece};
-use scale_secagg::client::{Answer, Event};
+use scale_proto::task::{IdentityRoot, Sessions};
+use scale_secagg::client::{Answer, Event, Participant};
+use scale_secagg::params::Profile;
+use scale_secagg::roster::Certificate;
 
 use fleet::*;
 
@@ -25,8 +28,8 @@ fn expected(inputs: &[(Vec<i64>, [i64; 4])]) -> Vec<f32> {
     for (update, statistics) in inputs {
         totals.add(&[update.clone(), statistics.to_vec()], 1).expect("the shape fits");
     }
-    let grid = training::grid(&config).expect("a small model");
-    let mean = totals.mean(&Scale { clip: 1.0, grid, max_weight: 50 }).expect("there is weight");
+    let grid = crate::noise::of(&config).expect("a small model").grid;
+    let mean = totals.mean(&Scale { clip: 1.0, grid, max_weight: 50, noisy: false }).expect("there is weight");
     let mut weights = scale_proto::model_file::initial(&task_id(), &config.model);
     Optimiser::new(config.aggregation, ENTRIES).step(&mut weights, &mean.update).expect("finite");
     weights
@@ -49,6 +52,16 @@ async fn assert_exact(site: &Site, told: &Told, devices: u32) {
     assert_eq!(weights, expected(&told.inputs), "the sum is exact");
     let model = site.now().get_model_info(&task_id(), None).await.expect("a model");
     assert_eq!((model.version, model.parent, model.cohort), (ModelVersion(2), Some(ModelVersion(1)), devices));
+    let sessions: Vec<_> = told.info.round.sessions.iter().map(|session| session.id).collect();
+    for session in sessions {
+        let read = site.store.read("left", move |tx| {
+            Box::pin(async move {
+                let segments = tx.segments(session).await?.len();
+                Ok::<_, Error>(tx.uploads(session).await?.len() + segments)
+            })
+        });
+        assert_eq!(read.await.expect("rows"), 0, "rows of uploads or segments are left");
+    }
     // Nothing of the round is left but the models.
     for _ in 0..500 {
         let left = site.blobs.list("segments").await.expect("no error").len()
@@ -133,6 +146,90 @@ async fn several_sessions_are_summed() {
     let members: Vec<u32> = told.info.round.sessions.iter().map(|session| session.members).collect();
     assert_eq!(members, [12, 12]);
     assert_exact(&site, &told, 24).await;
+}
+
+/// More than 128 devices in one session: a sparse graph, with losses in every stage.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_and_forty_devices_in_one_sparse_session() {
+    let site = Site::new().await;
+    let mut config = task("manual");
+    (config.cohort.goal, config.cohort.floor) = (140, 100);
+    config.cohort.over_selection_permille = 1000;
+    config.secure_aggregation.sessions = Sessions::One;
+    site.now().create_task(task_id(), config, None).await.expect("a good task");
+    site.now().open_round(&task_id()).await.expect("none is open");
+    let told = tell(&site, 140, Story { lost: [1, 2, 3, 2, 2], ..Story::default() }).await;
+    assert!(told.errors.is_empty(), "{:?}", told.errors);
+    let members: Vec<u32> = told.info.round.sessions.iter().map(|session| session.members).collect();
+    assert_eq!(members, [140]);
+    assert_exact(&site, &told, 134).await;
+}
+
+/// Profile M: who brings no good certificate is refused with the word for it, and the others go on to the exact sum.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certified_devices_sum_up_and_others_are_refused() {
+    let site = Site::new().await;
+    let mut config = task("manual");
+    config.cohort.over_selection_permille = 1300;
+    config.secure_aggregation.profile = Profile::Malicious;
+    let unknown = site.now().create_task(task_id(), config.clone(), None).await.expect_err("whose certificates?");
+    assert_eq!(unknown.code(), "invalid");
+    config.secure_aggregation.identity_root = Some(IdentityRoot(root().public()));
+    site.now().create_task(task_id(), config, None).await.expect("a good task");
+    site.now().open_round(&task_id()).await.expect("none is open");
+    let mut phones = gather(&site, 13).await;
+
+    let mut odd = phones.pop().expect("thirteen");
+    let good = odd.keys();
+    let foreign = IdentityKey::from_seed(&[44; 32]);
+    let identity = odd.caller.identity_key;
+    let with = |certificate: Certificate| [&good[..192], &certificate.encode()].concat();
+    for (name, payload, expected) in [
+        ("none", good[..192].to_vec(), "certificate_missing"),
+        ("cut short", good[..good.len() - 1].to_vec(), "wrong_length"),
+        ("another authority's", with(Certificate::issue(&foreign, &identity, u64::MAX)), "certificate"),
+        ("another device's", with(phones[0].certificate), "certificate"),
+        ("an old one", with(Certificate::issue(&root(), &identity, 1_600_000_000_000)), "certificate_expired"),
+    ] {
+        let error = odd.send(SessionStage::Keys, payload).await.expect_err(name);
+        assert_eq!(error.code(), expected, "{name}");
+        assert_eq!(error.retry(), None, "{name}: another try cannot help");
+    }
+    assert_eq!(site.round().await.round.sessions[0].answered[0], 0);
+    let leave = Leave { round: site.round().await.round.id, reason: "certificate".into() };
+    site.now().leave(&odd.caller, leave).await.expect("it takes part");
+
+    // A restart replays the certified messages too.
+    let told = go_on(&site, phones, Story { lost: [0, 0, 1, 0, 0], restart_in: Some(1) }).await;
+    assert!(told.errors.is_empty(), "{:?}", told.errors);
+    assert_exact(&site, &told, 11).await;
+    let bytes = told.info.round.summary.expect("finished").bytes_up_per_device;
+    assert_eq!(bytes, 192 + 72 + (80 * 11 + 32) + (13 + 7) + 64 + 32 * 11);
+}
+
+/// A device whose randomness repeats itself: its keys of an earlier round are refused, also after a restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_earlier_rounds_are_refused() {
+    let site = manual_site().await;
+    let mut phones = gather(&site, 12).await;
+    let frozen = phones[0].rng.clone();
+    let told = go_on(&site, std::mem::take(&mut phones), Story::default()).await;
+    assert_exact(&site, &told, 12).await;
+
+    site.now().open_round(&task_id()).await.expect("none is open");
+    let mut phones = gather(&site, 12).await;
+    site.restart().await;
+    let stuck = phones.iter_mut().find(|phone| phone.identity.public() == Phone::new(&site, 1).caller.identity_key);
+    let stuck = stuck.expect("it is in");
+    stuck.rng = frozen;
+    let payload = stuck.keys();
+    let refused = stuck.send(SessionStage::Keys, payload).await.expect_err("its channel key is an old one");
+    assert_eq!(refused.code(), "duplicate_key");
+    // With fresh ones it is welcome.
+    stuck.participant = Participant::new();
+    let told = go_on(&site, phones, Story::default()).await;
+    assert!(told.errors.is_empty(), "{:?}", told.errors);
+    assert_eq!(told.info.new_version(), Some(ModelVersion(3)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

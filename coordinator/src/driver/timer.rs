@@ -11,6 +11,7 @@ use super::live::{Inner, Live};
 use super::upload::blocking;
 use super::{Coordinator, Error, Parts};
 use crate::accumulate::{self, Queued, Staging};
+use crate::noise;
 use crate::round::{Event, Round, Rules, SessionStage};
 use crate::rows::{RoundRow, TaskRow, TaskState, UploadState};
 use crate::schedule::{Opening, next_opening};
@@ -19,6 +20,8 @@ use crate::schedule::{Opening, next_opening};
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// Pause after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Rounds of a task whose advertised keys are kept, so that a device that repeats one is refused.
+const KEY_ROUNDS: u64 = 8;
 
 impl Coordinator {
     /// Loads what was under way, goes on with it, and starts to keep time. The database must be held by this process
@@ -144,7 +147,8 @@ impl Inner {
         let now = self.now();
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|error| Error::Bug(format!("no randomness: {error}")))?;
-        let rules = Rules::of(&task.config, self.settings.clock_slack);
+        let noise = noise::of(&task.config)?;
+        let rules = Rules::of(&task.config, &noise.mechanism, self.settings.clock_slack);
         let round_id = RoundId::from_random(random);
         let round = Round::open(round_id, id.clone(), task.next_round, task.current_version, rules, now);
         let row = RoundRow {
@@ -170,6 +174,7 @@ impl Inner {
                 let write = Arc::clone(&write);
                 Box::pin(async move {
                     tx.insert_round(&write.0).await?;
+                    tx.forget_advertised(&write.0.task, write.0.number.saturating_sub(KEY_ROUNDS)).await?;
                     Ok::<_, Error>(tx.update_task(&write.1).await?)
                 })
             })

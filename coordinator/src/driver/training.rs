@@ -7,12 +7,14 @@ use bytes::Bytes;
 use ring::digest::{Context, SHA256};
 use scale_proto::ids::{DeviceId, Digest, SessionId};
 use scale_proto::plan::{self, Plan};
-use scale_proto::task::TaskConfig;
-use scale_secagg::config::{self, Mechanism, RoundConfig, VectorSpec};
+use scale_proto::task::{IdentityRoot, SecureAggregation, TaskConfig};
+use scale_secagg::config::{self, RoundConfig, VectorSpec};
+use scale_secagg::params;
 
 use super::Error;
 use super::live::{Inner, State};
-use crate::round::{Round, SessionStage};
+use crate::noise::{self, Noise};
+use crate::round::{Round, Rules, SessionStage};
 use crate::rows::SessionRow;
 
 /// Everything that is fixed when training starts.
@@ -25,25 +27,17 @@ pub(super) struct Start {
     pub(super) dealt: Vec<(DeviceId, SessionId)>,
 }
 
-/// The integer grid of a task: the clip norm in grid units.
-pub(super) fn grid(task: &TaskConfig) -> Result<u32, Error> {
-    let entries = dim(task) as f64;
-    let grid = (f64::from(task.quantisation.grid_factor) * entries.sqrt()).ceil();
-    if grid >= 1.0 && grid < f64::from(1_u32 << 31) {
-        // Checked to fit.
-        Ok(grid as u32)
-    } else {
-        Err(Error::TooWide { devices: 1, grid: u32::MAX })
-    }
-}
-
 /// Bits of one summed entry for sessions of up to `devices`.
-pub(super) fn width(devices: u32, grid: u32) -> Result<u8, Error> {
-    config::width_needed(devices, grid, 0).ok_or(Error::TooWide { devices, grid })
+pub(super) fn width(devices: u32, noise: &Noise) -> Result<u8, Error> {
+    let &Noise { grid, mechanism, .. } = noise;
+    config::width_needed(devices, grid, mechanism.local_variance()).ok_or(Error::TooWide { devices, grid })
 }
 
-fn dim(task: &TaskConfig) -> u64 {
-    task.model.flat_len() + plan::STATISTICS_LEN
+/// Whether the largest session that a task's rounds may have fits on the wire.
+pub(super) fn check_width(task: &TaskConfig) -> Result<(), Error> {
+    let noise = noise::of(task)?;
+    let rules = Rules::of(task, &noise.mechanism, Duration::ZERO);
+    width(rules.largest_session().min(rules.selected), &noise).map(drop)
 }
 
 /// Makes the plan and the configuration, signs, and deals the members to the round's sessions.
@@ -60,13 +54,18 @@ pub(super) fn prepare(inner: &Inner, state: &State, round: &Round) -> Result<Sta
         max_weight: task.training.max_weight,
         holdout_permille: task.training.holdout_permille,
         seed: round.number,
+        privacy: task.privacy,
     }
     .encode();
     let largest = round.sessions.iter().map(|session| session.members).max().unwrap_or(0);
-    let grid = grid(task)?;
+    let noise = noise::of(task)?;
     let mut server_nonce = [0; 32];
     getrandom::fill(&mut server_nonce).map_err(|error| Error::Bug(format!("no randomness: {error}")))?;
-    let settings = &inner.settings;
+    let SecureAggregation { profile, class, identity_root, .. } = task.secure_aggregation;
+    for n in [round.rules.floor, largest] {
+        // A cohort that the compiled table has no parameters for would be refused by every device.
+        params::parameters(n, profile, class)?;
+    }
     let config = RoundConfig {
         task_id: round.task.to_string(),
         round: round.number,
@@ -77,19 +76,19 @@ pub(super) fn prepare(inner: &Inner, state: &State, round: &Round) -> Result<Sta
             VectorSpec { name: plan::VECTOR_UPDATE.into(), len: task.model.flat_len() },
             VectorSpec { name: plan::VECTOR_STATISTICS.into(), len: plan::STATISTICS_LEN },
         ],
-        wire_bits: width(largest, grid)?,
+        wire_bits: width(largest, &noise)?,
         clip: task.quantisation.clip,
-        grid,
+        grid: noise.grid,
         rotation_seed: None,
-        mechanism: Mechanism::None,
-        policy_id: settings.policy_id.clone(),
-        profile: settings.profile,
-        class: settings.class,
+        mechanism: noise.mechanism,
+        policy_id: inner.settings.policy_id.clone(),
+        profile,
+        class,
         n_lo: round.rules.floor,
         n_hi: largest,
         u3_min: round.rules.floor,
         closing: round.closings.map(|closing| closing.as_millis()),
-        identity_root: settings.identity_root,
+        identity_root: IdentityRoot::or_none(identity_root),
     };
     let signature = config::sign(&config, &inner.task_key);
     let sessions = round.sessions.iter().zip(0..).map(|(session, ordinal)| SessionRow {

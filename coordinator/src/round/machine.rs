@@ -293,10 +293,9 @@ impl Round {
             latest = latest.plus(window.max(Duration::from_millis(1)));
             *closing = latest;
         }
-        let count = self.cohort.div_ceil(self.rules.session_max).min(self.cohort / self.rules.floor).max(1);
-        self.sessions = (0..count)
-            .map(|ordinal| {
-                let members = self.cohort / count + u32::from(ordinal < self.cohort % count);
+        self.sessions = (0..)
+            .zip(self.rules.session_sizes(self.cohort))
+            .map(|(ordinal, members)| {
                 let part = u64::from(self.rules.goal) * u64::from(members);
                 let goal = u32::try_from(part.div_ceil(u64::from(self.cohort))).unwrap_or(members);
                 SessionProgress {

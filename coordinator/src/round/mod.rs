@@ -14,6 +14,7 @@
 
 mod machine;
 mod session;
+mod shape;
 #[cfg(test)]
 mod tests;
 
@@ -21,11 +22,13 @@ use std::time::Duration;
 
 use scale_proto::ids::{DeviceId, ModelVersion, RoundId, SessionId, TaskId};
 use scale_proto::limits::COHORT_FLOOR;
-use scale_proto::task::{Schedule, TaskConfig, Timing};
+use scale_proto::task::{Schedule, SecureAggregation, TaskConfig, Timing};
 use scale_proto::time::Timestamp;
+use scale_secagg::config::Mechanism;
 use serde::{Deserialize, Serialize};
 
 pub use session::{SessionProgress, SessionStage};
+pub use shape::one_session;
 
 /// Windows that a restart grants to stages whose time ran out while nobody could answer.
 pub const RESTART_GRACE: Duration = Duration::from_secs(10);
@@ -42,8 +45,11 @@ pub struct Rules {
     pub floor: u32,
     /// Devices to select.
     pub selected: u32,
-    /// Largest session.
+    /// Largest session of a cohort that divides.
     pub session_max: u32,
+    /// The cohort makes one session, whatever its size; see [`one_session`].
+    #[serde(default)]
+    pub one_session: bool,
     /// Longest time of each step.
     pub timing: Timing,
     /// Too few devices when selection ends: wait on (`true`) or abandon.
@@ -54,13 +60,16 @@ pub struct Rules {
 
 impl Rules {
     /// The rules of a task's next round. The floor is raised to [`COHORT_FLOOR`] whatever the configuration says.
-    pub fn of(config: &TaskConfig, clock_slack: Duration) -> Self {
+    /// `noise`: what devices add before they mask.
+    pub fn of(config: &TaskConfig, noise: &Mechanism, clock_slack: Duration) -> Self {
         let floor = config.cohort.floor.max(COHORT_FLOOR);
         let session_max = config.cohort.session_max.max(floor);
         let mut selected = config.cohort.selected().max(floor);
+        let SecureAggregation { profile, sessions, .. } = config.secure_aggregation;
+        let one_session = one_session(profile, sessions, *noise != Mechanism::None);
         // From two floors on, every cohort divides into sessions between floor and maximum; below, only one session is
         // sure to stand.
-        if session_max < 2 * floor {
+        if session_max < 2 * floor && !one_session {
             selected = selected.min(session_max);
         }
         Self {
@@ -68,6 +77,7 @@ impl Rules {
             floor,
             selected,
             session_max,
+            one_session,
             timing: config.timing.clone(),
             patient: config.schedule == Schedule::WhenReady,
             clock_slack_ms: u64::try_from(clock_slack.as_millis()).unwrap_or(u64::MAX),

@@ -19,12 +19,13 @@ fn timing() -> Timing {
     }
 }
 
-fn rules() -> Rules {
+pub(super) fn rules() -> Rules {
     Rules {
         goal: 12,
         floor: FLOOR,
         selected: 16,
         session_max: 64,
+        one_session: false,
         timing: timing(),
         patient: false,
         clock_slack_ms: 1_000,
@@ -229,14 +230,14 @@ fn rules_raise_the_floor_and_keep_one_session_whole() {
             "training": {"epochs": 1, "batch_size": 1, "learning_rate": 0.1, "proximal_mu": 0.0, "time_limit_ms": 1000, "max_weight": 1, "holdout_permille": 0},
             "cohort": {"goal": 20, "floor": floor, "over_selection_permille": 1300, "session_max": session_max},
             "timing": timing(), "schedule": "when_ready", "aggregation": {"fed_avg": {"learning_rate": 1.0}},
-            "quantisation": {"clip": 1.0, "grid_factor": 64}, "max_rounds": null
+            "quantisation": {"clip": 1.0, "grid_factor": 64}, "privacy": {"mode": "none"}, "max_rounds": null
         });
         serde_json::from_value::<TaskConfig>(json).expect("a valid task")
     };
     let slack = Duration::from_secs(1);
-    let low = Rules::of(&config(3, 64), slack);
+    let low = Rules::of(&config(3, 64), &Mechanism::None, slack);
     assert_eq!((low.floor, low.selected, low.patient), (COHORT_FLOOR, 26, true));
-    let tight = Rules::of(&config(10, 19), slack);
+    let tight = Rules::of(&config(10, 19), &Mechanism::None, slack);
     assert_eq!(tight.selected, 19, "20 devices would not divide into sessions of 10 to 19");
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use scale_proto::ids::{DeviceId, Digest, ModelVersion, RoundId, SessionId, TaskId};
 use scale_proto::model::{Family, ModelSpec};
-use scale_proto::task::{Aggregation, Cohort, Quantisation, Schedule, TaskConfig, Timing, Training};
+use scale_proto::task::{Aggregation, Cohort, Privacy, Quantisation, Schedule, TaskConfig, Timing, Training};
 use scale_proto::time::Timestamp;
 
 use super::{DeviceRow, Store, StoreError};
@@ -61,6 +61,8 @@ pub(super) fn task(name: &str) -> TaskRow {
             schedule: Schedule::Manual,
             aggregation: Aggregation::FedAvg { learning_rate: 1.0 },
             quantisation: Quantisation { clip: 1.5, grid_factor: 64 },
+            secure_aggregation: Default::default(),
+            privacy: Privacy::None,
             max_rounds: Some(3),
         },
         state: TaskState::Active,
@@ -322,7 +324,20 @@ async fn sessions(store: &Store, round: RoundId) -> SessionId {
     let seen: Vec<_> = kept.iter().map(|row| (row.seq, row.stage, row.device, &row.payload[..])).collect();
     assert_eq!(seen, [(0, 0, device(1), &b"keys"[..]), (1, 0, device(2), b"keys"), (2, 1, device(1), b"other")]);
     tx!(store, |tx| tx.delete_messages(id).await).unwrap();
-    assert_eq!(tx!(store, |tx| tx.messages(id).await), Ok(vec![]));
+    // Keys outlive the session, for the task's later rounds, until somebody forgets them.
+    let kept = tx!(store, |tx| tx.messages(id).await).unwrap();
+    assert_eq!(kept.iter().map(|row| row.stage).collect::<Vec<_>>(), [0, 0]);
+    let row: SessionRow = tx!(store, |tx| tx.session(id).await).unwrap().unwrap();
+    let round: RoundRow = tx!(store, |tx| tx.round(row.round).await).unwrap().unwrap();
+    let (number, keys) = (round.number, Bytes::from_static(b"keys"));
+    assert_eq!(round.task, task("a").id);
+    let before = async |number| tx!(store, |tx| tx.advertised(&task("a").id, number).await).unwrap();
+    assert_eq!(before(number).await, [], "earlier rounds only");
+    assert_eq!(before(number + 1).await, [(device(1), keys.clone()), (device(2), keys)]);
+    tx!(store, |tx| tx.forget_advertised(&task("a").id, number).await).unwrap();
+    assert_eq!(before(number + 1).await.len(), 2);
+    tx!(store, |tx| tx.forget_advertised(&task("a").id, number + 1).await).unwrap();
+    assert_eq!(before(number + 1).await, []);
     id
 }
 
@@ -357,6 +372,8 @@ async fn uploads(store: &Store, session: SessionId) {
     let committed = |n| UploadRow { segment: Some("s-0".into()), ..row(n, UploadState::Committed) };
     assert_eq!(left, [committed(1), committed(2)], "what is in a sum stays there");
     assert_eq!(tx!(store, |tx| tx.segments(session).await), Ok(vec![segment()]));
+    tx!(store, |tx| tx.delete_uploads(session).await).unwrap();
+    assert_eq!(tx!(store, |tx| tx.uploads(session).await), Ok(vec![]));
     tx!(store, |tx| tx.delete_segments(session).await).unwrap();
     assert_eq!(tx!(store, |tx| tx.segments(session).await), Ok(vec![]));
 }

@@ -1,6 +1,7 @@
 //! Sessions, and the messages that were accepted in them.
 
-use scale_proto::ids::{RoundId, SessionId};
+use bytes::Bytes;
+use scale_proto::ids::{DeviceId, RoundId, SessionId, TaskId};
 use sqlx::sqlite::SqliteRow;
 
 use super::column::{blob, get, int, word};
@@ -126,12 +127,43 @@ impl Tx {
         self.all(query, decode_message).await
     }
 
-    /// Forgets the messages of a session that is over.
+    /// Forgets the messages of a session that is over, except for the keys that were advertised: see
+    /// [`Self::advertised`].
     ///
     /// # Errors
     /// [`StoreError`] from the database.
     pub async fn delete_messages(&mut self, session: SessionId) -> Result<(), StoreError> {
-        let query = sqlx::query("DELETE FROM session_messages WHERE session = ?1").bind(blob(session.as_bytes()));
+        let query =
+            sqlx::query("DELETE FROM session_messages WHERE session = ?1 AND stage > 0").bind(blob(session.as_bytes()));
+        self.execute(query).await.map(drop)
+    }
+
+    /// What devices sent in stage 0 of a task's rounds before round `number`: keys that may not come again.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub async fn advertised(&mut self, task: &TaskId, number: u64) -> Result<Vec<(DeviceId, Bytes)>, StoreError> {
+        let query = sqlx::query(
+            "SELECT m.device, m.payload FROM rounds r
+             JOIN sessions s ON s.round = r.id JOIN session_messages m ON m.session = s.id AND m.stage = 0
+             WHERE r.task = ?1 AND r.number < ?2 ORDER BY r.number, m.session, m.seq",
+        )
+        .bind(task.as_str().to_owned())
+        .bind(int(number));
+        self.all(query, |row| Ok((get(row, "device")?, get(row, "payload")?))).await
+    }
+
+    /// Forgets what was sent in stage 0 of a task's rounds before round `number`.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub async fn forget_advertised(&mut self, task: &TaskId, number: u64) -> Result<(), StoreError> {
+        let query = sqlx::query(
+            "DELETE FROM session_messages WHERE stage = 0 AND session IN
+             (SELECT s.id FROM rounds r JOIN sessions s ON s.round = r.id WHERE r.task = ?1 AND r.number < ?2)",
+        )
+        .bind(task.as_str().to_owned())
+        .bind(int(number));
         self.execute(query).await.map(drop)
     }
 }

@@ -134,6 +134,15 @@ impl Tx {
         self.all(query, decode_segment).await
     }
 
+    /// Forgets every upload of a session that is over.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub async fn delete_uploads(&mut self, session: SessionId) -> Result<(), StoreError> {
+        let query = sqlx::query("DELETE FROM uploads WHERE session = ?1").bind(blob(session.as_bytes()));
+        self.execute(query).await.map(drop)
+    }
+
     /// Forgets the partial sums of a session that is over.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use crate::error::Invalid;
 use crate::ids::Digest;
 use crate::model::ModelSpec;
 use crate::plan::Plan;
+use crate::privacy::{Privacy, Target};
 use crate::{limits, wire};
 
 impl Plan {
@@ -46,6 +47,7 @@ impl TryFrom<wire::Plan> for Plan {
             max_weight: plan.max_weight,
             holdout_permille: plan.holdout_permille,
             seed: plan.seed,
+            privacy: present("privacy", plan.privacy)?.try_into()?,
         };
         checked.check()?;
         Ok(checked)
@@ -65,7 +67,26 @@ impl From<&Plan> for wire::Plan {
             max_weight: plan.max_weight,
             holdout_permille: plan.holdout_permille,
             seed: plan.seed,
+            privacy: Some((&plan.privacy).into()),
         }
+    }
+}
+
+impl TryFrom<wire::Privacy> for Privacy {
+    type Error = Invalid;
+    /// See [`Privacy::parse`].
+    fn try_from(wire: wire::Privacy) -> Result<Self, Invalid> {
+        let wire::Privacy { mode, epsilon, delta, rounds, example_clip } = wire;
+        Self::parse(&mode, Target { epsilon, delta, rounds }, example_clip)
+    }
+}
+
+impl From<&Privacy> for wire::Privacy {
+    fn from(privacy: &Privacy) -> Self {
+        let target = privacy.target().unwrap_or(Target { epsilon: 0.0, delta: 0.0, rounds: 0 });
+        let example_clip = if let Privacy::Example { clip, .. } = *privacy { clip } else { 0.0 };
+        let Target { epsilon, delta, rounds } = target;
+        Self { mode: privacy.mode().into(), epsilon, delta, rounds, example_clip }
     }
 }
 

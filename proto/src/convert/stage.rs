@@ -1,5 +1,7 @@
 //! The stages of secure aggregation: what goes up, and what comes down.
 
+use scale_secagg::roster::RosterForm;
+
 use super::{cut, owned};
 use crate::answer::{Leave, Progress, StageAnswer, StageDown, UploadAnswer};
 use crate::check;
@@ -36,15 +38,20 @@ impl TryFrom<wire::StageDown> for StageDown {
         let session = SessionId::try_from(down.session_handle.as_ref())?;
         check::within("stage", down.stage, 1..=4)?;
         check::payload("payload", &down.payload)?;
-        if down.sparse && down.stage != 1 {
-            return Err(Invalid::new(
-                "sparse",
-                format!("set in stage {}; only a roster (stage 1) is sparse", down.stage),
-            ));
-        }
+        let roster = match (down.stage, down.sparse, down.certified) {
+            (1, false, false) => Some(RosterForm::Complete),
+            (1, true, false) => Some(RosterForm::Sparse),
+            (1, false, true) => Some(RosterForm::Certified),
+            (1, true, true) => return Err(Invalid::new("certified", "set beside sparse; a roster has one form")),
+            (_, false, false) => None,
+            (stage, sparse, _) => {
+                let field = if sparse { "sparse" } else { "certified" };
+                return Err(Invalid::new(field, format!("set in stage {stage}; only stage 1 has a roster")));
+            }
+        };
         // At most 4.
         let stage = down.stage as u8;
-        Ok(Self { session, stage, payload: down.payload, sparse: down.sparse })
+        Ok(Self { session, stage, payload: down.payload, roster })
     }
 }
 
@@ -54,7 +61,8 @@ impl From<&StageDown> for wire::StageDown {
             session_handle: down.session.to_bytes(),
             stage: down.stage.into(),
             payload: down.payload.clone(),
-            sparse: down.sparse,
+            sparse: down.roster == Some(RosterForm::Sparse),
+            certified: down.roster == Some(RosterForm::Certified),
         }
     }
 }

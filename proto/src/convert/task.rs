@@ -1,10 +1,14 @@
 //! What an operator configures.
 
 use super::owned;
-use crate::check::present;
+use crate::check::{fixed, present};
 use crate::error::Invalid;
 use crate::model::ModelSpec;
-use crate::task::{Aggregation, Cohort, MinuteOfDay, Quantisation, Schedule, TaskConfig, Timing, Training};
+use crate::secure_aggregation as words;
+use crate::task::{
+    Aggregation, Cohort, IdentityRoot, MinuteOfDay, Quantisation, Schedule, SecureAggregation, TaskConfig, Timing,
+    Training,
+};
 use crate::wire;
 
 impl TryFrom<wire::TaskConfig> for TaskConfig {
@@ -19,6 +23,8 @@ impl TryFrom<wire::TaskConfig> for TaskConfig {
             schedule: present("schedule", config.schedule)?.try_into()?,
             aggregation: present("aggregation", config.aggregation)?.try_into()?,
             quantisation: present("quantisation", config.quantisation)?.into(),
+            secure_aggregation: config.secure_aggregation.map_or_else(|| Ok(Default::default()), TryInto::try_into)?,
+            privacy: present("privacy", config.privacy)?.try_into()?,
             max_rounds: (config.max_rounds > 0).then_some(config.max_rounds),
         };
         checked.check()?;
@@ -36,6 +42,8 @@ impl From<&TaskConfig> for wire::TaskConfig {
             schedule: Some((&config.schedule).into()),
             aggregation: Some((&config.aggregation).into()),
             quantisation: Some((&config.quantisation).into()),
+            secure_aggregation: Some((&config.secure_aggregation).into()),
+            privacy: Some((&config.privacy).into()),
             max_rounds: config.max_rounds.unwrap_or(0),
         }
     }
@@ -134,6 +142,33 @@ impl From<&Aggregation> for wire::Aggregation {
                     Optimizer::FedYogi(wire::FedAdaptive { learning_rate, beta1, beta2, tau })
                 }
             }),
+        }
+    }
+}
+
+impl TryFrom<wire::SecureAggregation> for SecureAggregation {
+    type Error = Invalid;
+    /// An empty word is the default: a message without it is as old as the field is new.
+    fn try_from(wire: wire::SecureAggregation) -> Result<Self, Invalid> {
+        let wire::SecureAggregation { profile, class, identity_root, sessions } = wire;
+        let default = Self::default();
+        let root = || fixed("secure_aggregation.identity_root", &identity_root).map(IdentityRoot);
+        Ok(Self {
+            profile: if profile.is_empty() { default.profile } else { words::profile::parse(&profile)? },
+            class: if class.is_empty() { default.class } else { words::class::parse(&class)? },
+            identity_root: if identity_root.is_empty() { None } else { Some(root()?) },
+            sessions: if sessions.is_empty() { default.sessions } else { words::sessions::parse(&sessions)? },
+        })
+    }
+}
+
+impl From<&SecureAggregation> for wire::SecureAggregation {
+    fn from(chosen: &SecureAggregation) -> Self {
+        Self {
+            profile: words::profile::word(chosen.profile).to_owned(),
+            class: words::class::word(chosen.class).to_owned(),
+            identity_root: chosen.identity_root.map(|root| root.0.to_vec().into()).unwrap_or_default(),
+            sessions: words::sessions::word(chosen.sessions).to_owned(),
         }
     }
 }

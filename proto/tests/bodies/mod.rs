@@ -115,6 +115,9 @@ pub fn roster(data: &[u8]) {
     if let Ok(entries) = roster::decode_complete(data) {
         assert_eq!(roster::encode_complete(&entries), data);
     }
+    if let Ok(pairs) = roster::decode_certified(data) {
+        assert_eq!(roster::encode_certified(pairs.iter().map(|(entry, certificate)| (entry, certificate))), data);
+    }
     if let Ok(sparse) = roster::SparseRoster::decode(data) {
         assert_eq!(sparse.encode(), data);
         let _ = sparse.proven_root();

@@ -15,9 +15,14 @@ use scale_proto::manifest::Manifest;
 use scale_proto::model::{Family, ModelSpec};
 use scale_proto::plan::Plan;
 use scale_proto::stage::{StageUp, UploadPiece};
-use scale_proto::task::{Aggregation, Cohort, MinuteOfDay, Quantisation, Schedule, TaskConfig, Timing, Training};
+use scale_proto::task::{
+    Aggregation, Cohort, IdentityRoot, MinuteOfDay, Privacy, Quantisation, Schedule, SecureAggregation, Sessions,
+    TaskConfig, Timing, Training,
+};
 use scale_proto::time::RetryWindow;
 use scale_proto::{PROTOCOL, wire};
+use scale_secagg::params::{Class, Profile};
+use scale_secagg::roster::RosterForm;
 
 pub fn task() -> TaskId {
     "categories".parse().expect("a task's name")
@@ -59,6 +64,7 @@ pub fn plan() -> Plan {
         max_weight: 500,
         holdout_permille: 100,
         seed: u64::MAX,
+        privacy: Privacy::Example { epsilon: 8.0, delta: 1e-5, rounds: 12, clip: 0.5 },
     }
 }
 
@@ -80,7 +86,12 @@ pub fn wait() -> Wait {
 }
 
 pub fn stage_down() -> StageDown {
-    StageDown { session: session(), stage: 1, payload: Bytes::from_static(b"a roster"), sparse: true }
+    StageDown {
+        session: session(),
+        stage: 1,
+        payload: Bytes::from_static(b"a roster"),
+        roster: Some(RosterForm::Sparse),
+    }
 }
 
 pub fn upload_piece() -> UploadPiece {
@@ -137,6 +148,13 @@ pub fn task_config() -> TaskConfig {
         schedule: Schedule::Times(vec![MinuteOfDay(6 * 60 + 5), MinuteOfDay(23 * 60 + 59)]),
         aggregation: Aggregation::FedAdam { learning_rate: 0.01, beta1: 0.9, beta2: 0.99, tau: 0.001 },
         quantisation: Quantisation { clip: 1.5, grid_factor: 64 },
+        secure_aggregation: SecureAggregation {
+            profile: Profile::Malicious,
+            class: Class::Paranoid,
+            identity_root: Some(IdentityRoot([0x88; 32])),
+            sessions: Sessions::Auto,
+        },
+        privacy: Privacy::Distributed { epsilon: 2.0, delta: 1e-6, rounds: 100 },
         max_rounds: Some(1000),
     }
 }
@@ -295,6 +313,8 @@ pub fn all() -> Vec<Sample> {
         config.cohort.expect("set"),
         config.timing.expect("set"),
         config.quantisation.expect("set"),
+        config.privacy.expect("set"),
+        config.secure_aggregation.expect("set"),
     }
     variant! {
         "when_ready" => wire::Schedule::from(&Schedule::WhenReady),

@@ -13,8 +13,13 @@ use scale_proto::manifest::Manifest;
 use scale_proto::model::{Family, ModelSpec};
 use scale_proto::plan::Plan;
 use scale_proto::stage::UploadPiece;
-use scale_proto::task::{Aggregation, Cohort, MinuteOfDay, Quantisation, Schedule, TaskConfig, Timing, Training};
+use scale_proto::task::{
+    Aggregation, Cohort, IdentityRoot, MinuteOfDay, Privacy, Quantisation, Schedule, SecureAggregation, Sessions,
+    TaskConfig, Timing, Training,
+};
 use scale_proto::time::RetryWindow;
+use scale_secagg::params::{Class, Profile};
+use scale_secagg::roster::RosterForm;
 
 pub fn positive() -> impl Strategy<Value = f32> + Clone {
     prop_oneof![f32::MIN_POSITIVE..2.0, Just(f32::MIN_POSITIVE), Just(f32::MAX)]
@@ -62,8 +67,15 @@ pub fn spec() -> impl Strategy<Value = ModelSpec> {
 
 pub fn plan() -> impl Strategy<Value = Plan> {
     let numbers = (1..=100_u32, 1..u32::MAX, positive(), 0.0..2.0_f32, 1..=limits::TRAINING_MS);
-    (spec(), numbers, 1..u32::MAX, 0..=500_u32, any::<u64>()).prop_map(
-        |(model, (epochs, batch_size, learning_rate, proximal_mu, millis), max_weight, holdout_permille, seed)| Plan {
+    (spec(), numbers, 1..u32::MAX, 0..=500_u32, any::<u64>(), privacy()).prop_map(
+        |(
+            model,
+            (epochs, batch_size, learning_rate, proximal_mu, millis),
+            max_weight,
+            holdout_permille,
+            seed,
+            privacy,
+        )| Plan {
             fingerprint: model.fingerprint(),
             model,
             epochs,
@@ -74,6 +86,7 @@ pub fn plan() -> impl Strategy<Value = Plan> {
             max_weight,
             holdout_permille,
             seed,
+            privacy,
         },
     )
 }
@@ -145,18 +158,48 @@ pub fn task_config() -> impl Strategy<Value = TaskConfig> {
     });
     let quantisation = (1e-6..1e6, 4..=4096_u32).prop_map(|(clip, grid_factor)| Quantisation { clip, grid_factor });
     let max_rounds = proptest::option::of(1..u64::MAX);
-    (training, cohort(), timing(), schedule(), aggregation(), quantisation, max_rounds).prop_map(
-        |((model, training), cohort, timing, schedule, aggregation, quantisation, max_rounds)| TaskConfig {
-            model,
-            training,
-            cohort,
-            timing,
-            schedule,
-            aggregation,
-            quantisation,
-            max_rounds,
+    let sums = (quantisation, secure_aggregation(), privacy());
+    (training, cohort(), timing(), schedule(), aggregation(), sums, max_rounds).prop_map(
+        |((model, training), cohort, timing, schedule, aggregation, sums, max_rounds)| {
+            let (quantisation, secure_aggregation, privacy) = sums;
+            TaskConfig {
+                model,
+                training,
+                cohort,
+                timing,
+                schedule,
+                aggregation,
+                quantisation,
+                secure_aggregation,
+                privacy,
+                max_rounds,
+            }
         },
     )
+}
+
+pub fn privacy() -> impl Strategy<Value = Privacy> {
+    // Numbers that JSON holds to the last digit: its reader is not exact for all others.
+    let target = (1..1_000_000_u32, 2..30_i32, 1..u32::MAX);
+    (0..4, target, 1e-3..1e3_f32).prop_map(|(mode, (epsilon, delta, rounds), clip)| {
+        let (epsilon, delta) = (f64::from(epsilon) / 64.0, 2f64.powi(-delta));
+        match mode {
+            0 => Privacy::None,
+            1 => Privacy::Example { epsilon, delta, rounds, clip },
+            2 => Privacy::Distributed { epsilon, delta, rounds },
+            _ => Privacy::Local { epsilon, delta, rounds },
+        }
+    })
+}
+
+/// Sessions by rule: any cohort may have them.
+pub fn secure_aggregation() -> impl Strategy<Value = SecureAggregation> {
+    (any::<bool>(), proptest::option::of(any::<[u8; 32]>())).prop_map(|(paranoid, root)| SecureAggregation {
+        profile: if root.is_some() { Profile::Malicious } else { Profile::Standard },
+        class: if paranoid { Class::Paranoid } else { Class::Default },
+        identity_root: root.map(IdentityRoot),
+        sessions: Sessions::Auto,
+    })
 }
 
 pub fn payload() -> impl Strategy<Value = Bytes> {
@@ -203,11 +246,12 @@ pub fn check_in_answer() -> impl Strategy<Value = CheckInAnswer> {
 }
 
 pub fn stage_down() -> impl Strategy<Value = StageDown> {
-    (any::<[u8; 16]>(), 1..=4_u8, payload(), any::<bool>()).prop_map(|(session, stage, payload, sparse)| StageDown {
+    let form = prop_oneof![Just(RosterForm::Complete), Just(RosterForm::Certified), Just(RosterForm::Sparse)];
+    (any::<[u8; 16]>(), 1..=4_u8, payload(), form).prop_map(|(session, stage, payload, form)| StageDown {
         session: SessionId::from_random(session),
         stage,
         payload,
-        sparse: sparse && stage == 1,
+        roster: (stage == 1).then_some(form),
     })
 }
 

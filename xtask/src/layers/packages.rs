@@ -17,7 +17,7 @@ const LAYERS: &[Layer] = &[
     Layer { package: "scale-privacy", below: &[], dev: &[] },
     Layer { package: "scale-secagg", below: &[], dev: &["scale-privacy"] },
     Layer { package: "scale-proto", below: &["scale-secagg"], dev: &[] },
-    Layer { package: "scale-coordinator", below: &["scale-proto", "scale-secagg"], dev: &[] },
+    Layer { package: "scale-coordinator", below: &["scale-proto", "scale-secagg", "scale-privacy"], dev: &[] },
     Layer { package: "scale-client-core", below: &["scale-proto", "scale-secagg", "scale-privacy"], dev: &[] },
     Layer { package: "scale-bindings", below: &["scale-client-core", "scale-proto"], dev: &[] },
     Layer { package: "scale-wasm", below: &["scale-client-core", "scale-proto"], dev: &[] },

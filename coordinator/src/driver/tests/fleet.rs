@@ -1,5 +1,6 @@
 //! A coordinator that can be restarted, and raw protocol clients that run rounds against it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ use scale_proto::time::Timestamp;
 use scale_secagg::client::{Answer, Event, Host, Participant};
 use scale_secagg::config::{Policy, VectorSpec};
 use scale_secagg::keys::IdentityKey;
-use scale_secagg::roster::RosterForm;
+use scale_secagg::params::Profile;
+use scale_secagg::roster::Certificate;
 
 use crate::clock::{Clock as _, MockClock};
 use crate::driver::*;
@@ -30,7 +32,7 @@ pub(super) fn task_id() -> TaskId {
     "demo".parse().expect("a valid name")
 }
 
-pub(super) fn task(schedule: &str) -> TaskConfig {
+pub(crate) fn task(schedule: &str) -> TaskConfig {
     let json = serde_json::json!({
         "model": {"labels": ["a", "b"], "family": {"mlp": {"inputs": 3, "hidden": []}}},
         "training": {"epochs": 1, "batch_size": 8, "learning_rate": 0.1, "proximal_mu": 0.0, "time_limit_ms": 1000,
@@ -39,9 +41,14 @@ pub(super) fn task(schedule: &str) -> TaskConfig {
         "timing": {"selecting_ms": 60_000, "training_ms": 60_000, "grace_ms": 60_000, "shares_ms": 60_000,
             "masked_input_ms": 60_000, "agreement_ms": 60_000, "unmask_ms": 60_000},
         "schedule": schedule, "aggregation": {"fed_avg": {"learning_rate": 1.0}},
-        "quantisation": {"clip": 1.0, "grid_factor": 64}, "max_rounds": null
+        "quantisation": {"clip": 1.0, "grid_factor": 64}, "privacy": {"mode": "none"}, "max_rounds": null
     });
     serde_json::from_value(json).expect("a valid task")
+}
+
+/// The authority of the malicious profile; not the coordinator's.
+pub(super) fn root() -> IdentityKey {
+    IdentityKey::from_seed(&[43; 32])
 }
 
 /// One coordinator after the other on the same rows and blobs.
@@ -130,6 +137,7 @@ pub(super) struct Phone {
     pub(super) site: Arc<Site>,
     pub(super) caller: Caller,
     pub(super) identity: IdentityKey,
+    pub(super) certificate: Certificate,
     pub(super) participant: Participant,
     pub(super) rng: ChaCha20Rng,
     pub(super) update: Vec<i64>,
@@ -144,13 +152,19 @@ impl Phone {
     pub(super) fn new(site: &Arc<Site>, number: u8) -> Self {
         let identity = IdentityKey::from_seed(&[number; 32]);
         let caller = Caller { device: DeviceId::from_random([number; 16]), identity_key: identity.public() };
-        let n = i64::from(number);
+        // A weight from 1 to 50.
+        let n = i64::from(number % 50);
+        // Other keys in every round.
+        static STREAMS: AtomicU64 = AtomicU64::new(0);
+        let mut rng = ChaCha20Rng::from_seed([number; 32]);
+        rng.set_stream(STREAMS.fetch_add(1, Ordering::Relaxed));
         Self {
             site: Arc::clone(site),
             caller,
+            certificate: Certificate::issue(&root(), &caller.identity_key, u64::MAX),
             identity,
             participant: Participant::new(),
-            rng: ChaCha20Rng::from_seed([number; 32]),
+            rng,
             update: (0..ENTRIES as i64).map(|entry| (n * 17 + entry * 29) % 101 - 50).collect(),
             statistics: [1 + n, 3 * n, n / 2, n],
             manifest: None,
@@ -171,6 +185,7 @@ impl Phone {
             vectors: vec![vector("update", plan.model.flat_len()), vector("statistics", 4)],
             last_round: 0,
             min_clients: 10,
+            identity_root: (config.profile == Profile::Malicious).then(|| root().public()),
         }
     }
 
@@ -178,7 +193,8 @@ impl Phone {
         let manifest = self.manifest.clone().expect("checked in");
         let policy = self.policy(&manifest);
         let now = self.site.clock.now().as_millis();
-        let mut host = Host { policy: &policy, identity: &self.identity, rng: &mut self.rng };
+        let Self { identity, certificate, rng, .. } = self;
+        let mut host = Host { policy: &policy, identity, certificate: Some(certificate), rng };
         self.participant.handle(event, now, &mut host).expect("an honest coordinator")
     }
 
@@ -263,18 +279,22 @@ impl Phone {
         }
     }
 
+    /// What goes up in stage 0.
+    pub(super) fn keys(&mut self) -> Vec<u8> {
+        let manifest = self.manifest.clone().expect("checked in");
+        let event = Event::Config { bytes: &manifest.round_config, signature: &manifest.config_signature };
+        let Answer::Send(payload) = self.handle(event) else { panic!("stage 0 sends") };
+        payload
+    }
+
     /// One stage of the protocol: the message that opened it in, the answer out and on its way.
     pub(super) async fn act(&mut self, stage: SessionStage) -> Result<(), Error> {
         let opened = self.down.take();
         let payload = opened.as_ref().map(|down| down.payload.clone()).unwrap_or_default();
         let answer = match stage {
-            SessionStage::Keys => {
-                let manifest = self.manifest.clone().expect("checked in");
-                self.handle(Event::Config { bytes: &manifest.round_config, signature: &manifest.config_signature })
-            }
+            SessionStage::Keys => Answer::Send(self.keys()),
             SessionStage::Shares => {
-                let sparse = opened.expect("the roster").sparse;
-                let form = if sparse { RosterForm::Sparse } else { RosterForm::Complete };
+                let form = opened.expect("the roster").roster.expect("a roster");
                 self.handle(Event::Roster { form, bytes: &payload })
             }
             SessionStage::MaskedInput => self.handle(Event::Shares(&payload)),
@@ -312,8 +332,18 @@ pub(super) struct Told {
 
 /// Runs one round with these devices.
 pub(super) async fn tell(site: &Arc<Site>, devices: u8, story: Story) -> Told {
+    let phones = gather(site, devices).await;
+    go_on(site, phones, story).await
+}
+
+/// As many devices, each with a manifest.
+pub(super) async fn gather(site: &Arc<Site>, devices: u8) -> Vec<Phone> {
     let phones: Vec<Phone> = (1..=devices).map(|number| Phone::new(site, number)).collect();
-    let mut alive = together(phones, |mut phone| async move { phone.check_in().await.map(|()| phone) }).await.0;
+    together(phones, |mut phone| async move { phone.check_in().await.map(|()| phone) }).await.0
+}
+
+/// Runs the stages of a round with the devices that are left.
+pub(super) async fn go_on(site: &Arc<Site>, mut alive: Vec<Phone>, story: Story) -> Told {
     let mut errors = Vec::new();
     let mut inputs = Vec::new();
     for (number, stage) in SessionStage::OPEN.into_iter().enumerate() {

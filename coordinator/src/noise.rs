@@ -1,0 +1,188 @@
+//! What a task's noise costs and whether anything is learned under it, before anybody joins (pure).
+//!
+//! [`Privacy`] in, [`Noise`] out: the grid and the variance that go into every signed round configuration. A task whose
+//! noise cannot be had, or would drown what is learned, is refused with the planner's figures.
+
+use scale_privacy::accounting::{AccountingError, Budget};
+use scale_privacy::plan::{self, Plan, PlanError, Trust, Verdict};
+use scale_proto::plan::STATISTICS_LEN;
+use scale_proto::privacy::{Privacy, Target};
+use scale_proto::task::TaskConfig;
+use scale_secagg::config::{Mechanism, width_needed};
+use scale_secagg::params::{self, Profile};
+
+/// What devices of a task add to their updates before they mask, and on which grid.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Noise {
+    /// For the round configuration.
+    pub mechanism: Mechanism,
+    /// Clip norm in grid units.
+    pub grid: u32,
+    /// The planner's word on it; `None` without noise on updates.
+    pub plan: Option<Box<Plan>>,
+}
+
+/// A task that no device should be asked to take part in.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum NoiseError {
+    /// The noise cannot be had.
+    #[error("{mode} noise of epsilon {epsilon} over {rounds} rounds cannot be had: {why}")]
+    Plan {
+        /// The task's mode.
+        mode: &'static str,
+        /// Its epsilon.
+        epsilon: f64,
+        /// The rounds that it is for.
+        rounds: u32,
+        /// The planner's answer.
+        why: PlanError,
+    },
+    /// Nothing would be learned.
+    #[error(
+        "{mode} noise would drown what {devices} devices learn: {sentence} Take more devices, fewer entries, fewer rounds \
+         or a larger epsilon; `scale-coordinator plan` tries settings out"
+    )]
+    Hopeless {
+        /// The task's mode.
+        mode: &'static str,
+        /// Most devices of a sum.
+        devices: u32,
+        /// The planner's sentence.
+        sentence: String,
+    },
+    /// Even without noise the grid does not fit 32 bits.
+    #[error("a grid of {0} times the root of the entries does not fit 32 bits; lower grid_factor")]
+    Grid(u32),
+}
+
+impl NoiseError {
+    /// The stable word for the cause.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Plan { why, .. } => why.code(),
+            Self::Hopeless { .. } => "hopeless",
+            Self::Grid(_) => "too_wide",
+        }
+    }
+}
+
+/// Entries that noise falls on: both vectors of every session.
+pub fn dim(task: &TaskConfig) -> u64 {
+    task.model.flat_len() + STATISTICS_LEN
+}
+
+/// The noise of a task.
+///
+/// # Errors
+/// [`NoiseError`].
+pub fn of(task: &TaskConfig) -> Result<Noise, NoiseError> {
+    let (trust, target) = match (task.privacy, task.privacy.target()) {
+        (Privacy::Distributed { .. }, Some(target)) => (Trust::Distributed, target),
+        (Privacy::Local { .. }, Some(target)) => (Trust::Local, target),
+        // Noise on gradients is the device's own; only it knows how many examples it has.
+        _ => return Ok(Noise { mechanism: Mechanism::None, grid: plain_grid(task)?, plan: None }),
+    };
+    let refused =
+        |why| NoiseError::Plan { mode: task.privacy.mode(), epsilon: target.epsilon, rounds: target.rounds, why };
+    let budget = budget(&target).map_err(|error| refused(error.into()))?;
+    let cohort = cohort(task);
+    let plan = plan::plan(trust, &cohort, dim(task), target.rounds, &budget, width_needed).map_err(refused)?;
+    let mechanism = Mechanism::DistributedGaussian {
+        local_variance: plan.mechanism.local_variance(),
+        n_honest: plan.mechanism.n_honest(),
+        rho: plan.rho_aggregate.units(),
+    };
+    Ok(Noise { mechanism, grid: plan.mechanism.grid(), plan: Some(Box::new(plan)) })
+}
+
+/// Refuses a task under whose noise nothing can be learned.
+///
+/// # Errors
+/// [`NoiseError::Hopeless`], and those of [`of`].
+pub fn check(task: &TaskConfig) -> Result<(), NoiseError> {
+    match of(task)?.plan {
+        Some(plan) if plan.verdict == Verdict::Hopeless => Err(NoiseError::Hopeless {
+            mode: task.privacy.mode(),
+            devices: cohort(task).devices,
+            sentence: plan.sentence,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The target as the accountant takes it.
+///
+/// # Errors
+/// Epsilon or delta out of the accountant's range.
+pub fn budget(target: &Target) -> Result<Budget, AccountingError> {
+    Budget::new(target.epsilon, target.delta)
+}
+
+/// The devices that one sum has: noise is sized for each sum that the coordinator sees.
+fn cohort(task: &TaskConfig) -> plan::Cohort {
+    let secure = &task.secure_aggregation;
+    let survivors_min = task.cohort.floor.max(params::FLOOR);
+    let selected = task.cohort.selected().max(survivors_min);
+    let divides = secure.profile == Profile::Malicious;
+    let devices = if divides { selected.min(task.cohort.session_max.max(survivors_min)) } else { selected };
+    plan::Cohort { devices, survivors_min, corrupt: params::corrupt(devices, secure.class) }
+}
+
+/// Without noise the operator says how fine the grid is.
+fn plain_grid(task: &TaskConfig) -> Result<u32, NoiseError> {
+    let factor = task.quantisation.grid_factor;
+    let grid = (f64::from(factor) * (dim(task) as f64).sqrt()).ceil();
+    // Checked to fit.
+    if grid >= 1.0 && grid < f64::from(1_u32 << 31) { Ok(grid as u32) } else { Err(NoiseError::Grid(factor)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::tests::fleet;
+
+    fn task(devices: u32, floor: u32, privacy: Privacy) -> TaskConfig {
+        let mut task = fleet::task("manual");
+        task.cohort.goal = devices;
+        task.cohort.over_selection_permille = 1000;
+        task.cohort.floor = floor;
+        task.privacy = privacy;
+        task
+    }
+
+    const DISTRIBUTED: Privacy = Privacy::Distributed { epsilon: 8.0, delta: 1e-6, rounds: 10 };
+
+    #[test]
+    fn noise_is_sized_for_the_honest_survivors() {
+        let noise = of(&task(120, 100, DISTRIBUTED)).unwrap();
+        let Mechanism::DistributedGaussian { n_honest, local_variance, rho } = noise.mechanism else { panic!("noise") };
+        // 100 survivors, 12 of 120 corrupt.
+        assert_eq!(n_honest, 88);
+        let plan = noise.plan.unwrap();
+        assert_eq!((local_variance, rho), (plan.mechanism.local_variance(), plan.rho_aggregate.units()));
+        assert!(plan.epsilon_aggregate <= 8.0 && plan.epsilon_aggregate > 7.5, "{}", plan.epsilon_aggregate);
+        assert_eq!(plan.verdict, Verdict::Useful);
+        assert!(u64::from(noise.grid).pow(2) >= 16 * dim(&task(120, 100, DISTRIBUTED)));
+        check(&task(120, 100, DISTRIBUTED)).unwrap();
+    }
+
+    #[test]
+    fn a_task_that_would_learn_nothing_is_refused_with_the_figures() {
+        let few = task(10, 10, Privacy::Distributed { epsilon: 0.5, delta: 1e-6, rounds: 100 });
+        let error = check(&few).unwrap_err();
+        assert_eq!(error.code(), "hopeless");
+        assert!(error.to_string().contains("10 devices") && error.to_string().contains("times the signal"), "{error}");
+        let nobody = task(1000, 10, DISTRIBUTED);
+        assert_eq!(check(&nobody).unwrap_err().code(), "no_honest_survivor", "100 of 1000 may be corrupt, 10 survive");
+    }
+
+    #[test]
+    fn without_noise_the_operator_chooses_the_grid() {
+        for privacy in [Privacy::None, Privacy::Example { epsilon: 8.0, delta: 1e-5, rounds: 5, clip: 1.0 }] {
+            let noise = of(&task(10, 10, privacy)).unwrap();
+            assert_eq!((noise.mechanism, noise.plan), (Mechanism::None, None));
+            // 3 x 2 + 2 weights and 4 statistics: ceil(64 sqrt 12).
+            assert_eq!(noise.grid, 222);
+        }
+    }
+}

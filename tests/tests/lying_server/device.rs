@@ -1,0 +1,166 @@
+//! Lies that only the whole device can hear: what it downloads, what it remembers, what its host may loosen.
+
+use bytes::Bytes;
+use scale_client_core::device::{Event, Guardrails};
+use scale_client_core::download::ModelFile;
+use scale_proto::answer::{CheckInAnswer, StageDown};
+use scale_proto::ids::{Digest, ModelVersion, RoundId, SessionId};
+use scale_proto::manifest::Manifest;
+use scale_secagg::client;
+use scale_secagg::config::Mechanism;
+use scale_secagg::roster::RosterForm;
+use scale_tests::liar::device::Device;
+use scale_tests::liar::setting::{self, START_MS};
+use scale_tests::liar::{Crew, Habits, Liar, Victim as _};
+
+fn manifest(liar: &Liar) -> Manifest {
+    let offer = liar.true_offer();
+    Manifest {
+        round: RoundId::from_random([9; 16]),
+        round_config: offer.config,
+        config_signature: offer.signature,
+        plan: offer.plan,
+        model_url: "https://models.invalid/1".into(),
+        model_bytes: offer.model.len() as u64,
+        model_version: ModelVersion(1),
+    }
+}
+
+fn word(result: Result<Option<Bytes>, scale_tests::liar::victim::Refused>) -> (String, String) {
+    let refused = result.expect_err("a lie");
+    (refused.check, refused.code)
+}
+
+/// The digest is compared with the bytes that are trained on, not with what some cache says they are (C02).
+#[test]
+fn a_file_that_carries_its_own_digest_is_not_the_signed_one() {
+    let liar = Liar::new(Crew::Device, 0, 0, Habits::default());
+    let mut device = Device::new(1, Habits::default());
+    device.step(Event::CheckedIn(CheckInAnswer::Manifest(manifest(&liar))), START_MS).expect("a true manifest");
+    let other = setting::model_of(0.5);
+    let digest = Digest::of(&other);
+    let file = ModelFile::verify(other, digest).expect("its own digest");
+    assert_eq!(word(device.step(Event::Downloaded(file), START_MS)), ("C02".into(), "model_digest".into()));
+}
+
+/// The plan is signed through its digest: other epochs, another model or another weight limit do not pass.
+#[test]
+fn another_plan_than_the_signed_one() {
+    let liar = Liar::new(Crew::Device, 0, 0, Habits::default());
+    let mut plan = setting::plan();
+    plan.epochs = 100;
+    let lie = Manifest { plan: plan.encode(), ..manifest(&liar) };
+    let mut device = Device::new(1, Habits::default());
+    let refused = device.step(Event::CheckedIn(CheckInAnswer::Manifest(lie)), START_MS);
+    assert_eq!(word(refused), (String::new(), "plan_digest".into()));
+}
+
+/// Noise is paid for at its true price, which the device works out itself (C05, C14).
+#[test]
+fn noise_that_costs_more_than_it_says() {
+    let mut liar = Liar::new(Crew::Device, 0, 0, Habits::default());
+    liar.config.mechanism = Mechanism::DistributedGaussian { local_variance: 4, n_honest: 8, rho: 1 };
+    liar.config.wire_bits = 32;
+    let mut device = Device::new(1, Habits::default());
+    let refused = device.step(Event::CheckedIn(CheckInAnswer::Manifest(manifest(&liar))), START_MS);
+    assert_eq!(word(refused), ("C05".into(), "understated_cost".into()));
+}
+
+/// A round that has been left stays left: its number is remembered before the first key goes out (C03, C24).
+#[test]
+fn a_round_that_was_left_is_not_joined_again() {
+    let mut liar = Liar::new(Crew::Device, 12, 0, Habits::default());
+    let shown = super::rosters::begin(&mut liar);
+    let offer = liar.true_offer();
+    liar.all().for_each(|victim| liar.share(victim, &shown));
+    // Everybody starts again, as after a crash of the app, and is offered the same round.
+    liar.all().for_each(|victim| liar.offer(victim, &offer));
+    let report = liar.finish();
+    assert_eq!(report.refusals.len(), 12);
+    assert!(report.refusals.iter().all(|refusal| refusal.why.check == "C03"), "{:?}", report.refusals);
+    assert!(report.leaks.is_empty(), "{:?}", report.leaks);
+}
+
+/// A message for another session than the one that the device is in.
+#[test]
+fn another_sessions_message() {
+    let mut liar = Liar::new(Crew::Device, 1, 9, Habits::default());
+    liar.advertise();
+    let shown = liar.roster();
+    let mut device = Device::new(0, Habits::default());
+    device.offer(&liar.true_offer(), START_MS).expect("a true offer");
+    // Its twin in the liar's hands has the same keys: the roster fits both.
+    let (_, roster) = shown.message(0);
+    let down = |session: u8, stage: u8, payload: &[u8]| {
+        let payload = Bytes::copy_from_slice(payload);
+        let roster = (stage == 1).then_some(RosterForm::Complete);
+        Event::Down(StageDown { session: SessionId::from_random([session; 16]), stage, payload, roster })
+    };
+    device.step(down(1, 1, &roster), START_MS).expect("the true roster");
+    let refused = device.step(down(2, 2, &[0; 722]), START_MS);
+    assert_eq!(word(refused), (String::new(), "stage_order".into()));
+}
+
+/// The host app can only tighten: whatever it sets, the compiled limits stand.
+#[test]
+fn a_careless_host_loosens_nothing() {
+    let careless = Guardrails {
+        cohort_min: 1,
+        rounds_per_day: u32::MAX,
+        training: std::time::Duration::MAX,
+        model_bytes: u64::MAX,
+        upload_bytes: u64::MAX,
+        ..Guardrails::default()
+    };
+    assert_eq!(careless.tightened(), Guardrails::default());
+    for cohort_min in 0..=10 {
+        let mut liar = Liar::new(Crew::Device, 12, 0, Habits { cohort_min, ..Habits::default() });
+        (liar.config.n_lo, liar.config.u3_min) = (9, 9);
+        let offer = liar.true_offer();
+        liar.all().for_each(|victim| liar.offer(victim, &offer));
+        let report = liar.finish();
+        assert!(
+            report.refusals.len() == 12 && report.refusals.iter().all(|one| one.why.check == "C04"),
+            "{cohort_min}"
+        );
+    }
+}
+
+/// All that leaves a device in a session are the five messages of the protocol, each of the length that it has to have:
+/// no weight, no count of examples and no metric travels beside the masked input.
+#[test]
+fn nothing_leaves_the_device_beside_the_protocol() {
+    let mut liar = Liar::new(Crew::Device, 1, 9, Habits::default());
+    let mut device = Device::new(0, Habits::default());
+    let offer = liar.true_offer();
+    liar.advertise();
+    // A twin of victim 0 in this test's own hands: same keys, same messages.
+    device.offer(&offer, START_MS).expect("a true offer");
+    let shown = liar.roster();
+    liar.share(0, &shown);
+    let sharers = liar.sharers(&shown);
+    let (form, roster) = shown.message(liar.place(0));
+    let shares = liar.sealed_for(0, &sharers).expect("shared");
+    liar.collect(0, &sharers);
+    liar.agree(0, &sharers);
+    let signatures = liar.signatures_for(0);
+    let signatures: Vec<u8> =
+        signatures.iter().flat_map(|(index, signature)| [&index.to_le_bytes()[..], signature].concat()).collect();
+    for event in [
+        client::Event::Roster { form, bytes: &roster },
+        client::Event::Shares(&shares),
+        client::Event::Survivors(sharers.as_bytes()),
+        client::Event::Signatures(&signatures),
+    ] {
+        device.handle(event, START_MS).expect("the truth");
+    }
+    let k = 9;
+    let expected = [
+        ("advertise_keys", 192),
+        ("share_keys", 80 * k + 32),
+        ("masked_input", liar.config.masked_input_len() as usize),
+        ("confirm_survivors", 64),
+        ("reveal_shares", 32 * k),
+    ];
+    assert_eq!(device.sent(), expected);
+}
