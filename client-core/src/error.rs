@@ -1,6 +1,9 @@
 //! What goes wrong on a device, in a few variants that a caller acts on differently.
 
+use scale_privacy::ledger;
 use scale_proto::error::{Invalid, Problem};
+
+use crate::host::LogError;
 
 /// A call to the coordinator, or a download, that gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,7 +35,7 @@ impl CallError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}: {sentence}")]
 pub struct HostError {
-    /// What failed: one stable word, such as `store`, `key_store` or `randomness`.
+    /// What failed: one stable word, such as `store`, `key_store`, `ledger` or `randomness`.
     pub what: &'static str,
     /// What happened and what helps. Holds no secrets and no data.
     pub sentence: String,
@@ -83,7 +86,7 @@ impl ModelError {
 }
 
 /// Why a call of [`crate::device::Client`] failed. A round that ends early is not an error but an outcome.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The platform failed.
@@ -104,6 +107,25 @@ pub enum Error {
     /// The host cancelled the call.
     #[error("cancelled by the app")]
     Cancelled,
+    /// Another process, or another client of this one, has the privacy ledger: it is written by one at a time. Nothing
+    /// was sent.
+    #[error("another process uses this installation's privacy ledger: wait until it is done, or close it")]
+    LedgerInUse,
+    /// The privacy ledger cannot be trusted: nothing leaves the device until the user resets it.
+    #[error("{0}; nothing is sent until then")]
+    LedgerLocked(#[from] ledger::Locked),
+    /// The privacy ledger takes no record: a limit of the host is no number, or the clock is wrong.
+    #[error("the privacy ledger takes no record: {0}")]
+    Ledger(#[from] ledger::Refusal),
+}
+
+impl From<LogError> for Error {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::InUse => Self::LedgerInUse,
+            LogError::Host(error) => Self::Host(error),
+        }
+    }
 }
 
 impl Error {
@@ -116,6 +138,9 @@ impl Error {
             Self::NotEnrolled => "not_enrolled",
             Self::TaskKeyMismatch => "task_key_mismatch",
             Self::Cancelled => "cancelled",
+            Self::LedgerInUse => "ledger_in_use",
+            Self::LedgerLocked(locked) => locked.code(),
+            Self::Ledger(refusal) => refusal.code(),
         }
     }
 }

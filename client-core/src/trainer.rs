@@ -1,5 +1,6 @@
 //! What the runner asks of a trainer: local weights after training, and how good the global ones were.
 
+use scale_privacy::accounting::dp_sgd::DpSgd;
 use scale_proto::plan::Plan;
 
 /// Trains the plan's model on this device's examples. `crate::train` has one on burn; researchers bring their own.
@@ -40,6 +41,9 @@ pub struct Trained {
     pub correct: u64,
     /// Measured examples.
     pub examples: u64,
+    /// Noise that training added to its gradients: multiplier, sampling rate and steps as they really were. `None`
+    /// without. With it the update pipeline sends no measurement and no count of examples, which have no such noise.
+    pub dp_sgd: Option<DpSgd>,
 }
 
 /// Weights and measurements tell about the local data, so they are not printed.

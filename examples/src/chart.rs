@@ -1,16 +1,17 @@
-//! The demo's picture: accuracy and loss by round, as SVG and as PNG, from the same drawing code.
+//! Pictures as SVG and as PNG, from the same drawing code; and the demo's: accuracy and loss by round.
 
 use std::path::Path;
 use std::sync::Once;
 
 use anyhow::{Context as _, anyhow};
+use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 
 const WIDTH: u32 = 1100;
 const HEIGHT: u32 = 520;
-const INK: RGBColor = RGBColor(33, 37, 41);
-const FAINT: RGBColor = RGBColor(222, 226, 230);
+pub(crate) const INK: RGBColor = RGBColor(33, 37, 41);
+pub(crate) const FAINT: RGBColor = RGBColor(222, 226, 230);
 const FEDERATED: RGBColor = RGBColor(0, 107, 166);
 const CENTRAL: RGBColor = RGBColor(46, 125, 50);
 const ALONE: RGBColor = RGBColor(191, 87, 0);
@@ -30,30 +31,60 @@ pub struct Curves {
     pub alone: Option<f64>,
 }
 
+/// What can be drawn. Text is set in the font `sans-serif`, which is compiled in.
+pub trait Picture {
+    /// Width and height in pixels.
+    fn size(&self) -> (u32, u32);
+
+    /// Draws everything on `root`, which has that size.
+    ///
+    /// # Errors
+    /// The backend's.
+    fn paint<B: DrawingBackend>(&self, root: &DrawingArea<B, Shift>) -> Result<(), DrawingAreaErrorKind<B::ErrorType>>;
+}
+
 /// Writes `curves` to `svg` and `png`.
 ///
 /// # Errors
 /// A file cannot be written, or there is no round to draw.
 pub fn draw(curves: &Curves, svg: &Path, png: &Path) -> anyhow::Result<()> {
+    anyhow::ensure!(!curves.loss.is_empty(), "there is no finished round to draw");
+    save(curves, svg, png)
+}
+
+/// Writes `picture` to `svg` and `png`.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn save(picture: &impl Picture, svg: &Path, png: &Path) -> anyhow::Result<()> {
     static FONT: Once = Once::new();
     FONT.call_once(|| {
         // Fails only for a face that cannot be parsed; this one is compiled in.
         let _ = register_font("sans-serif", FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT);
     });
-    anyhow::ensure!(!curves.loss.is_empty(), "there is no finished round to draw");
-    let size = (WIDTH, HEIGHT);
-    paint(curves, SVGBackend::new(svg, size)).with_context(|| format!("cannot draw {}", svg.display()))?;
-    paint(curves, BitMapBackend::new(png, size)).with_context(|| format!("cannot draw {}", png.display()))
+    let size = picture.size();
+    onto(picture, SVGBackend::new(svg, size)).with_context(|| format!("cannot draw {}", svg.display()))?;
+    onto(picture, BitMapBackend::new(png, size)).with_context(|| format!("cannot draw {}", png.display()))
 }
 
-fn paint<B: DrawingBackend>(curves: &Curves, backend: B) -> anyhow::Result<()> {
+fn onto<B: DrawingBackend>(picture: &impl Picture, backend: B) -> anyhow::Result<()> {
     // A backend's error type need not be 'static, so it is turned into text.
-    panels(curves, &backend.into_drawing_area()).map_err(|error| anyhow!("{error}"))
+    picture.paint(&backend.into_drawing_area()).map_err(|error| anyhow!("{error}"))
+}
+
+impl Picture for Curves {
+    fn size(&self) -> (u32, u32) {
+        (WIDTH, HEIGHT)
+    }
+
+    fn paint<B: DrawingBackend>(&self, root: &DrawingArea<B, Shift>) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
+        panels(self, root)
+    }
 }
 
 fn panels<B: DrawingBackend>(
     curves: &Curves,
-    root: &DrawingArea<B, plotters::coord::Shift>,
+    root: &DrawingArea<B, Shift>,
 ) -> Result<(), DrawingAreaErrorKind<B::ErrorType>> {
     root.fill(&WHITE)?;
     let root = root.titled(&curves.title, ("sans-serif", 24).into_font().color(&INK))?;

@@ -10,3 +10,4 @@ pub mod people;
 pub mod random;
 pub mod simulation;
 pub mod statements;
+pub mod tradeoff;

@@ -23,6 +23,13 @@ impl Random {
         self.0.next_u64()
     }
 
+    /// 32 bytes that seed another stream.
+    pub fn seed(&mut self) -> [u8; 32] {
+        let mut seed = [0; 32];
+        self.0.fill_bytes(&mut seed);
+        seed
+    }
+
     /// Uniform in `0.0..1.0`.
     pub fn unit(&mut self) -> f64 {
         (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64
@@ -90,8 +97,8 @@ impl Random {
         }
     }
 
-    /// Box and Muller.
-    fn normal(&mut self) -> f64 {
+    /// A standard normal number (Box and Muller).
+    pub fn normal(&mut self) -> f64 {
         let radius = (-2.0 * self.unit().max(f64::MIN_POSITIVE).ln()).sqrt();
         radius * (std::f64::consts::TAU * self.unit()).cos()
     }

@@ -1,9 +1,13 @@
 //! Federated training in one process, without coordinator or secure aggregation: for trying strategies and settings.
-//! Devices train with the code of production; sums are taken in the open.
+//! Devices train with the code of production, and the server's optimiser is the coordinator's; sums are taken in the open.
 
-use scale_client_core::train::{Backend, Dataset, DatasetTrainer, fresh_weights};
-use scale_client_core::trainer::{LocalTrainer as _, TrainError};
-use scale_proto::task::{Aggregation, TaskConfig};
+use anyhow::Context as _;
+use scale_client_core::train::{Backend, Dataset, DatasetTrainer, ExamplePrivacy, fresh_weights};
+use scale_client_core::trainer::LocalTrainer as _;
+use scale_coordinator::aggregate::Optimiser;
+use scale_privacy::accounting::AccountingError;
+use scale_privacy::accounting::dp_sgd::DpSgd;
+use scale_proto::task::TaskConfig;
 
 use crate::baseline::plan;
 use crate::random::Random;
@@ -29,7 +33,9 @@ pub struct Round {
 pub struct Simulation {
     task: TaskConfig,
     devices: Vec<DatasetTrainer>,
-    server: Server,
+    /// What every device has spent at the level of examples.
+    spent: Vec<Option<DpSgd>>,
+    server: Optimiser,
     weights: Vec<f32>,
     random: Random,
     round: u64,
@@ -39,9 +45,13 @@ impl Simulation {
     /// Devices over these data sets and a fresh model.
     pub fn new(task: TaskConfig, people: impl IntoIterator<Item = Dataset>, seed: u64) -> Self {
         let weights = fresh_weights(&task.model, seed);
+        let mut secrets = Random::new(seed, "secrets of the devices");
+        let device = |dataset| DatasetTrainer::new(dataset, Backend::Flex).with_secret(secrets.seed());
+        let devices: Vec<_> = people.into_iter().map(device).collect();
         Self {
-            devices: people.into_iter().map(|dataset| DatasetTrainer::new(dataset, Backend::Flex)).collect(),
-            server: Server::new(task.aggregation, weights.len()),
+            spent: vec![None; devices.len()],
+            devices,
+            server: Optimiser::new(task.aggregation, weights.len()),
             weights,
             random: Random::new(seed, "simulation"),
             round: 0,
@@ -54,12 +64,38 @@ impl Simulation {
         &self.weights
     }
 
-    /// One round: every device trains, a share of them is lost, the rest is averaged. Updates are clipped and rounded to
-    /// the task's grid as on a device (without noise).
+    /// Devices train by DP-SGD with this much noise, whatever the task says about examples.
+    pub fn protect(&mut self, privacy: ExamplePrivacy) {
+        for device in &mut self.devices {
+            device.protect(privacy, self.random.seed());
+        }
+    }
+
+    /// Largest epsilon that a device has spent on each of its examples so far; `None` without DP-SGD.
     ///
     /// # Errors
-    /// The first device's that fails.
-    pub fn round(&mut self, lost: f64) -> Result<Round, TrainError> {
+    /// [`AccountingError::Cost`] without noise.
+    pub fn epsilon(&self, delta: f64) -> Result<Option<f64>, AccountingError> {
+        let mut most: Option<f64> = None;
+        for spent in self.spent.iter().flatten() {
+            most = Some(spent.epsilon(delta)?.max(most.unwrap_or_default()));
+        }
+        Ok(most)
+    }
+
+    /// Smallest and largest noise multiplier of a device; empty without DP-SGD.
+    pub fn noise_multipliers(&self) -> std::ops::Range<f64> {
+        let all = self.spent.iter().flatten().map(DpSgd::noise_multiplier);
+        let ends = all.fold((f64::INFINITY, 0.0f64), |(least, most), noise| (least.min(noise), most.max(noise)));
+        ends.0..ends.1
+    }
+
+    /// One round: every device trains, a share of them is lost, the rest is averaged. Updates are clipped and rounded to
+    /// the task's grid as on a device, without noise on the grid. With DP-SGD all devices count the same.
+    ///
+    /// # Errors
+    /// The first device's that fails, the accountant's, the optimiser's.
+    pub fn round(&mut self, lost: f64) -> anyhow::Result<Round> {
         self.round += 1;
         let plan = plan(&self.task, self.round);
         let len = self.weights.len();
@@ -67,7 +103,7 @@ impl Simulation {
         let unit = clip / (f64::from(self.task.quantisation.grid_factor) * (len as f64).sqrt());
         let (mut sum, mut total, mut norms) = (vec![0.0f64; len], 0.0, Vec::new());
         let (mut loss, mut correct, mut examples, mut heaviest) = (0.0, 0, 0, 0);
-        for device in &mut self.devices {
+        for (device, spent) in self.devices.iter_mut().zip(&mut self.spent) {
             if self.random.chance(lost) {
                 continue;
             }
@@ -76,7 +112,15 @@ impl Simulation {
                 trained.weights.iter().zip(&self.weights).map(|(new, old)| f64::from(new - old)).collect();
             let norm = delta.iter().map(|value| value * value).sum::<f64>().sqrt();
             // After clipping, a device scales by its share of the heaviest weight, so that the sum is weighted.
-            let share = f64::from(trained.weight.min(plan.max_weight)) / f64::from(plan.max_weight);
+            let share = match trained.dp_sgd {
+                None => f64::from(trained.weight.min(plan.max_weight)) / f64::from(plan.max_weight),
+                Some(cost) => {
+                    let before = spent.map_or(0, |spent| spent.steps());
+                    let steps = before.checked_add(cost.steps()).context("a device has made more than 2^32 steps")?;
+                    *spent = Some(DpSgd::new(cost.noise_multiplier(), cost.rate(), steps)?);
+                    1.0
+                }
+            };
             let scale = (clip / norm).min(1.0) * share / unit;
             for (sum, value) in sum.iter_mut().zip(delta) {
                 if value != 0.0 {
@@ -93,50 +137,10 @@ impl Simulation {
         }
         if total > 0.0 {
             let mean: Vec<f32> = sum.into_iter().map(|value| (value / total) as f32).collect();
-            self.server.step(&mut self.weights, &mean);
+            self.server.step(&mut self.weights, &mean)?;
         }
         let examples = (examples as f64).max(1.0);
         let (loss, accuracy) = (loss / examples, correct as f64 / examples);
         Ok(Round { number: self.round, devices: norms.len(), loss, accuracy, norms, heaviest })
-    }
-}
-
-/// The server's optimiser (Reddi et al. 2021, algorithm 2, no bias correction; `v` starts at tau²).
-struct Server {
-    rule: Aggregation,
-    momentum: Vec<f32>,
-    scale: Vec<f32>,
-}
-
-impl Server {
-    fn new(rule: Aggregation, len: usize) -> Self {
-        let start = match rule {
-            Aggregation::FedAvg { .. } | Aggregation::FedAvgM { .. } => 0.0,
-            Aggregation::FedAdam { tau, .. } | Aggregation::FedYogi { tau, .. } => tau * tau,
-        };
-        Self { rule, momentum: vec![0.0; len], scale: vec![start; len] }
-    }
-
-    fn step(&mut self, weights: &mut [f32], mean: &[f32]) {
-        for (((weight, &delta), m), v) in weights.iter_mut().zip(mean).zip(&mut self.momentum).zip(&mut self.scale) {
-            match self.rule {
-                Aggregation::FedAvg { learning_rate } => *weight += learning_rate * delta,
-                Aggregation::FedAvgM { learning_rate, momentum } => {
-                    *m = momentum * *m + delta;
-                    *weight += learning_rate * *m;
-                }
-                Aggregation::FedAdam { learning_rate, beta1, beta2, tau } => {
-                    *m = beta1 * *m + (1.0 - beta1) * delta;
-                    *v = beta2 * *v + (1.0 - beta2) * delta * delta;
-                    *weight += learning_rate * *m / (v.sqrt() + tau);
-                }
-                Aggregation::FedYogi { learning_rate, beta1, beta2, tau } => {
-                    let square = delta * delta;
-                    *m = beta1 * *m + (1.0 - beta1) * delta;
-                    *v -= (1.0 - beta2) * square * (*v - square).signum();
-                    *weight += learning_rate * *m / (v.sqrt() + tau);
-                }
-            }
-        }
     }
 }

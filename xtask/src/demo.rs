@@ -31,6 +31,12 @@ pub(crate) struct Options {
     /// Seed of everything that is drawn, so that a run can be repeated
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// What devices do before anything is uploaded: none, example, distributed or local
+    #[arg(long, value_name = "MODE", default_value = "none")]
+    privacy: String,
+    /// What all rounds may cost a person together; mode example: one training example
+    #[arg(long, default_value_t = 8.0)]
+    epsilon: f64,
     /// Write what happened in each round to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -63,8 +69,18 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// # Errors
 /// If a program does not build, or the demo does not end well within ten minutes.
 pub(crate) fn check() -> Result<()> {
-    let small =
-        Options { devices: 14, rounds: 2, drop: 0.1, seed: 1, json: None, keep: None, check: true, fleet: vec![] };
+    let small = Options {
+        devices: 14,
+        rounds: 2,
+        drop: 0.1,
+        seed: 1,
+        privacy: "none".into(),
+        epsilon: 8.0,
+        json: None,
+        keep: None,
+        check: true,
+        fleet: vec![],
+    };
     command::run_within(Duration::from_secs(600), &mut fleet(&build("dev")?, &small))
 }
 
@@ -91,6 +107,7 @@ fn fleet(programs: &std::path::Path, options: &Options) -> Command {
     fleet.arg("demo").arg("--coordinator").arg(program(COORDINATOR));
     fleet.args(["--devices", &options.devices.to_string(), "--rounds", &options.rounds.to_string()]);
     fleet.args(["--drop", &options.drop.to_string(), "--seed", &options.seed.to_string()]);
+    fleet.args(["--privacy", &options.privacy, "--epsilon", &options.epsilon.to_string()]);
     if let Some(file) = &options.json {
         fleet.arg("--json").arg(file);
     }
@@ -124,6 +141,8 @@ mod tests {
             rounds: 3,
             drop: 0.25,
             seed: 7,
+            privacy: "example".into(),
+            epsilon: 4.0,
             json: Some("out.json".into()),
             keep: None,
             check: false,
@@ -134,7 +153,7 @@ mod tests {
         assert_eq!(
             arguments.join(" "),
             "demo --coordinator /programs/scale-coordinator --devices 12 --rounds 3 --drop 0.25 --seed 7 \
-             --json out.json --quiet"
+             --privacy example --epsilon 4 --json out.json --quiet"
         );
     }
 }

@@ -5,6 +5,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use safetensors::tensor::{Dtype, TensorView};
+use scale_privacy::distributed;
+use scale_privacy::guardrails::Limits;
+use scale_privacy::ledger::{Ledger, LedgerKey};
 use scale_proto::ids::{Digest, ModelVersion, RoundId, TaskId};
 use scale_proto::manifest::Manifest;
 use scale_proto::model::{Family, ModelSpec};
@@ -30,6 +33,16 @@ pub(crate) fn task_key() -> IdentityKey {
     IdentityKey::from_seed(&[77; 32])
 }
 
+/// The authority of the malicious profile.
+pub(crate) fn root() -> IdentityKey {
+    IdentityKey::from_seed(&[78; 32])
+}
+
+/// [`config`] in the malicious profile, under [`root`].
+pub(crate) fn malicious(plan: &Plan) -> RoundConfig {
+    RoundConfig { profile: Profile::Malicious, identity_root: root().public(), ..config(plan) }
+}
+
 pub(crate) fn spec() -> ModelSpec {
     ModelSpec { labels: vec!["a".into(), "b".into(), "c".into()], family: Family::Mlp { inputs: 4, hidden: vec![5] } }
 }
@@ -47,6 +60,7 @@ pub(crate) fn plan() -> Plan {
         max_weight: 100,
         holdout_permille: 0,
         seed: 1,
+        privacy: scale_proto::privacy::Privacy::None,
     }
 }
 
@@ -86,6 +100,34 @@ pub(crate) fn model_file_with(spec: &ModelSpec, weights: &[f32], rename: impl Fn
         ("spec".to_owned(), serde_json::to_string(spec).expect("plain data")),
     ]);
     safetensors::serialize(tensors, Some(metadata)).expect("distinct names")
+}
+
+pub(crate) fn ledger_key() -> LedgerKey {
+    LedgerKey::new(&[3; 32])
+}
+
+/// A ledger that nothing was spent from, and its log.
+pub(crate) fn ledger(limits: &Limits) -> (Ledger, Vec<u8>) {
+    let (mut ledger, first) = Ledger::create(ledger_key(), limits, START_MS).expect("limits are budgets");
+    let log = first.append().bytes.clone();
+    ledger.durable(first).expect("in order");
+    (ledger, log)
+}
+
+/// The same round with noise: 8 honest devices bring `noise_multiplier` times the sensitivity.
+pub(crate) fn noisy(plan: &Plan, noise_multiplier: f64) -> RoundConfig {
+    let config = config(plan);
+    let mechanism =
+        distributed::Mechanism::calibrated(config.grid, config.dim(), noise_multiplier, 8).expect("a fine grid");
+    let (local_variance, n_honest) = (mechanism.local_variance(), mechanism.n_honest());
+    let rho = mechanism.aggregate().expect("bounded").units();
+    RoundConfig {
+        mechanism: Mechanism::DistributedGaussian { local_variance, n_honest, rho },
+        wire_bits: config::width_needed(config.n_hi, config.grid, local_variance).expect("narrow"),
+        policy_id: "standard".into(),
+        n_hi: 14,
+        ..config
+    }
 }
 
 /// Round 3 of the task, for 10 to 20 devices, on 2,000 grid units, open for hours from [`START_MS`].
@@ -128,6 +170,7 @@ pub(crate) fn manifest(config: &RoundConfig, plan: &Plan) -> Manifest {
 pub(crate) fn rules() -> Rules {
     Rules {
         task_key: task_key().public(),
+        identity_root: None,
         tasks: vec![task()],
         families: vec!["mlp".into()],
         guardrails: Guardrails::default(),
@@ -148,6 +191,7 @@ impl Adder {
             loss_sum: f64::from(self.examples) * 0.5,
             correct: u64::from(self.examples / 2),
             examples: self.examples.into(),
+            dp_sgd: None,
         }
     }
 }

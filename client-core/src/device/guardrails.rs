@@ -2,14 +2,26 @@
 
 use std::time::Duration;
 
+use scale_privacy::guardrails::{Guardrails as Privacy, Limits};
 use scale_proto::ids::TaskId;
 use scale_proto::limits;
 
 /// Most rounds that a device joins within 24 hours.
 pub const ROUNDS_PER_DAY: u32 = 1000;
 
+/// What a host thinks of rounds in which devices add no noise to their updates. There secure aggregation alone protects a
+/// person, and no epsilon can be claimed; the privacy ledger lists them all the same, by name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WithoutNoise {
+    /// Joins them too. The default of this version.
+    #[default]
+    Join,
+    /// Leaves them before anything is downloaded.
+    Refuse,
+}
+
 /// The host app's own limits. A value that is looser than the compiled one counts as the compiled one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Guardrails {
     /// Fewest participants of a session, and fewest survivors; at least [`limits::COHORT_FLOOR`].
     pub cohort_min: u32,
@@ -21,6 +33,11 @@ pub struct Guardrails {
     pub model_bytes: u64,
     /// Largest upload in bytes; at most [`limits::UPLOAD_BYTES`].
     pub upload_bytes: u64,
+    /// Whether rounds without noise are joined.
+    pub without_noise: WithoutNoise,
+    /// What may be spent of the person's privacy; at most [`Limits::COMPILED`]. Once a ledger has taken stricter limits
+    /// down they hold for it for ever.
+    pub privacy: Limits,
 }
 
 impl Default for Guardrails {
@@ -32,6 +49,8 @@ impl Default for Guardrails {
             training: Duration::from_millis(limits::TRAINING_MS),
             model_bytes: limits::MODEL_BYTES,
             upload_bytes: limits::UPLOAD_BYTES,
+            without_noise: WithoutNoise::default(),
+            privacy: Limits::COMPILED,
         }
     }
 }
@@ -47,15 +66,21 @@ impl Guardrails {
             training: self.training.min(compiled.training),
             model_bytes: self.model_bytes.min(compiled.model_bytes),
             upload_bytes: self.upload_bytes.min(compiled.upload_bytes),
+            without_noise: self.without_noise,
+            // Limits that are no numbers keep the ledger from opening at all.
+            privacy: Privacy::default().tightened(&self.privacy).map_or(compiled.privacy, |privacy| *privacy.limits()),
         }
     }
 }
 
 /// What a device knows by itself when a manifest arrives.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
     /// Ed25519 key that signs round configurations, pinned in the app.
     pub task_key: [u8; 32],
+    /// Ed25519 key of the authority that certifies devices, pinned in the app: it joins rounds of the malicious profile
+    /// under this root and no others. `None`: it never joins a round of the malicious profile.
+    pub identity_root: Option<[u8; 32]>,
     /// Tasks that the app takes part in; empty means any.
     pub tasks: Vec<TaskId>,
     /// Names of the model families that this build trains.
@@ -76,6 +101,8 @@ mod tests {
             training: Duration::MAX,
             model_bytes: u64::MAX,
             upload_bytes: u64::MAX,
+            without_noise: WithoutNoise::Join,
+            privacy: Limits { period_ms: 1, delta: 0.1, ..Limits::COMPILED },
         };
         assert_eq!(loose.tightened(), Guardrails::default());
         let strict = Guardrails {
@@ -84,6 +111,8 @@ mod tests {
             training: Duration::from_secs(5),
             model_bytes: 1000,
             upload_bytes: 2000,
+            without_noise: WithoutNoise::Refuse,
+            privacy: Limits { delta: 1e-9, ..Limits::COMPILED },
         };
         assert_eq!(strict.tightened(), strict);
     }

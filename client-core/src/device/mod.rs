@@ -7,7 +7,9 @@
 //!     Training --> Trained: update is finite
 //!     Trained --> Keyed: round number remembered, AdvertiseKeys
 //!     Keyed --> Shared: roster checked, ShareKeys
-//!     Shared --> Masked: shares opened, update masked, upload
+//!     Shared --> Paying: shares opened, cost reserved in the privacy ledger
+//!     Paying --> Releasing: reservation durable, noise added, update masked and stored
+//!     Releasing --> Masked: its digest durable in the privacy ledger, upload
 //!     Masked --> Agreed: survivors checked, signature
 //!     Agreed --> Revealing: signatures checked, shares
 //!     Revealing --> Done: accepted
@@ -17,22 +19,30 @@
 //!
 //! [`State`] decides and [`Client`] performs. A state is stored, sealed, before anything that it sends leaves the device,
 //! so a device that is killed at any moment sends the same bytes again: never two masked inputs, never two statements.
+//! Noise is paid for before it is drawn, and what is sent is in the ledger before it goes (`payload.rs`).
 
+mod books;
 mod cancel;
+mod date;
 mod guardrails;
 mod history;
+mod noise;
 mod observe;
+mod payload;
 mod reason;
+mod report;
 mod round;
 mod runner;
 mod snapshot;
 mod state;
 
 pub use cancel::CancelHandle;
-pub use guardrails::{Guardrails, ROUNDS_PER_DAY, Rules};
+pub use guardrails::{Guardrails, ROUNDS_PER_DAY, Rules, WithoutNoise};
 pub use history::History;
 pub use observe::{Observer, Phase, Report};
+pub use payload::{Paying, Payload, Releasing, Sealed};
 pub use reason::Reason;
+pub use report::{Epsilons, Participation, PrivacyReport, Protection, Receipt};
 pub use round::Round;
 pub use runner::{Client, ClientConfig, Outcome, Requirements};
 pub use snapshot::Unreadable;

@@ -2,9 +2,12 @@
 
 use std::borrow::Cow;
 
+use scale_privacy::ledger::{self, NoiseError};
 use scale_proto::error::{Invalid, Problem};
+use scale_proto::time::Timestamp;
 use scale_secagg::error::Refusal;
 
+use super::date::date;
 use crate::error::ModelError;
 use crate::trainer::TrainError;
 use crate::update::UpdateError;
@@ -16,12 +19,14 @@ pub struct Reason {
     pub code: Cow<'static, str>,
     /// What happened, for a person.
     pub sentence: String,
+    /// From when on coming back can help, where that is known: when a privacy budget refills.
+    pub until: Option<Timestamp>,
 }
 
 impl Reason {
     /// A cause of the device's own.
     pub fn new(code: &'static str, sentence: impl Into<String>) -> Self {
-        Self { code: code.into(), sentence: sentence.into() }
+        Self { code: code.into(), sentence: sentence.into(), until: None }
     }
 }
 
@@ -40,7 +45,26 @@ impl From<Invalid> for Reason {
 
 impl From<Problem> for Reason {
     fn from(problem: Problem) -> Self {
-        Self { code: problem.code.into(), sentence: problem.sentence }
+        Self { code: problem.code.into(), sentence: problem.sentence, until: None }
+    }
+}
+
+/// The privacy ledger does not allow the round (C14).
+impl From<ledger::Refusal> for Reason {
+    fn from(refusal: ledger::Refusal) -> Self {
+        let refills = match refusal {
+            ledger::Refusal::Exhausted { claim, refills_ms } => Some((claim, refills_ms.map(Timestamp::from_millis))),
+            _ => None,
+        };
+        let sentence = match refills {
+            Some((claim, Some(at))) => {
+                format!("the {} privacy budget of this period is used up; it refills on {}", claim.code(), date(at))
+            }
+            Some((claim, None)) => format!("the {} privacy budget of this device is used up for ever", claim.code()),
+            None => refusal.to_string(),
+        };
+        let until = refills.and_then(|(_, until)| until);
+        Self { until, ..Self::new(refusal.code(), format!("{sentence} (check C14)")) }
     }
 }
 
@@ -53,4 +77,4 @@ macro_rules! from_coded {
         }
     )*};
 }
-from_coded!(ModelError, TrainError, UpdateError);
+from_coded!(ModelError, TrainError, UpdateError, NoiseError);

@@ -1,13 +1,17 @@
 //! A manifest that a device has checked: the only road into a round.
 
+use scale_privacy::accounting::dp_sgd::DpSgd;
+use scale_privacy::distributed::Mechanism;
+use scale_privacy::ledger::Facts;
 use scale_proto::ids::{Digest, TaskId};
 use scale_proto::manifest::Manifest;
 use scale_proto::plan::Plan;
 use scale_proto::time::Timestamp;
-use scale_secagg::config::{self, Mechanism, Policy, RoundConfig};
+use scale_secagg::config::{self, Policy, RoundConfig};
 use scale_secagg::error::{Reason as Cause, Refusal};
+use scale_secagg::params::Profile;
 
-use super::{History, Reason, Rules};
+use super::{Env, History, Reason, Rules, WithoutNoise, noise};
 use crate::download::Wanted;
 use crate::update;
 
@@ -19,6 +23,8 @@ pub struct Round {
     plan: Plan,
     task: TaskId,
     policy: Policy,
+    /// Noise on the update.
+    mechanism: Option<Mechanism>,
 }
 
 impl Round {
@@ -29,13 +35,24 @@ impl Round {
     /// # Errors
     /// The check of the annex (section 2) that failed; `plan_digest`, `malformed` for a plan out of its limits,
     /// `fingerprint_mismatch`, `unsupported_mechanism`, `unsupported_model`, `unknown_task`, `policy` for a guardrail,
-    /// `rounds_per_day`.
-    pub fn check(manifest: Manifest, rules: &Rules, history: &History, now: Timestamp) -> Result<Self, Reason> {
+    /// `rounds_per_day`; `without_noise`, `understated_cost` and the noise's own words; the ledger's (C14) for a round that
+    /// it would not pay for; the certificate's (C07) in the malicious profile.
+    pub fn check(manifest: Manifest, env: &Env<'_>) -> Result<Self, Reason> {
+        let Env { now, rules, history, .. } = *env;
         let limits = rules.guardrails.tightened();
         let round = Self::read(manifest, rules, now.as_millis(), |task| history.last_round(task))?;
+        if round.policy.demands_certificates(&round.config) {
+            let certificate = env.certificate.ok_or(Refusal::by("C07", Cause::CertificateMissing))?;
+            let counts = round.config.check_certificate(&env.identity.public(), certificate);
+            counts.map_err(|cause| Refusal::by("C07", cause))?;
+        }
         let joined = history.rounds_today(now);
         if joined >= limits.rounds_per_day {
             return Err(Reason::new("rounds_per_day", format!("{joined} rounds were joined within the last 24 hours")));
+        }
+        // Before anything is trained for it. What training itself costs is known afterwards.
+        if let Some(facts) = round.facts(None) {
+            env.ledger.would_pay(&facts, now.as_millis())?;
         }
         Ok(round)
     }
@@ -61,8 +78,13 @@ impl Round {
             vectors: claimed.vectors,
             last_round: last_round(&task),
             min_clients: limits.cohort_min,
+            identity_root: rules.identity_root,
         };
         let config = config::check(&manifest.round_config, &manifest.config_signature, &policy, now_ms)?;
+        if config.profile == Profile::Malicious && rules.identity_root.is_none() {
+            let problem = "the round is of the malicious profile, and this app pins no identity root (check C05)";
+            return Err(Reason::new(Cause::Policy.code(), problem));
+        }
         if Digest::of(&manifest.plan).0 != config.plan_digest {
             return Err(Reason::new("plan_digest", "the plan's bytes are not those of the signed round configuration"));
         }
@@ -74,9 +96,14 @@ impl Round {
         if config.vectors != policy.vectors {
             return Err(Refusal::by("C26", Cause::Plan).into());
         }
-        if config.mechanism != Mechanism::None || config.rotation_seed.is_some() {
-            let problem = "the round asks for noise or flattening, which this build does not have: update the app";
+        if config.rotation_seed.is_some() {
+            let problem = "the round asks for flattening, which this build does not have: update the app";
             return Err(Reason::new("unsupported_mechanism", problem));
+        }
+        let mechanism = noise::mechanism(&config)?;
+        if mechanism.is_none() && limits.without_noise == WithoutNoise::Refuse {
+            let problem = "devices add no noise in this round, and this app takes part in no such round";
+            return Err(Reason::new("without_noise", problem));
         }
         if !rules.tasks.is_empty() && !rules.tasks.contains(&task) {
             return Err(Reason::new("unknown_task", format!("this app takes no part in task {task}")));
@@ -98,7 +125,7 @@ impl Round {
         if config.masked_input_len() > limits.upload_bytes {
             return Err(beyond("the size of the upload"));
         }
-        Ok(Self { manifest, config, plan, task, policy })
+        Ok(Self { manifest, config, plan, task, policy, mechanism })
     }
 
     /// The task.
@@ -133,6 +160,11 @@ impl Round {
             bytes: self.manifest.model_bytes,
             digest: Digest(self.config.model_digest),
         }
+    }
+
+    /// What the round costs, as the ledger takes it, with what training itself has cost; `None` without any noise.
+    pub(super) fn facts(&self, examples: Option<DpSgd>) -> Option<Facts<'_>> {
+        noise::facts(&self.config, self.mechanism, examples)
     }
 
     /// What the protocol checks the configuration against once more in stage 0.

@@ -3,21 +3,22 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 use scale_proto::answer::{Enroll, Enrolled, ModelRequest, StageAnswer, UploadAnswer};
-use scale_proto::ids::{DeviceId, Digest, ModelVersion, RoundId, SessionId, TaskId};
+use scale_proto::ids::{DeviceId, ModelVersion, RoundId, SessionId, TaskId};
 use scale_proto::model::ModelSpec;
 use scale_proto::stage::UploadPiece;
 use scale_proto::time::RetryWindow;
 use scale_secagg::keys::IdentityKey;
+use scale_secagg::roster::Certificate;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
 
+use super::books::Books;
 use super::{
-    CancelHandle, Contribution, Effect, Env, Event, Guardrails, History, Observer, Outgoing, Phase, Reason, Report,
-    Rules, State,
+    CancelHandle, Contribution, Effect, Env, Event, Guardrails, History, Observer, Outgoing, Payload, Phase, Reason,
+    Report, Rules, State,
 };
 use crate::download::{self, Wanted};
 use crate::error::{CallError, Error, HostError};
@@ -45,12 +46,15 @@ const CONDITIONS_RETRY: RetryWindow =
     RetryWindow { after: Duration::from_secs(15 * 60), before: Duration::from_secs(30 * 60) };
 
 /// What an app decides once.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ClientConfig {
     /// Tasks to take part in; empty means any.
     pub tasks: Vec<TaskId>,
     /// Ed25519 key that signs round configurations: pinned here, never taken from the coordinator.
     pub task_key: [u8; 32],
+    /// Ed25519 key of the authority that certifies devices, which the coordinator does not run: pinned here, it keeps the
+    /// device out of all rounds but those of the malicious profile under this root. `None` keeps it out of these.
+    pub identity_root: Option<[u8; 32]>,
     /// Names of the model families that the trainer can build ([`scale_proto::model::Family::name`]).
     pub families: Vec<String>,
     /// The app's own limits; looser ones than the compiled ones do not count.
@@ -60,11 +64,12 @@ pub struct ClientConfig {
 }
 
 impl ClientConfig {
-    /// Every family of this version, the compiled limits, and all requirements.
+    /// Every family of this version, the compiled limits, all requirements, and no malicious profile.
     pub fn new(tasks: Vec<TaskId>, task_key: [u8; 32]) -> Self {
         Self {
             tasks,
             task_key,
+            identity_root: None,
             families: ["text_bag", "mlp", "cnn"].map(String::from).to_vec(),
             guardrails: Guardrails::default(),
             requirements: Requirements::default(),
@@ -116,8 +121,8 @@ pub enum Outcome {
 /// One installation of an app: enrols once, then takes part in rounds.
 #[derive(Debug)]
 pub struct Client<H> {
-    host: H,
-    rules: Rules,
+    pub(super) host: H,
+    pub(super) rules: Rules,
     requirements: Requirements,
     cancel: CancelHandle,
 }
@@ -136,12 +141,15 @@ impl Drop for Enrolment {
 }
 
 /// What one participation works with.
-struct Run {
+struct Run<H: Host> {
+    books: Books<H>,
     token: DeviceToken,
     identity: IdentityKey,
+    certificate: Option<Certificate>,
     history: History,
     keys: ChaCha20Rng,
     rounding: ChaCha20Rng,
+    noise: ChaCha20Rng,
     /// Broken calls in a row.
     broken: u32,
     /// The furthest report, so that a progress bar never falls.
@@ -151,8 +159,8 @@ struct Run {
 impl<H: Host> Client<H> {
     /// A client on this host. Nothing happens yet.
     pub fn new(host: H, config: ClientConfig) -> Self {
-        let ClientConfig { tasks, task_key, families, guardrails, requirements } = config;
-        let rules = Rules { task_key, tasks, families, guardrails };
+        let ClientConfig { tasks, task_key, identity_root, families, guardrails, requirements } = config;
+        let rules = Rules { task_key, identity_root, tasks, families, guardrails };
         Self { host, rules, requirements, cancel: CancelHandle::default() }
     }
 
@@ -202,7 +210,8 @@ impl<H: Host> Client<H> {
     /// call goes on where the last durable step was. [`CancelHandle::cancel`] leaves in good order instead.
     ///
     /// # Errors
-    /// [`Error::NotEnrolled`], [`Error::Host`]. Everything that happens in a round is an [`Outcome`].
+    /// [`Error::NotEnrolled`], [`Error::Host`]; [`Error::LedgerInUse`], [`Error::LedgerLocked`], [`Error::Ledger`] before
+    /// anything is sent. Everything that happens in a round is an [`Outcome`].
     pub async fn participate(
         &mut self,
         trainer: &mut (impl LocalTrainer + MaybeSend),
@@ -242,11 +251,14 @@ impl<H: Host> Client<H> {
     ) -> Result<Outcome, Error> {
         let enrolment = self.enrolment().await?.ok_or(Error::NotEnrolled)?;
         let mut run = Run {
+            books: Books::open(&self.host, &self.rules.guardrails.privacy).await?,
             token: DeviceToken::new(enrolment.token.clone()),
             identity: IdentityKey::from_seed(&*self.host.keys().identity_seed().await?),
+            certificate: self.host.keys().certificate().await?,
             history: self.history().await?,
             keys: self.stream()?,
             rounding: self.stream()?,
+            noise: self.stream()?,
             broken: 0,
             reported: None,
         };
@@ -266,8 +278,11 @@ impl<H: Host> Client<H> {
                 rules: &self.rules,
                 history: &run.history,
                 identity: &run.identity,
+                certificate: run.certificate.as_ref(),
                 keys: &mut run.keys,
                 rounding: &mut run.rounding,
+                noise: &mut run.noise,
+                ledger: &mut run.books.account,
             };
             let (next, effects) = state.handle(event, &mut env);
             tracing::debug!(event = name, state = next.name(), "step");
@@ -283,7 +298,7 @@ impl<H: Host> Client<H> {
     /// Performs effects in order. At most the last one asks something; its answer is the next event.
     async fn perform(
         &self,
-        run: &mut Run,
+        run: &mut Run<H>,
         state: &State,
         mut effects: VecDeque<Effect>,
         trainer: &mut (impl LocalTrainer + MaybeSend),
@@ -301,6 +316,14 @@ impl<H: Host> Client<H> {
                         self.put_sealed(HISTORY, &to_json(&run.history)?).await?;
                     }
                     continue;
+                }
+                Effect::Note(participation) => {
+                    self.note(participation).await?;
+                    continue;
+                }
+                Effect::Record(append) => {
+                    run.books.append(&self.host, &append).await?;
+                    Event::Recorded
                 }
                 Effect::DeleteSnapshot => {
                     self.host.store().delete(ROUND).await?;
@@ -330,8 +353,8 @@ impl<H: Host> Client<H> {
                         StageAnswer::Accepted => Event::Accepted,
                     })
                 }
-                Effect::Upload { session, bytes, digest, ask } => {
-                    let call = self.cancel.unless(self.upload(run, session, &bytes, digest, ask, observer)).await;
+                Effect::Upload { session, payload, ask } => {
+                    let call = self.cancel.unless(self.upload(run, session, &payload, ask, observer)).await;
                     run.answered(call, |event| event)
                 }
                 Effect::WakeAt(time) => {
@@ -356,7 +379,7 @@ impl<H: Host> Client<H> {
 
     async fn download(
         &self,
-        run: &mut Run,
+        run: &mut Run<H>,
         wanted: &Wanted,
         observer: &mut (impl Observer + MaybeSend),
     ) -> Result<Event, Error> {
@@ -376,7 +399,7 @@ impl<H: Host> Client<H> {
 
     fn train(
         &self,
-        run: &mut Run,
+        run: &mut Run<H>,
         state: &State,
         limit: Duration,
         trainer: &mut impl LocalTrainer,
@@ -392,16 +415,16 @@ impl<H: Host> Client<H> {
         if self.cancel.is_cancelled() { Event::Cancel } else { Event::Trained(result) }
     }
 
-    /// Sends the pieces that the coordinator lacks.
+    /// Sends the pieces that the coordinator lacks. Takes nothing but what the privacy ledger has released.
     async fn upload(
         &self,
-        run: &mut Run,
+        run: &mut Run<H>,
         session: SessionId,
-        bytes: &Bytes,
-        digest: Digest,
+        payload: &Payload,
         ask: bool,
         observer: &mut (impl Observer + MaybeSend),
     ) -> Result<Event, CallError> {
+        let (bytes, digest) = (payload.bytes(), payload.digest());
         let total = bytes.len();
         let (mut offset, mut stalls) = (0, 0);
         let mut end = if ask { 0 } else { PIECE_BYTES.min(total) };
@@ -485,7 +508,7 @@ impl<H: Host> Client<H> {
         }
     }
 
-    async fn put_sealed(&self, name: &str, plain: &[u8]) -> Result<(), Error> {
+    pub(super) async fn put_sealed(&self, name: &str, plain: &[u8]) -> Result<(), Error> {
         let mut nonce = [0; 12];
         self.host.randomness().fill(&mut nonce)?;
         let sealed = self.host.keys().seal(name, plain, nonce).await?;
@@ -493,7 +516,7 @@ impl<H: Host> Client<H> {
     }
 
     /// What was sealed under `name`. Bytes that do not open are an error: to forget a history would allow a round twice.
-    async fn get_sealed(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    pub(super) async fn get_sealed(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
         let Some(sealed) = self.host.store().get(name).await? else { return Ok(None) };
         let opened = self.host.keys().open(name, &sealed).await?;
         let problem =
@@ -508,7 +531,7 @@ impl<H: Host> Client<H> {
     }
 }
 
-impl Run {
+impl<H: Host> Run<H> {
     /// The event of a call that may have been cancelled or have failed.
     fn answered<T>(&mut self, call: Option<Result<T, CallError>>, event: impl FnOnce(T) -> Event) -> Event {
         match call {
@@ -564,7 +587,7 @@ fn permille(part: u64, whole: u64) -> u32 {
     (u128::from(part.min(whole)) * 1000 / u128::from(whole.max(1))) as u32
 }
 
-fn to_json(value: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, HostError> {
+pub(super) fn to_json(value: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, HostError> {
     serde_json::to_vec(value).map(Zeroizing::new).map_err(|error| HostError::new("store", error.to_string()))
 }
 

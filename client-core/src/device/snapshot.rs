@@ -15,12 +15,13 @@ use scale_proto::wire;
 use scale_secagg::client;
 use zeroize::Zeroizing;
 
+use super::payload::{Releasing, Sealed};
 use super::state::Session;
 use super::{Reason, Round, Rules, State};
 use crate::update::Update;
 
 /// First byte. Snapshots of other versions are not read: the round is lost, the round number remembered.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 mod tag {
     pub(super) const JOINED: u8 = 1;
@@ -56,13 +57,20 @@ impl State {
             Self::Shared(session, update, shared, message) => {
                 (tag::SHARED, vec![update.encode(), shared.snapshot(), public(message), public(session.id.as_bytes())])
             }
-            Self::Masked(session, masked, upload) => {
-                (tag::MASKED, vec![masked.snapshot(), public(upload), public(session.id.as_bytes())])
+            // Whether the ledger has released the bytes stands in the ledger.
+            Self::Sealed(session, Sealed { masked, bytes })
+            | Self::Releasing(session, Releasing { sealed: Sealed { masked, bytes }, .. }) => {
+                (tag::MASKED, vec![masked.snapshot(), public(bytes), public(session.id.as_bytes())])
+            }
+            Self::Masked(session, masked, payload) => {
+                (tag::MASKED, vec![masked.snapshot(), public(payload.bytes()), public(session.id.as_bytes())])
             }
             Self::Agreed(session, agreed, message) => {
                 (tag::AGREED, vec![agreed.snapshot(), public(message), public(session.id.as_bytes())])
             }
             Self::Revealing(session, message) => (tag::REVEALING, vec![public(message), public(session.id.as_bytes())]),
+            // What is paid for and not masked is lost with the process: noise is drawn once.
+            Self::Paying(..) => return None,
             Self::Idle | Self::Training(..) | Self::Waited(_) | Self::Done(_) | Self::Left(..) => return None,
         };
         let manifest = wire::Manifest::from(self.round()?.manifest()).encode_to_vec();
@@ -113,8 +121,8 @@ impl State {
             tag::MASKED => {
                 let masked = client::Masked::restore(fields.next()?).map_err(|_| damaged())?;
                 belongs(&round, masked.cfg())?;
-                let upload = fields.message()?;
-                Self::Masked(fields.session(round)?, masked, upload)
+                let bytes = fields.message()?;
+                Self::Sealed(fields.session(round)?, Sealed { masked, bytes })
             }
             tag::AGREED => {
                 let agreed = client::Agreed::restore(fields.next()?).map_err(|_| damaged())?;

@@ -5,18 +5,20 @@ use std::time::Duration;
 use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng as _;
+use scale_privacy::ledger::{Append, Ledger};
 use scale_proto::answer::{CheckIn, CheckInAnswer, Leave, Progress, StageDown, Wait};
 use scale_proto::error::Problem;
-use scale_proto::ids::{Digest, ModelVersion, RoundId, SessionId, TaskId};
+use scale_proto::ids::{ModelVersion, RoundId, SessionId, TaskId};
 use scale_proto::stage::StageUp;
 use scale_proto::time::{RetryWindow, Timestamp};
 use scale_secagg::client;
 use scale_secagg::error::{Reason as Cause, Refusal};
 use scale_secagg::keys::IdentityKey;
-use scale_secagg::roster::RosterForm;
+use scale_secagg::roster::Certificate;
 use zeroize::Zeroizing;
 
-use super::{History, Phase, Reason, Round, Rules};
+use super::payload::{Paying, Payload, Releasing, Sealed, Vouched};
+use super::{History, Participation, Phase, Reason, Round, Rules};
 use crate::download::{ModelFile, Wanted};
 use crate::model;
 use crate::trainer::{TrainError, Trained};
@@ -45,8 +47,15 @@ pub enum State {
     Keyed(Box<Round>, Update, client::Keyed, Bytes),
     /// Stage 1 is answered.
     Shared(Box<Session>, Update, client::Shared, Bytes),
-    /// Stage 2: these bytes are the only masked input there will ever be. They are kept until the survivors come.
-    Masked(Box<Session>, client::Masked, Bytes),
+    /// Stage 2 is checked; the privacy ledger takes down what the round costs. Not stored: a device that is killed here
+    /// has paid, and leaves.
+    Paying(Box<Session>, Box<Paying>),
+    /// Stage 2: these bytes are the only masked input there will ever be; read from the store, and to be vouched for.
+    Sealed(Box<Session>, Sealed),
+    /// The same, while the privacy ledger takes down their digest.
+    Releasing(Box<Session>, Releasing),
+    /// The same, released by the privacy ledger: they may be sent. They are kept until the survivors come.
+    Masked(Box<Session>, client::Masked, Payload),
     /// Stage 3: this statement is the only one that is ever signed.
     Agreed(Box<Session>, client::Agreed, Bytes),
     /// Stage 4: every other secret is gone.
@@ -96,6 +105,8 @@ pub enum Event {
     Down(StageDown),
     /// The stage is still open.
     Wait(RetryWindow),
+    /// The record of [`Effect::Record`] is durable, and counted.
+    Recorded,
     /// The upload is part of the sum, durably.
     Committed,
     /// The coordinator keeps the shares.
@@ -123,6 +134,7 @@ impl Event {
             Self::Trained(_) => "trained",
             Self::Down(_) => "down",
             Self::Wait(_) => "wait",
+            Self::Recorded => "recorded",
             Self::Committed => "committed",
             Self::Accepted => "accepted",
             Self::Refused(_) => "refused",
@@ -147,6 +159,11 @@ pub enum Effect {
     Remember(TaskId, u64),
     /// Store the state durably, sealed, before going on: these bytes hold secrets.
     Persist(Zeroizing<Vec<u8>>),
+    /// Store this beside the other participations, durably: the receipt of [`Effect::Record`] will point to it.
+    Note(Participation),
+    /// Append this to the privacy ledger's log durably, then store its count in the key store; gives
+    /// [`Event::Recorded`].
+    Record(Append),
     /// Delete the stored state.
     DeleteSnapshot,
     /// Send a stage's message; gives [`Event::Down`], [`Event::Wait`] or [`Event::Accepted`].
@@ -155,10 +172,8 @@ pub enum Effect {
     Upload {
         /// The session.
         session: SessionId,
-        /// The masked input.
-        bytes: Bytes,
-        /// SHA-256 of it.
-        digest: Digest,
+        /// The masked input, as the privacy ledger released it.
+        payload: Payload,
         /// Ask first how far an earlier attempt came.
         ask: bool,
     },
@@ -191,10 +206,16 @@ pub struct Env<'a> {
     pub history: &'a History,
     /// Signs stages 0 and 3.
     pub identity: &'a IdentityKey,
+    /// The pinned authority's word for this identity; only the malicious profile needs it.
+    pub certificate: Option<&'a Certificate>,
     /// Stream of keys, shares and pauses.
     pub keys: &'a mut ChaCha20Rng,
     /// Stream of the rounding: never the same as `keys`.
     pub rounding: &'a mut ChaCha20Rng,
+    /// Stream of the noise, seeded by the system for this participation: never the same as the other two.
+    pub noise: &'a mut ChaCha20Rng,
+    /// The privacy ledger, held by this process alone.
+    pub ledger: &'a mut Ledger,
 }
 
 /// The next state, and what to do.
@@ -228,7 +249,7 @@ impl State {
             (Self::Idle, Event::CheckedIn(CheckInAnswer::Wait(wait))) => (Self::Waited(wait), vec![]),
             (Self::Idle, Event::CheckedIn(CheckInAnswer::Manifest(manifest))) => {
                 let id = manifest.round;
-                match Round::check(manifest, env.rules, env.history, env.now) {
+                match Round::check(manifest, env) {
                     Ok(round) => Self::Joined(Box::new(round)).enter(),
                     Err(reason) => left(Some(id), reason),
                 }
@@ -242,6 +263,9 @@ impl State {
             (Self::Shared(session, update, shared, _), Event::Down(down)) if down.stage == 2 => {
                 on_shares(session, update, shared, &down, env)
             }
+            (Self::Paying(session, paying), Event::Recorded) => on_reserved(session, *paying, env),
+            (Self::Sealed(session, sealed), Event::Woke | Event::Resume) => on_sealed(session, sealed, env),
+            (Self::Releasing(session, releasing), Event::Recorded) => on_released(session, releasing, env),
             (Self::Masked(session, masked, _), Event::Down(down)) if down.stage == 3 => {
                 on_survivors(session, masked, &down, env)
             }
@@ -278,6 +302,9 @@ impl State {
             Self::Trained(..) => "trained",
             Self::Keyed(..) => "keyed",
             Self::Shared(..) => "shared",
+            Self::Paying(..) => "paying",
+            Self::Sealed(..) => "sealed",
+            Self::Releasing(..) => "releasing",
             Self::Masked(..) => "masked",
             Self::Agreed(..) => "agreed",
             Self::Revealing(..) => "revealing",
@@ -295,7 +322,7 @@ impl State {
             Self::Training(..) => Phase::Training,
             Self::Trained(..) | Self::Keyed(..) => Phase::Keys,
             Self::Shared(..) => Phase::Shares,
-            Self::Masked(..) => Phase::Uploading,
+            Self::Paying(..) | Self::Sealed(..) | Self::Releasing(..) | Self::Masked(..) => Phase::Uploading,
             Self::Agreed(..) => Phase::Agreeing,
             Self::Revealing(..) => Phase::Unmasking,
             Self::Waited(..) | Self::Done(..) | Self::Left(..) => Phase::Over,
@@ -314,6 +341,9 @@ impl State {
                 Some(round)
             }
             Self::Shared(session, ..)
+            | Self::Paying(session, _)
+            | Self::Sealed(session, _)
+            | Self::Releasing(session, _)
             | Self::Masked(session, ..)
             | Self::Agreed(session, ..)
             | Self::Revealing(session, _) => Some(&session.round),
@@ -325,8 +355,8 @@ impl State {
     pub fn deadline(&self) -> Option<Timestamp> {
         let stage = match self {
             Self::Keyed(..) => 1,
-            Self::Shared(..) => 2,
-            Self::Masked(..) => 3,
+            Self::Shared(..) | Self::Paying(..) => 2,
+            Self::Sealed(..) | Self::Releasing(..) | Self::Masked(..) => 3,
             Self::Agreed(..) | Self::Revealing(..) => 4,
             _ => 0,
         };
@@ -345,16 +375,19 @@ impl State {
                 vec![remember(round), Effect::Send(Outgoing::AdvertiseKeys(up))]
             }
             Self::Shared(session, .., payload) => send(Outgoing::ShareKeys(stage(session, payload))),
-            Self::Masked(session, _, bytes) => {
-                let (bytes, digest) = (bytes.clone(), Digest::of(bytes));
-                vec![Effect::Upload { session: session.id, bytes, digest, ask: again }]
+            Self::Paying(session, paying) => {
+                let round = &session.round;
+                vec![Effect::Note(Participation::of(round, paying.cohort())), Effect::Record(paying.record())]
+            }
+            Self::Releasing(_, releasing) => vec![Effect::Record(releasing.record())],
+            Self::Masked(session, _, payload) => {
+                vec![Effect::Upload { session: session.id, payload: payload.clone(), ask: again }]
             }
             Self::Agreed(session, _, payload) => send(Outgoing::ConfirmSurvivors(stage(session, payload))),
             Self::Revealing(session, payload) => send(Outgoing::RevealShares(stage(session, payload))),
             // Training is not interrupted by anything that could ask again; the others wait for nothing.
-            Self::Idle | Self::Training(..) | Self::Trained(..) | Self::Waited(_) | Self::Done(_) | Self::Left(..) => {
-                vec![]
-            }
+            Self::Idle | Self::Training(..) | Self::Trained(..) | Self::Sealed(..) => vec![],
+            Self::Waited(_) | Self::Done(_) | Self::Left(..) => vec![],
         }
     }
 
@@ -458,6 +491,7 @@ fn on_keys_wanted(round: Box<Round>, update: Update, env: &mut Env<'_>) -> Step 
         &round.policy(env.history),
         env.now.as_millis(),
         env.identity,
+        env.certificate,
         env.keys,
     );
     match advertised {
@@ -467,8 +501,11 @@ fn on_keys_wanted(round: Box<Round>, update: Update, env: &mut Env<'_>) -> Step 
 }
 
 fn on_roster(round: Box<Round>, update: Update, keyed: client::Keyed, down: &StageDown, env: &mut Env<'_>) -> Step {
-    let form = if down.sparse { RosterForm::Sparse } else { RosterForm::Complete };
-    match keyed.on_roster(form, &down.payload, env.now.as_millis(), env.keys) {
+    let shared = down
+        .roster
+        .ok_or(Refusal::from(Cause::Malformed))
+        .and_then(|form| keyed.on_roster(form, &down.payload, env.now.as_millis(), env.keys));
+    match shared {
         Ok((shared, payload)) => {
             let session = Box::new(Session { round: *round, id: down.session });
             State::Shared(session, update, shared, payload.into()).enter()
@@ -477,7 +514,7 @@ fn on_roster(round: Box<Round>, update: Update, keyed: client::Keyed, down: &Sta
     }
 }
 
-/// Opens the shares, then clips, rounds and masks in one step: no state in between could be asked twice.
+/// Opens the shares, and asks the privacy ledger to pay. Aborts up to here cost no budget.
 fn on_shares(
     session: Box<Session>,
     update: Update,
@@ -485,14 +522,48 @@ fn on_shares(
     down: &StageDown,
     env: &mut Env<'_>,
 ) -> Step {
-    let masked = same_session(&session, down)
+    let paying = same_session(&session, down)
         .and_then(|()| shared.on_shares(&down.payload, env.now.as_millis()).map_err(Reason::from))
-        .and_then(|cleared| {
-            let quantised = update.quantise(session.round.config(), env.rounding)?;
-            Ok(cleared.mask(quantised.into_vectors())?)
-        });
-    match masked {
-        Ok((masked, upload)) => State::Masked(session, masked, upload.into()).enter(),
+        .and_then(|cleared| Paying::reserve(&session.round, update, cleared, env.ledger, env.now));
+    match paying {
+        Ok(paying) => State::Paying(session, Box::new(paying)).enter(),
+        Err(reason) => left(Some(session.round.manifest().round), reason),
+    }
+}
+
+/// Paid: clips, rounds, adds the noise and masks in one step; no state in between could be asked twice.
+fn on_reserved(session: Box<Session>, paying: Paying, env: &mut Env<'_>) -> Step {
+    match paying.noise_and_mask(env.ledger, env.now, env.rounding, env.noise) {
+        Ok(releasing) => State::Releasing(session, releasing).enter(),
+        Err(reason) => left(Some(session.round.manifest().round), reason),
+    }
+}
+
+/// A masked input from the store: the ledger knows whether it may be sent.
+fn on_sealed(session: Box<Session>, sealed: Sealed, env: &mut Env<'_>) -> Step {
+    match sealed.vouch(&session.round, env.ledger, env.now) {
+        Ok(Vouched::Released(masked, payload)) => {
+            let state = State::Masked(session, masked, payload);
+            let effects = state.ask(true);
+            (state, effects)
+        }
+        Ok(Vouched::Unreleased(releasing)) => {
+            let state = State::Releasing(session, releasing);
+            let effects = state.ask(true);
+            (state, effects)
+        }
+        Err(reason) => left(Some(session.round.manifest().round), reason),
+    }
+}
+
+/// Bytes and digest are durable: only now may they go.
+fn on_released(session: Box<Session>, releasing: Releasing, env: &mut Env<'_>) -> Step {
+    match releasing.release(env.ledger) {
+        Ok((masked, payload)) => {
+            let state = State::Masked(session, masked, payload);
+            let effects = state.ask(false);
+            (state, effects)
+        }
         Err(reason) => left(Some(session.round.manifest().round), reason),
     }
 }

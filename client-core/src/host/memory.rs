@@ -3,21 +3,28 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
+use scale_privacy::ledger::Count;
 use scale_proto::time::Timestamp;
+use scale_secagg::keys::IdentityKey;
+use scale_secagg::roster::Certificate;
 use zeroize::Zeroizing;
 
-use super::{Clock, Conditions, DeviceConditions, KeyStore, MaybeSend, Parts, Randomness, Store};
+use super::{
+    Clock, Conditions, DeviceConditions, HeldLog, KeyStore, LedgerCount, LedgerLog, LogError, MaybeSend, Parts,
+    Randomness, Store,
+};
 use crate::error::HostError;
 
 /// A device in memory, on the transport `T`.
-pub type MemoryHost<T> = Parts<T, MemoryStore, MemoryKeys, FixedConditions, MemoryClock, SeededRandomness>;
+pub type MemoryHost<T> =
+    Parts<T, MemoryStore, MemoryKeys, FixedConditions, MemoryClock, SeededRandomness, MemoryLedger>;
 
 impl<T> MemoryHost<T> {
     /// A device whose identity and randomness follow from `seed`. Clones share store and clock: keep one to restart it.
@@ -29,6 +36,7 @@ impl<T> MemoryHost<T> {
             conditions: FixedConditions(DeviceConditions::FINE),
             clock,
             randomness: SeededRandomness::new(seed),
+            ledger: MemoryLedger::default(),
         }
     }
 }
@@ -74,6 +82,9 @@ impl Store for MemoryStore {
 pub struct MemoryKeys {
     identity: Zeroizing<[u8; 32]>,
     sealing: Zeroizing<[u8; 32]>,
+    certificate: Option<Certificate>,
+    /// Clones share it.
+    ledger_count: Arc<Mutex<Option<Count>>>,
 }
 
 impl MemoryKeys {
@@ -82,10 +93,23 @@ impl MemoryKeys {
         let mut rng = ChaCha20Rng::from_seed(seed);
         // Another stream than the one of `SeededRandomness`, which may have the same seed.
         rng.set_stream(u64::MAX);
-        let mut keys = Self { identity: Zeroizing::default(), sealing: Zeroizing::default() };
+        let mut keys = Self {
+            identity: Zeroizing::default(),
+            sealing: Zeroizing::default(),
+            certificate: None,
+            ledger_count: Arc::default(),
+        };
         rng.fill_bytes(&mut *keys.identity);
         rng.fill_bytes(&mut *keys.sealing);
         keys
+    }
+
+    /// The same identity, certified by `root` until `not_after_ms` (Unix milliseconds).
+    #[must_use]
+    pub fn certified(mut self, root: &IdentityKey, not_after_ms: u64) -> Self {
+        let identity = IdentityKey::from_seed(&self.identity).public();
+        self.certificate = Some(Certificate::issue(root, &identity, not_after_ms));
+        self
     }
 }
 
@@ -101,6 +125,71 @@ impl KeyStore for MemoryKeys {
     }
     async fn sealing_key(&self) -> Result<Zeroizing<[u8; 32]>, HostError> {
         Ok(self.sealing.clone())
+    }
+    async fn certificate(&self) -> Result<Option<Certificate>, HostError> {
+        Ok(self.certificate)
+    }
+    async fn ledger_count(&self) -> Result<LedgerCount, HostError> {
+        Ok(lock(&self.ledger_count).map_or(LedgerCount::Never, LedgerCount::At))
+    }
+    async fn put_ledger_count(&self, count: Count) -> Result<(), HostError> {
+        *lock(&self.ledger_count) = Some(count);
+        Ok(())
+    }
+}
+
+/// The privacy ledger's log. Clones share it, and only one of them can hold it at a time.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryLedger {
+    log: Arc<Mutex<Vec<u8>>>,
+    held: Arc<AtomicBool>,
+}
+
+impl MemoryLedger {
+    /// A copy of the log at this moment.
+    pub fn bytes(&self) -> Vec<u8> {
+        lock(&self.log).clone()
+    }
+
+    /// What somebody does who has the device in his hands: puts other bytes in the log's place.
+    pub fn tamper(&self, bytes: Vec<u8>) {
+        *lock(&self.log) = bytes;
+    }
+}
+
+/// A [`MemoryLedger`] that is held.
+#[derive(Debug)]
+pub struct HeldMemory(MemoryLedger);
+
+impl Drop for HeldMemory {
+    fn drop(&mut self) {
+        self.0.held.store(false, Ordering::SeqCst);
+    }
+}
+
+impl LedgerLog for MemoryLedger {
+    type Held = HeldMemory;
+    async fn hold(&self) -> Result<HeldMemory, LogError> {
+        let held = self.held.swap(true, Ordering::SeqCst);
+        if held { Err(LogError::InUse) } else { Ok(HeldMemory(self.clone())) }
+    }
+}
+
+impl HeldLog for HeldMemory {
+    async fn read(&mut self) -> Result<Vec<u8>, HostError> {
+        Ok(lock(&self.0.log).clone())
+    }
+    async fn append(&mut self, at: u64, bytes: &[u8]) -> Result<(), HostError> {
+        let mut log = lock(&self.0.log);
+        if log.len() as u64 != at {
+            return Err(HostError::new("ledger", format!("the log has {} bytes, not {at}", log.len())));
+        }
+        log.extend_from_slice(bytes);
+        Ok(())
+    }
+    async fn replace(&mut self, bytes: &[u8]) -> Result<(), HostError> {
+        *lock(&self.0.log) = bytes.to_vec();
+        Ok(())
     }
 }
 

@@ -7,16 +7,19 @@ use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
+use scale_privacy::ledger::Count;
 use scale_proto::answer::{
     CheckIn, CheckInAnswer, Enroll, Enrolled, Leave, ModelManifest, ModelRequest, Progress, StageAnswer, UploadAnswer,
 };
 use scale_proto::ids::{RoundId, SessionId};
 use scale_proto::stage::{StageUp, UploadPiece};
 use scale_proto::time::Timestamp;
+use scale_secagg::roster::Certificate;
 use zeroize::Zeroizing;
 
 use crate::error::{CallError, HostError};
 
+mod ledger;
 pub mod memory;
 #[cfg(all(feature = "native", not(target_arch = "wasm32")))]
 pub mod native;
@@ -40,6 +43,7 @@ mod maybe {
     pub trait MaybeSync {}
     impl<T: ?Sized> MaybeSync for T {}
 }
+pub use ledger::{HeldLog, LedgerCount, LedgerLog, LogError};
 pub use maybe::{MaybeSend, MaybeSync};
 
 /// Bearer token of an enrolled device. Wiped on drop, not printed.
@@ -156,12 +160,35 @@ pub trait Store: MaybeSend + MaybeSync {
     fn delete(&self, key: &str) -> impl Future<Output = Result<(), HostError>> + MaybeSend;
 }
 
-/// Keeps the two secrets of an installation, out of backups. Both are made on first use and never change.
+/// Keeps the two secrets of an installation, out of backups. Both are made on first use and never change. And it counts
+/// the records of the privacy ledger, where the platform has a place for that.
 pub trait KeyStore: MaybeSend + MaybeSync {
     /// Ed25519 seed of the installation's identity.
     fn identity_seed(&self) -> impl Future<Output = Result<Zeroizing<[u8; 32]>, HostError>> + MaybeSend;
     /// Key that seals what goes into the [`Store`].
     fn sealing_key(&self) -> impl Future<Output = Result<Zeroizing<[u8; 32]>, HostError>> + MaybeSend;
+
+    /// The authority's certificate for this identity, which the app has fetched; `None`: there is none, and the device
+    /// joins no round of the malicious profile. Asked for at the start of every participation.
+    fn certificate(&self) -> impl Future<Output = Result<Option<Certificate>, HostError>> + MaybeSend {
+        async { Ok(None) }
+    }
+
+    /// Key of the privacy ledger's MACs: derived from the sealing key, unless the platform has a better place for it.
+    fn ledger_key(&self) -> impl Future<Output = Result<Zeroizing<[u8; 32]>, HostError>> + MaybeSend {
+        async { Ok(sealed::ledger_key(&*self.sealing_key().await?)) }
+    }
+
+    /// How far the privacy ledger's log has come, as [`Self::put_ledger_count`] was told last. A platform that overrides
+    /// neither finds no log that was set back: its app has to say so.
+    fn ledger_count(&self) -> impl Future<Output = Result<LedgerCount, HostError>> + MaybeSend {
+        async { Ok(LedgerCount::CannotCount) }
+    }
+
+    /// Remembers how far the log has come. Durable when it returns.
+    fn put_ledger_count(&self, _: Count) -> impl Future<Output = Result<(), HostError>> + MaybeSend {
+        async { Ok(()) }
+    }
 
     /// Encrypts `plain` under the name it is stored by: ChaCha20-Poly1305 with `nonce`, which must be fresh and random.
     /// A platform with a better vault overrides this and [`Self::open`] together.
@@ -237,6 +264,8 @@ pub trait Host: MaybeSend + MaybeSync {
     type Clock: Clock;
     /// See [`Randomness`].
     type Randomness: Randomness;
+    /// See [`LedgerLog`].
+    type Ledger: LedgerLog;
 
     /// The way to the coordinator.
     fn transport(&self) -> &Self::Transport;
@@ -250,27 +279,40 @@ pub trait Host: MaybeSend + MaybeSync {
     fn clock(&self) -> &Self::Clock;
     /// Randomness.
     fn randomness(&self) -> &Self::Randomness;
+    /// The privacy ledger's log.
+    fn ledger(&self) -> &Self::Ledger;
 }
 
 /// A [`Host`] put together from its parts.
 #[allow(missing_docs)]
 #[derive(Clone, Debug)]
-pub struct Parts<T, S, K, D, C, R> {
+pub struct Parts<T, S, K, D, C, R, L> {
     pub transport: T,
     pub store: S,
     pub keys: K,
     pub conditions: D,
     pub clock: C,
     pub randomness: R,
+    pub ledger: L,
 }
 
-impl<T: Transport, S: Store, K: KeyStore, D: Conditions, C: Clock, R: Randomness> Host for Parts<T, S, K, D, C, R> {
+impl<T, S, K, D, C, R, L> Host for Parts<T, S, K, D, C, R, L>
+where
+    T: Transport,
+    S: Store,
+    K: KeyStore,
+    D: Conditions,
+    C: Clock,
+    R: Randomness,
+    L: LedgerLog,
+{
     type Transport = T;
     type Store = S;
     type Keys = K;
     type Conditions = D;
     type Clock = C;
     type Randomness = R;
+    type Ledger = L;
 
     fn transport(&self) -> &T {
         &self.transport
@@ -289,5 +331,8 @@ impl<T: Transport, S: Store, K: KeyStore, D: Conditions, C: Clock, R: Randomness
     }
     fn randomness(&self) -> &R {
         &self.randomness
+    }
+    fn ledger(&self) -> &L {
+        &self.ledger
     }
 }

@@ -1,6 +1,7 @@
 //! Encryption of what a device stores, so that a copy of its storage without the key store is worth nothing.
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hmac;
 use zeroize::Zeroizing;
 
 use crate::error::HostError;
@@ -35,6 +36,14 @@ pub(super) fn open(key: &[u8; 32], name: &str, sealed: &[u8]) -> Option<Zeroizin
         cipher(key).open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(aad(name)), &mut body).ok()?.len();
     body.truncate(len);
     Some(body)
+}
+
+/// The key of the privacy ledger, from the one that seals: another use, another key.
+pub(super) fn ledger_key(sealing: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, sealing), b"FLSA1/ledger-key");
+    let mut key = Zeroizing::new([0; 32]);
+    key.copy_from_slice(tag.as_ref());
+    key
 }
 
 #[cfg(test)]

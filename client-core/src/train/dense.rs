@@ -6,8 +6,11 @@ use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor, TensorData};
 use scale_proto::model::{Family, ModelSpec};
 
+use super::per_example::{self, Slopes, Watched, columns, watch};
 use super::tensors::{Leaf, cross_entropy, measure, read};
-use super::{Backend, Example, Features, Input, Learner, Measured, Prepared, StepConfig, check_label, check_step};
+use super::{
+    Backend, Example, Features, Input, Learner, Measured, Prepared, Protection, StepConfig, check_label, check_step,
+};
 use crate::trainer::TrainError;
 
 /// A linear layer, weight `[in, out]`.
@@ -26,15 +29,36 @@ impl Linear {
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         x.matmul(self.weight.get()) + self.bias.get().unsqueeze()
     }
+
+    /// The same, watched: no gradient of the layer itself.
+    fn watched(&self, x: Tensor<2>, device: &Device) -> (Tensor<2>, Watched) {
+        let input = x.clone().inner();
+        let (x, output) = watch(x.matmul(self.weight.constant()) + self.bias.constant().unsqueeze(), device);
+        (x, Watched::Linear { input, output })
+    }
 }
 
 impl Conv {
-    /// Convolution, ReLU, 2x2 max pooling.
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let options = ConvOptions::new([1, 1], [2, 2], [1, 1], 1);
-        let x = relu(conv2d(x, self.weight.get(), Some(self.bias.get()), options));
-        max_pool2d(x, MaxPoolOptions::new([2, 2]))
+        conv2d(x, self.weight.get(), Some(self.bias.get()), Self::options())
     }
+
+    /// The same, watched: no gradient of the layer itself.
+    fn watched(&self, x: Tensor<4>, device: &Device) -> (Tensor<4>, Watched) {
+        let columns = columns(x.clone().inner());
+        let x = conv2d(x, self.weight.constant(), Some(self.bias.constant()), Self::options());
+        let (x, output) = watch(x, device);
+        (x, Watched::Conv { columns, output })
+    }
+
+    fn options() -> ConvOptions<2> {
+        ConvOptions::new([1, 1], [2, 2], [1, 1], 1)
+    }
+}
+
+/// What follows a convolution: ReLU and 2x2 max pooling.
+fn pool(x: Tensor<4>) -> Tensor<4> {
+    max_pool2d(relu(x), MaxPoolOptions::new([2, 2]))
 }
 
 /// Convolutions (none for a perceptron), then linear layers with ReLU between them.
@@ -47,6 +71,7 @@ pub(super) struct Dense {
     linears: Vec<Linear>,
     /// The weights that [`Learner::load`] brought.
     anchor: Vec<f32>,
+    protection: Option<Protection>,
 }
 
 impl Dense {
@@ -74,30 +99,126 @@ impl Dense {
             convolutions,
             linears,
             anchor: vec![0.0; spec.flat_len() as usize],
+            protection: None,
         }
     }
 
-    /// Logits `[batch, classes]` of examples laid end to end.
-    fn forward(&self, examples: Vec<f32>, batch: usize) -> Tensor<2> {
+    /// Logits `[batch, classes]` of examples laid end to end. `conv` and `linear` apply a layer.
+    fn logits(
+        &self,
+        examples: Vec<f32>,
+        batch: usize,
+        mut conv: impl FnMut(&Conv, Tensor<4>) -> Tensor<4>,
+        mut linear: impl FnMut(&Linear, Tensor<2>) -> Tensor<2>,
+    ) -> Tensor<2> {
         let len: usize = self.input.iter().product();
         let flat = Tensor::<2>::from_data(TensorData::new(examples, [batch, len]), &self.device).autodiff();
         let mut x = match self.input[..] {
             [channels, rows, columns] => {
                 let mut image = flat.reshape([batch, channels, rows, columns]);
-                for conv in &self.convolutions {
-                    image = conv.forward(image);
+                for layer in &self.convolutions {
+                    image = pool(conv(layer, image));
                 }
                 image.flatten(1, 3)
             }
             _ => flat,
         };
-        for (layer, linear) in self.linears.iter().enumerate() {
-            if layer > 0 {
+        for (index, layer) in self.linears.iter().enumerate() {
+            if index > 0 {
                 x = relu(x);
             }
-            x = linear.forward(x);
+            x = linear(layer, x);
         }
         x
+    }
+
+    fn forward(&self, examples: Vec<f32>, batch: usize) -> Tensor<2> {
+        self.logits(examples, batch, Conv::forward, Linear::forward)
+    }
+
+    /// The sum of the examples' clipped gradients, flat.
+    fn clipped_sum(&self, batch: &[&Prepared], clip: f32) -> Result<(Vec<f32>, Measured), TrainError> {
+        let (values, labels) = self.gather(batch);
+        let layers = std::cell::RefCell::new(Vec::with_capacity(self.convolutions.len() + self.linears.len()));
+        let logits = self.logits(
+            values,
+            labels.len(),
+            |conv, x| {
+                let (x, watched) = conv.watched(x, &self.device);
+                layers.borrow_mut().push(watched);
+                x
+            },
+            |linear, x| {
+                let (x, watched) = linear.watched(x, &self.device);
+                layers.borrow_mut().push(watched);
+                x
+            },
+        );
+        let (losses, measured) = cross_entropy(logits, &labels, &self.device)?;
+        let mut gradients = losses.sum().backward();
+        let slopes = layers.into_inner().into_iter().filter_map(|layer| layer.slopes(&mut gradients));
+        let slopes: Vec<Slopes> = slopes.collect();
+        let mut norms = vec![0.0; labels.len()];
+        for layer in &slopes {
+            layer.add_square_norms(&mut norms)?;
+        }
+        match per_example::factors(&norms, clip) {
+            Ok(factors) => {
+                let factors = per_example::column(factors, &self.device);
+                let mut sum = Vec::with_capacity(self.anchor.len());
+                for layer in slopes {
+                    layer.weighted_sum(&factors, &mut sum)?;
+                }
+                Ok((sum, measured))
+            }
+            Err(finite) if finite.is_empty() => Ok((vec![0.0; self.anchor.len()], measured)),
+            Err(finite) => {
+                let finite: Vec<&Prepared> = finite.into_iter().map(|index| batch[index]).collect();
+                Ok((self.clipped_sum(&finite, clip)?.0, measured))
+            }
+        }
+    }
+
+    fn private_step(
+        &mut self,
+        batch: &[&Prepared],
+        step: StepConfig,
+        protection: &mut Protection,
+    ) -> Result<Measured, TrainError> {
+        let (mut sum, mut measured) = (Vec::new(), Measured::default());
+        for part in batch.chunks(per_example::EXAMPLES_AT_ONCE) {
+            let (part, own) = self.clipped_sum(part, protection.clip())?;
+            measured.loss_sum += own.loss_sum;
+            measured.correct += own.correct;
+            if sum.is_empty() {
+                sum = part;
+            } else {
+                sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+            }
+        }
+        sum.resize(self.anchor.len(), 0.0);
+        protection.noise.add_to(&mut sum, protection.deviation());
+        let share = protection.divisor().recip();
+        sum.iter_mut().for_each(|slope| *slope *= share);
+        let mut rest = (&sum[..], &self.anchor[..]);
+        let mut next = |len: usize| {
+            let ((slope, slopes), (anchor, anchors)) = (rest.0.split_at(len), rest.1.split_at(len));
+            rest = (slopes, anchors);
+            (slope, anchor)
+        };
+        for conv in &mut self.convolutions {
+            let (slope, anchor) = next(conv.weight.len());
+            conv.weight.step_on_host(slope, step, anchor)?;
+            let (slope, anchor) = next(conv.bias.len());
+            conv.bias.step_on_host(slope, step, anchor)?;
+        }
+        for linear in &mut self.linears {
+            let (slope, anchor) = next(linear.weight.len());
+            linear.weight.step_on_host(slope, step, anchor)?;
+            let (slope, anchor) = next(linear.bias.len());
+            linear.bias.step_on_host(slope, step, anchor)?;
+        }
+        Ok(measured)
     }
 
     fn gather(&self, batch: &[&Prepared]) -> (Vec<f32>, Vec<u32>) {
@@ -131,6 +252,7 @@ impl Learner for Dense {
 
     fn load(&mut self, weights: &[f32]) -> Result<(), TrainError> {
         super::check_len(weights, self.anchor.len())?;
+        self.protection = None;
         self.anchor.copy_from_slice(weights);
         let mut rest = weights;
         let mut next = |len: usize| {
@@ -168,17 +290,25 @@ impl Learner for Dense {
         Ok(Prepared { features: Features::Dense(numbers.to_vec()), label: example.label })
     }
 
+    fn protect(&mut self, protection: Protection) {
+        self.protection = Some(protection);
+    }
+
     fn train_step(&mut self, batch: &[&Prepared], step: StepConfig) -> Result<Measured, TrainError> {
         check_step(step)?;
+        if let Some(mut protection) = self.protection.take() {
+            let measured = self.private_step(batch, step, &mut protection);
+            self.protection = Some(protection);
+            return measured;
+        }
         if batch.is_empty() {
             return Ok(Measured::default());
         }
         let (values, labels) = self.gather(batch);
         let logits = self.forward(values, labels.len());
-        let (loss, measured) = cross_entropy(logits, &labels, &self.device)?;
-        let mut gradients = loss.backward();
-        // The graph holds the weights' buffers; without it the step changes them where they lie.
-        drop(loss);
+        let (losses, measured) = cross_entropy(logits, &labels, &self.device)?;
+        // Consumes the graph, which holds the weights' buffers: the step changes them where they lie.
+        let mut gradients = losses.mean().backward();
         let mut rest = &self.anchor[..];
         let mut next = |len: usize| {
             let (own, others) = rest.split_at(len);

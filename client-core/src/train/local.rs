@@ -1,11 +1,15 @@
 //! The plan of a round over a data set.
 
-use rand_chacha::ChaCha8Rng;
+use rand_chacha::{ChaCha8Rng, ChaCha20Rng};
 use rand_core::{Rng, SeedableRng};
+use scale_privacy::accounting::Budget;
+use scale_privacy::accounting::dp_sgd::DpSgd;
 use scale_proto::model::ModelSpec;
 use scale_proto::plan::Plan;
+use scale_proto::privacy::Privacy;
 
-use super::{Backend, Dataset, Learner, Measured, Prepared, StepConfig, build};
+use super::example_privacy::PoissonSampling;
+use super::{Backend, Dataset, ExamplePrivacy, Learner, Measured, Prepared, Protection, StepConfig, build};
 use crate::trainer::{LocalTrainer, TrainError, Trained};
 
 /// Examples of one measuring pass; bounds its memory.
@@ -17,12 +21,30 @@ pub struct DatasetTrainer {
     backend: Backend,
     /// The data set in the form that the last plan's model reads; n-grams are hashed once, not every round.
     prepared: Option<(ModelSpec, Vec<Prepared>)>,
+    /// In place of the plan's.
+    privacy: Option<ExamplePrivacy>,
+    /// Where batches and noise of DP-SGD come from.
+    secret: Option<ChaCha20Rng>,
 }
 
 impl DatasetTrainer {
     /// A trainer over these examples.
     pub fn new(dataset: Dataset, backend: Backend) -> Self {
-        Self { dataset, backend, prepared: None }
+        Self { dataset, backend, prepared: None, privacy: None, secret: None }
+    }
+
+    /// Lets the trainer follow plans of [`Privacy::Example`], which it refuses otherwise: batches and noise of DP-SGD come
+    /// from `seed`. Secret, from the host's [`Randomness`](crate::host::Randomness), never used twice: noise that comes
+    /// again can be taken off.
+    pub fn with_secret(mut self, seed: [u8; 32]) -> Self {
+        self.secret = Some(ChaCha20Rng::from_seed(seed));
+        self
+    }
+
+    /// Trains by DP-SGD with this much noise whatever the plan says. `seed` as for [`Self::with_secret`].
+    pub fn protect(&mut self, privacy: ExamplePrivacy, seed: [u8; 32]) {
+        self.privacy = Some(privacy);
+        self.secret = Some(ChaCha20Rng::from_seed(seed));
     }
 
     /// The local examples.
@@ -35,15 +57,20 @@ impl DatasetTrainer {
         self.dataset.examples.extend(more.examples);
         self.prepared = None;
     }
+}
 
-    fn prepare(&mut self, spec: &ModelSpec, learner: &dyn Learner) -> Result<&[Prepared], TrainError> {
-        if self.prepared.as_ref().is_none_or(|(of, _)| of != spec) {
-            let prepared =
-                self.dataset.examples.iter().map(|example| learner.prepare(example)).collect::<Result<_, _>>()?;
-            self.prepared = Some((spec.clone(), prepared));
-        }
-        Ok(self.prepared.as_ref().map_or(&[], |(_, prepared)| prepared))
+/// The data set in the form that a model reads.
+fn prepared<'a>(
+    kept: &'a mut Option<(ModelSpec, Vec<Prepared>)>,
+    dataset: &Dataset,
+    spec: &ModelSpec,
+    learner: &dyn Learner,
+) -> Result<&'a [Prepared], TrainError> {
+    if kept.as_ref().is_none_or(|(of, _)| of != spec) {
+        let examples = dataset.examples.iter().map(|example| learner.prepare(example)).collect::<Result<_, _>>()?;
+        *kept = Some((spec.clone(), examples));
     }
+    Ok(kept.as_ref().map_or(&[], |(_, examples)| examples))
 }
 
 impl LocalTrainer for DatasetTrainer {
@@ -59,42 +86,125 @@ impl LocalTrainer for DatasetTrainer {
         }
         let mut learner = build(&plan.model, self.backend)?;
         learner.load(weights)?;
-        let examples = self.prepare(&plan.model, learner.as_ref())?;
+        let examples = prepared(&mut self.prepared, &self.dataset, &plan.model, learner.as_ref())?;
         let (mut own, held_out) = split(examples, plan.holdout_permille);
         let measured_on = if held_out.is_empty() { &own } else { &held_out };
-        let global = measure(learner.as_mut(), measured_on)?;
-
-        let step = StepConfig { learning_rate: plan.learning_rate, proximal_mu: plan.proximal_mu };
-        let batch = plan.batch_size.max(1) as usize;
-        let total = own.len().div_ceil(batch) * plan.epochs as usize;
-        let (mut done, mut seen, examples) = (0, 0, measured_on.len() as u64);
-        let mut random = ChaCha8Rng::seed_from_u64(plan.seed);
-        'training: for _ in 0..plan.epochs {
-            shuffle(&mut own, &mut random);
-            for part in own.chunks(batch) {
-                if stop() {
-                    break 'training;
-                }
-                let thinned: Vec<_> = part.iter().map(|example| example.thinned(&mut random)).collect();
-                let thinned: Vec<&Prepared> = thinned.iter().map(AsRef::as_ref).collect();
-                let before = learner.train_step(&thinned, step)?;
-                if !before.loss_sum.is_finite() {
-                    return Err(TrainError::Diverged);
-                }
-                done += 1;
-                seen += part.len();
-                progress((done * 1000 / total) as u32);
+        let Measured { loss_sum, correct } = measure(learner.as_mut(), measured_on)?;
+        let examples = measured_on.len() as u64;
+        let mut run = Run { plan, learner: learner.as_mut(), stop, progress };
+        let privacy = match self.privacy {
+            None => run.calibrated(own.len())?,
+            own => own,
+        };
+        let (weight, dp_sgd) = match (privacy, &mut self.secret) {
+            (None, _) => (run.shuffled(&mut own)?, None),
+            (Some(privacy), Some(random)) => {
+                let (weight, cost) = run.sampled(&own, privacy, random)?;
+                (weight, Some(cost))
             }
-        }
-        if done == 0 {
-            return Err(TrainError::OutOfTime);
-        }
+            (Some(_), None) => {
+                let problem =
+                    "the task protects examples by noise, and the trainer was given no secret to draw it from";
+                return Err(TrainError::Unsupported(problem.into()));
+            }
+        };
         let weights = learner.flatten()?;
         if weights.iter().any(|weight| !weight.is_finite()) {
             return Err(TrainError::Diverged);
         }
-        let weight = u32::try_from(seen.min(own.len())).unwrap_or(u32::MAX);
-        Ok(Trained { weights, weight, loss_sum: global.loss_sum, correct: global.correct, examples })
+        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+        Ok(Trained { weights, weight, loss_sum, correct, examples, dp_sgd })
+    }
+}
+
+/// One run of a plan.
+struct Run<'a> {
+    plan: &'a Plan,
+    learner: &'a mut dyn Learner,
+    stop: &'a mut dyn FnMut() -> bool,
+    progress: &'a mut dyn FnMut(u32),
+}
+
+impl Run<'_> {
+    /// What the plan asks for: as much noise as this number of examples needs for the epsilon of all its rounds.
+    fn calibrated(&self, examples: usize) -> Result<Option<ExamplePrivacy>, TrainError> {
+        let Privacy::Example { epsilon, delta, rounds, clip } = self.plan.privacy else { return Ok(None) };
+        let steps = u64::from(rounds).saturating_mul(self.steps(examples) as u64);
+        let steps = u32::try_from(steps)
+            .map_err(|_| TrainError::Unsupported(format!("{steps} steps of DP-SGD cannot be accounted for")))?;
+        let noise = Budget::new(epsilon, delta)
+            .and_then(|budget| PoissonSampling::new(self.batch(), examples).noise_for(steps, &budget))
+            .map_err(|error| TrainError::Unsupported(error.to_string()))?;
+        ExamplePrivacy::new(clip, noise).map(Some)
+    }
+
+    /// Shuffled epochs. Returns how many examples were seen.
+    fn shuffled(&mut self, own: &mut [&Prepared]) -> Result<usize, TrainError> {
+        let batch = self.batch();
+        let total = self.steps(own.len());
+        let (mut done, mut seen) = (0, 0);
+        let mut random = ChaCha8Rng::seed_from_u64(self.plan.seed);
+        'training: for _ in 0..self.plan.epochs {
+            shuffle(own, &mut random);
+            for part in own.chunks(batch) {
+                if (self.stop)() {
+                    break 'training;
+                }
+                if !self.step(part, &mut random)?.loss_sum.is_finite() {
+                    return Err(TrainError::Diverged);
+                }
+                done += 1;
+                seen += part.len();
+                (self.progress)((done * 1000 / total) as u32);
+            }
+        }
+        if done == 0 { Err(TrainError::OutOfTime) } else { Ok(seen.min(own.len())) }
+    }
+
+    /// Steps of DP-SGD, as many as without. Returns how many examples were seen, as expected beforehand, and what the
+    /// steps cost.
+    fn sampled(
+        &mut self,
+        own: &[&Prepared],
+        privacy: ExamplePrivacy,
+        random: &mut ChaCha20Rng,
+    ) -> Result<(usize, DpSgd), TrainError> {
+        let sampling = PoissonSampling::new(self.batch(), own.len());
+        // The noise has a stream of its own; the next round goes on where this one ends, however it ends.
+        let mut seed = [0; 32];
+        random.fill_bytes(&mut seed);
+        self.learner.protect(Protection::new(privacy, sampling.expected(own.len()), seed));
+        let (mut done, total) = (0, self.steps(own.len()));
+        while done < total && !(self.stop)() {
+            let part: Vec<&Prepared> = sampling.draw(own, random).into_iter().copied().collect();
+            // What one example loses of its n-grams must not depend on who else is there: the stream is secret, too.
+            // Losses may be as they like: a step that ends here because of one would tell about it.
+            self.step(&part, random)?;
+            done += 1;
+            (self.progress)((done * 1000 / total) as u32);
+        }
+        if done == 0 {
+            return Err(TrainError::OutOfTime);
+        }
+        let cost = u32::try_from(done).ok().and_then(|steps| sampling.cost(privacy, steps).ok());
+        let cost =
+            cost.ok_or_else(|| TrainError::Unsupported(format!("{done} steps of DP-SGD cannot be accounted for")))?;
+        Ok((own.len().min(done.saturating_mul(self.batch())), cost))
+    }
+
+    fn batch(&self) -> usize {
+        self.plan.batch_size.max(1) as usize
+    }
+
+    fn steps(&self, examples: usize) -> usize {
+        examples.div_ceil(self.batch()) * self.plan.epochs as usize
+    }
+
+    fn step(&mut self, part: &[&Prepared], random: &mut impl Rng) -> Result<Measured, TrainError> {
+        let step = StepConfig { learning_rate: self.plan.learning_rate, proximal_mu: self.plan.proximal_mu };
+        let thinned: Vec<_> = part.iter().map(|example| example.thinned(random)).collect();
+        let thinned: Vec<&Prepared> = thinned.iter().map(AsRef::as_ref).collect();
+        self.learner.train_step(&thinned, step)
     }
 }
 
@@ -140,6 +250,7 @@ mod tests {
     use scale_proto::model::Family;
 
     use super::*;
+
     use crate::train::fresh_weights;
 
     fn plan() -> Plan {
@@ -158,6 +269,7 @@ mod tests {
             max_weight: 100,
             holdout_permille: 0,
             seed: 5,
+            privacy: Privacy::None,
         }
     }
 
@@ -253,5 +365,76 @@ mod tests {
         foreign.push_text("bank", 2);
         let refused = run(&mut DatasetTrainer::new(foreign, Backend::Flex), &plan, &weights);
         assert!(matches!(refused, Err(TrainError::Unsupported(_))));
+    }
+
+    fn protected(noise_multiplier: f32, seed: u8) -> DatasetTrainer {
+        let mut trainer = DatasetTrainer::new(shops(), Backend::Flex);
+        trainer.protect(ExamplePrivacy::new(1.0, noise_multiplier).expect("in range"), [seed; 32]);
+        trainer
+    }
+
+    #[test]
+    fn dp_sgd_says_what_it_cost() {
+        let plan = plan();
+        let weights = fresh_weights(&plan.model, 1);
+        let plain = run(&mut DatasetTrainer::new(shops(), Backend::Flex), &plan, &weights).expect("trains");
+        assert_eq!(plain.dp_sgd, None);
+        let trained = run(&mut protected(1.5, 1), &plan, &weights).expect("trains");
+        // Three epochs of three steps, 4 of 10 examples in each on average.
+        let cost = trained.dp_sgd.expect("there is a cost");
+        assert_eq!((cost.noise_multiplier(), cost.rate(), cost.steps()), (1.5, 0.4, 9));
+        assert_eq!((trained.weight, trained.examples, trained.loss_sum), (10, 10, plain.loss_sum));
+        assert!(trained.weights.iter().zip(&weights).all(|(after, before)| after != before), "noise is everywhere");
+
+        let mut asked = 0;
+        let mut stop = || {
+            asked += 1;
+            asked > 2
+        };
+        let early = protected(1.5, 1).train(&plan, &weights, &mut stop, &mut |_| ()).expect("two steps");
+        assert_eq!((early.dp_sgd.expect("a cost").steps(), early.weight), (2, 8), "what was done is what is paid");
+        let never = protected(1.5, 1).train(&plan, &weights, &mut || true, &mut |_| ());
+        assert_eq!(never.expect_err("no step"), TrainError::OutOfTime);
+    }
+
+    #[test]
+    fn dp_sgd_keeps_the_plans_epsilon() {
+        let privacy = Privacy::Example { epsilon: 3.0, delta: 1e-5, rounds: 4, clip: 0.5 };
+        let plan = Plan { privacy, ..plan() };
+        let weights = fresh_weights(&plan.model, 1);
+        let trainer = || DatasetTrainer::new(shops(), Backend::Flex);
+        let refused = run(&mut trainer(), &plan, &weights).expect_err("there is no secret");
+        assert!(matches!(refused, TrainError::Unsupported(_)), "{refused}");
+        let cost = run(&mut trainer().with_secret([1; 32]), &plan, &weights).expect("trains").dp_sgd.expect("a cost");
+        let rounds = |rounds: u32| {
+            let all = DpSgd::new(cost.noise_multiplier(), cost.rate(), cost.steps() * rounds).expect("in range");
+            all.epsilon(1e-5).expect("there is noise")
+        };
+        assert!(rounds(4) <= 3.0 && rounds(4) > 2.999 && rounds(5) > 3.0, "{}", rounds(4));
+    }
+
+    #[test]
+    fn dp_sgd_never_repeats_its_noise() {
+        let plan = plan();
+        let weights = fresh_weights(&plan.model, 1);
+        let mut trainer = protected(1.0, 1);
+        let [one, two] = [(); 2].map(|()| run(&mut trainer, &plan, &weights).expect("trains"));
+        assert!(one == run(&mut protected(1.0, 1), &plan, &weights).expect("trains"), "the seed decides");
+        assert!(one != run(&mut protected(1.0, 2), &plan, &weights).expect("trains"));
+        // The same plan and weights again: noise and batches are new.
+        let same = one.weights.iter().zip(&two.weights).filter(|(a, b)| a == b).count();
+        assert!(same < weights.len() / 1000, "{same} weights moved alike");
+    }
+
+    #[test]
+    fn dp_sgd_learns() {
+        let plan = Plan { epochs: 40, ..plan() };
+        let mut weights = fresh_weights(&plan.model, 1);
+        let mut trainer = protected(0.05, 1);
+        for _ in 0..2 {
+            weights = run(&mut trainer, &plan, &weights).expect("trains").weights;
+        }
+        let last = run(&mut trainer, &plan, &weights).expect("trains");
+        assert!(last.correct == 10 && last.loss_sum < 4.0, "{} nats", last.loss_sum);
     }
 }

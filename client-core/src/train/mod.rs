@@ -6,6 +6,8 @@
 //! | [`text`] | from a line of text to rows of an embedding |
 //! | [`fresh`] | the initial weights of a model |
 //! | `text_bag`, `dense` | the architectures on burn |
+//! | `example_privacy` | DP-SGD: [`ExamplePrivacy`], what it promises |
+//! | `per_example`, `noise` | clipped gradients of single examples, and the noise on their sum |
 //! | [`local`] | the plan of a round over a data set: [`local::DatasetTrainer`] |
 //!
 //! [`Learner`] hides the training library: no type of burn is in a public signature, because burn changes its interface
@@ -17,8 +19,11 @@
 
 pub mod dataset;
 mod dense;
+mod example_privacy;
 mod fresh;
 pub mod local;
+mod noise;
+mod per_example;
 mod tensors;
 pub mod text;
 mod text_bag;
@@ -28,6 +33,7 @@ use std::borrow::Cow;
 use scale_proto::model::{Family, ModelSpec};
 
 pub use dataset::{Dataset, Example, Input};
+pub use example_privacy::{ExamplePrivacy, Protection};
 pub use fresh::fresh_weights;
 pub use local::DatasetTrainer;
 
@@ -147,7 +153,12 @@ pub trait Learner {
     /// [`TrainError::Unsupported`] if the input is of another kind or size, or the label is not one of the model's.
     fn prepare(&self, example: &Example) -> Result<Prepared, TrainError>;
 
-    /// One step on the mean loss of the batch. Returns what the batch said before the step. An empty batch does nothing.
+    /// From now on, until the next [`Learner::load`], steps are those of DP-SGD: in place of the mean gradient comes the
+    /// sum of the clipped gradients and noise over the expected batch size. Weights that are read have all their noise.
+    fn protect(&mut self, protection: Protection);
+
+    /// One step on the mean loss of the batch. Returns what the batch said before the step. An empty batch does nothing;
+    /// with [`Learner::protect`] it is a step of noise alone.
     ///
     /// # Errors
     /// [`TrainError::Unsupported`] for impossible step sizes, [`TrainError::Failed`] from the back end.

@@ -33,6 +33,11 @@ impl<const D: usize> Leaf<D> {
         self.tensor.clone()
     }
 
+    /// For a forward pass whose backward pass leaves this parameter alone.
+    pub(super) fn constant(&self) -> Tensor<D> {
+        self.tensor.clone().inner()
+    }
+
     /// Replaces the values; `values` has [`Leaf::len`] entries.
     pub(super) fn load(&mut self, values: &[f32], device: &Device) {
         let data = TensorData::new(values.to_vec(), self.shape);
@@ -53,30 +58,40 @@ impl<const D: usize> Leaf<D> {
         anchor: &[f32],
     ) -> Result<(), TrainError> {
         let Some(gradient) = self.tensor.grad_remove(gradients) else { return Ok(()) };
+        if self.on_cpu {
+            let gradient = gradient.into_data();
+            return self.step_on_host(gradient.as_slice::<f32>().map_err(failed)?, step, anchor);
+        }
+        // Reading back would wait for the accelerator at every step.
+        let StepConfig { learning_rate: rate, proximal_mu: mu } = step;
+        let device = self.tensor.device().inner();
+        let weights = self.tensor.clone().inner();
+        let pull = if mu > 0.0 {
+            let anchor = Tensor::<D>::from_data(TensorData::new(anchor.to_vec(), self.shape), &device);
+            gradient + (weights.clone() - anchor).mul_scalar(mu)
+        } else {
+            gradient
+        };
+        self.tensor = (weights - pull.mul_scalar(rate)).autodiff().require_grad();
+        Ok(())
+    }
+
+    /// The same with a gradient that lies in the host's memory; `gradient` has [`Leaf::len`] entries, too.
+    pub(super) fn step_on_host(
+        &mut self,
+        gradient: &[f32],
+        step: StepConfig,
+        anchor: &[f32],
+    ) -> Result<(), TrainError> {
         let StepConfig { learning_rate: rate, proximal_mu: mu } = step;
         let device = self.tensor.device().inner();
         // Takes the tensor out, so that its buffer has one owner and is changed where it lies.
-        let weights = std::mem::replace(&mut self.tensor, Tensor::zeros([0; D], &device)).inner();
-        let next = if self.on_cpu {
-            let mut data = weights.into_data();
-            let gradient = gradient.into_data();
-            let slope = gradient.as_slice::<f32>().map_err(failed)?;
-            let values = data.as_mut_slice::<f32>().map_err(failed)?;
-            for ((weight, slope), anchor) in values.iter_mut().zip(slope).zip(anchor) {
-                *weight -= rate * (slope + mu * (*weight - anchor));
-            }
-            Tensor::from_data(data, &device)
-        } else {
-            // Reading back would wait for the accelerator at every step.
-            let pull = if mu > 0.0 {
-                let anchor = Tensor::<D>::from_data(TensorData::new(anchor.to_vec(), self.shape), &device);
-                gradient + (weights.clone() - anchor).mul_scalar(mu)
-            } else {
-                gradient
-            };
-            weights - pull.mul_scalar(rate)
-        };
-        self.tensor = next.autodiff().require_grad();
+        let mut data = std::mem::replace(&mut self.tensor, Tensor::zeros([0; D], &device)).inner().into_data();
+        let values = data.as_mut_slice::<f32>().map_err(failed)?;
+        for ((weight, slope), anchor) in values.iter_mut().zip(gradient).zip(anchor) {
+            *weight -= rate * (slope + mu * (*weight - anchor));
+        }
+        self.tensor = Tensor::from_data(data, &device).autodiff().require_grad();
         Ok(())
     }
 }
@@ -86,18 +101,18 @@ pub(super) fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, TrainE
     tensor.try_into_data().map_err(failed)?.try_into_vec::<f32>().map_err(failed)
 }
 
-/// Log-probabilities `[batch, classes]` to the mean loss (for the backward pass) and what the batch says.
+/// Logits `[batch, classes]` to the examples' losses `[batch, 1]` (for the backward pass) and what the batch says.
 pub(super) fn cross_entropy(
     logits: Tensor<2>,
     labels: &[u32],
     device: &Device,
-) -> Result<(Tensor<1>, Measured), TrainError> {
+) -> Result<(Tensor<2>, Measured), TrainError> {
     let batch = labels.len();
     let log_probabilities = log_softmax(logits, 1);
     let measured = measure(&read(log_probabilities.clone().inner())?, labels);
     let index: Vec<i64> = labels.iter().map(|&label| i64::from(label)).collect();
     let index = Tensor::<2, Int>::from_data(TensorData::new(index, [batch, 1]), device);
-    Ok((log_probabilities.gather(1, index).mean().neg(), measured))
+    Ok((log_probabilities.gather(1, index).neg(), measured))
 }
 
 /// What log-probabilities `[batch, classes]` say about the labels.

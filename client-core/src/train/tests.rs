@@ -8,6 +8,8 @@ use scale_proto::model::{Family, ModelSpec};
 use super::text_bag::TextBag;
 use super::*;
 
+mod private;
+
 fn spec(classes: usize, family: Family) -> ModelSpec {
     ModelSpec { labels: (0..classes).map(|class| format!("class {class}")).collect(), family }
 }

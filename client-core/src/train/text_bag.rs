@@ -8,14 +8,22 @@
 //! The proximal term moves every row at every step, touched or not: for an untouched row a step multiplies its distance
 //! from the anchor by `1 - lr * mu`. The product over the steps that a row has missed is caught up with when the row is
 //! next read, so the result is the dense one.
+//!
+//! The noise of DP-SGD is dense as well, and is owed in the same way: nobody reads a row between two batches that touch
+//! it, so its noise of those steps is drawn at once when it is read, with the variance of their sum (each step's noise
+//! decayed by the proximal factors since). Gaussians add up to Gaussians, so this is the dense noise exactly, and the
+//! gradients see it when they should. A step costs the noise of the rows it reads, a round one dense draw.
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 use scale_proto::model::{Family, ModelSpec};
 
+use super::per_example::{self, Watched, watch};
 use super::tensors::{Leaf, cross_entropy, measure, read};
 use super::text::{NgramHasher, WeightedRow};
-use super::{Backend, Example, Features, Input, Learner, Measured, Prepared, StepConfig, check_label, check_step};
+use super::{
+    Backend, Example, Features, Input, Learner, Measured, Prepared, Protection, StepConfig, check_label, check_step,
+};
 use crate::trainer::TrainError;
 
 /// Below this the running product of the proximal factors is folded into the rows, long before it underflows.
@@ -32,10 +40,24 @@ pub(super) struct TextBag {
     bias: Leaf<1>,
     /// The weights that [`Learner::load`] brought, flat.
     anchor: Vec<f32>,
-    /// Product of `1 - lr * mu` over all steps since the load.
+    /// What rows owe since the load.
+    now: Debts,
+    /// `now` when a row was last brought up to date; empty while no step had a proximal term or noise.
+    settled_at: Vec<Debts>,
+    protection: Option<Protection>,
+}
+
+/// Running totals of what every step does to every row.
+#[derive(Clone, Copy)]
+struct Debts {
+    /// Product of `1 - lr * mu`.
     pull: f64,
-    /// `pull` when a row was last brought up to date; empty while no step had a proximal term.
-    settled_at: Vec<f64>,
+    /// Variance of the noise, each step's over `pull²` as it was after that step: what came before has decayed since.
+    noise: f64,
+}
+
+impl Debts {
+    const NONE: Self = Self { pull: 1.0, noise: 0.0 };
 }
 
 impl TextBag {
@@ -58,8 +80,9 @@ impl TextBag {
             dim: dim as usize,
             table: vec![0.0; hasher.buckets as usize * dim as usize],
             anchor: vec![0.0; spec.flat_len() as usize],
-            pull: 1.0,
+            now: Debts::NONE,
             settled_at: Vec::new(),
+            protection: None,
         }
     }
 
@@ -90,16 +113,20 @@ impl TextBag {
         }
     }
 
-    /// Makes up for the proximal steps that a row has missed.
+    /// Makes up for the proximal steps and the noise that a row has missed.
     fn settle(&mut self, row: usize) {
         let Some(at) = self.settled_at.get_mut(row) else { return };
-        let missed = (self.pull / *at) as f32;
-        *at = self.pull;
+        let Debts { pull, noise } = std::mem::replace(at, self.now);
+        let missed = (self.now.pull / pull) as f32;
+        let deviation = self.now.pull * (self.now.noise - noise).max(0.0).sqrt();
+        let range = row * self.dim..(row + 1) * self.dim;
         if missed < 1.0 {
-            let range = row * self.dim..(row + 1) * self.dim;
-            for (value, anchor) in self.table[range.clone()].iter_mut().zip(&self.anchor[range]) {
+            for (value, anchor) in self.table[range.clone()].iter_mut().zip(&self.anchor[range.clone()]) {
                 *value = anchor + (*value - anchor) * missed;
             }
+        }
+        if let (Some(protection), true) = (&mut self.protection, deviation > 0.0) {
+            protection.noise.add_to(&mut self.table[range], deviation as f32);
         }
     }
 
@@ -109,20 +136,92 @@ impl TextBag {
         }
     }
 
-    /// Counts one step's proximal term for all rows.
-    fn pull_all(&mut self, step: StepConfig) {
-        if step.proximal_mu == 0.0 {
-            return;
+    /// One step on the rows: the proximal term, the gradient of the batch's sums, and noise of this deviation.
+    fn step_rows(&mut self, batch: &[&Prepared], slopes: &[f32], step: StepConfig, deviation: f32) {
+        let pulled = step.proximal_mu > 0.0;
+        if (pulled || deviation > 0.0) && self.settled_at.is_empty() {
+            self.settled_at = vec![self.now; self.hasher.buckets as usize];
         }
-        if self.settled_at.is_empty() {
-            self.settled_at = vec![self.pull; self.hasher.buckets as usize];
+        // The pull comes first: it acts on the weights before the step.
+        if pulled {
+            self.now.pull *= 1.0 - f64::from(step.learning_rate * step.proximal_mu);
+            if self.now.pull < SMALLEST_PULL {
+                self.settle_all();
+                self.now = Debts::NONE;
+                self.settled_at.fill(Debts::NONE);
+            }
+            for feature in bags(batch).flatten() {
+                self.settle(feature.row as usize);
+            }
         }
-        self.pull *= 1.0 - f64::from(step.learning_rate * step.proximal_mu);
-        if self.pull < SMALLEST_PULL {
-            self.settle_all();
-            self.pull = 1.0;
-            self.settled_at.fill(1.0);
+        self.scatter(bags(batch), slopes, step.learning_rate);
+        self.now.noise += (f64::from(step.learning_rate * deviation) / self.now.pull).powi(2);
+    }
+
+    /// One step of DP-SGD.
+    fn private_step(
+        &mut self,
+        batch: &[&Prepared],
+        step: StepConfig,
+        clip: f32,
+        divisor: f32,
+        deviation: f32,
+    ) -> Result<Measured, TrainError> {
+        let ClippedSum { mut slopes, mut head, measured } = self.clipped_sum(batch, clip)?;
+        if let Some(protection) = &mut self.protection {
+            protection.noise.add_to(&mut head, deviation);
         }
+        slopes.iter_mut().chain(&mut head).for_each(|slope| *slope /= divisor);
+        let anchors = self.anchor[self.table.len()..].split_at(self.weight.len());
+        let (weight, bias) = head.split_at(self.weight.len());
+        self.weight.step_on_host(weight, step, anchors.0)?;
+        self.bias.step_on_host(bias, step, anchors.1)?;
+        self.step_rows(batch, &slopes, step, deviation / divisor);
+        Ok(measured)
+    }
+
+    fn clipped_sum(&mut self, batch: &[&Prepared], clip: f32) -> Result<ClippedSum, TrainError> {
+        let mut out = ClippedSum {
+            slopes: vec![0.0; batch.len() * self.dim],
+            head: vec![0.0; self.weight.len() + self.bias.len()],
+            measured: Measured::default(),
+        };
+        if batch.is_empty() {
+            return Ok(out);
+        }
+        let labels: Vec<u32> = batch.iter().map(|example| example.label).collect();
+        let pooled = self.pool(bags(batch), labels.len());
+        let pooled = self.leaf(pooled, labels.len());
+        let logits = pooled.clone().matmul(self.weight.constant()) + self.bias.constant().unsqueeze();
+        let (logits, output) = watch(logits, &self.device);
+        let layer = Watched::Linear { input: pooled.clone().inner(), output };
+        let (losses, measured) = cross_entropy(logits, &labels, &self.device)?;
+        out.measured = measured;
+        let mut gradients = losses.sum().backward();
+        let slopes = pooled.grad_remove(&mut gradients).map(read).transpose()?;
+        let (Some(slopes), Some(layer)) = (slopes, layer.slopes(&mut gradients)) else { return Ok(out) };
+        let mut norms: Vec<f64> = slopes.chunks_exact(self.dim).zip(bags(batch)).map(bag_square_norm).collect();
+        layer.add_square_norms(&mut norms)?;
+        match per_example::factors(&norms, clip) {
+            Ok(factors) => {
+                for ((out, slope), factor) in
+                    out.slopes.chunks_exact_mut(self.dim).zip(slopes.chunks_exact(self.dim)).zip(&factors)
+                {
+                    out.iter_mut().zip(slope).for_each(|(out, slope)| *out = factor * slope);
+                }
+                out.head.clear();
+                layer.weighted_sum(&per_example::column(factors, &self.device), &mut out.head)?;
+            }
+            Err(finite) => {
+                let kept: Vec<&Prepared> = finite.iter().map(|&index| batch[index]).collect();
+                let rest = self.clipped_sum(&kept, clip)?;
+                for (slope, index) in rest.slopes.chunks_exact(self.dim).zip(finite) {
+                    out.slopes[index * self.dim..][..self.dim].copy_from_slice(slope);
+                }
+                out.head = rest.head;
+            }
+        }
+        Ok(out)
     }
 
     /// Logits `[batch, classes]` of a leaf of sums.
@@ -151,6 +250,21 @@ impl TextBag {
     }
 }
 
+/// What a batch's clipped gradients add up to.
+struct ClippedSum {
+    /// Of the sums of rows, `[batch, dim]`: one per example, clipped.
+    slopes: Vec<f32>,
+    /// Of the linear layer, summed: weight, then bias.
+    head: Vec<f32>,
+    measured: Measured,
+}
+
+/// Squared norm of one example's gradient of the table: every row of the bag is there once.
+fn bag_square_norm((slope, bag): (&[f32], &[WeightedRow])) -> f64 {
+    let counts: f64 = bag.iter().map(|feature| f64::from(feature.weight).powi(2)).sum();
+    counts * slope.iter().map(|slope| f64::from(*slope).powi(2)).sum::<f64>()
+}
+
 /// The rows of prepared texts; `prepare` of this model makes nothing else.
 fn bags<'a>(batch: &'a [&'a Prepared]) -> impl Iterator<Item = &'a [WeightedRow]> {
     batch.iter().map(|example| match &example.features {
@@ -172,8 +286,9 @@ impl Learner for TextBag {
         self.table.copy_from_slice(table);
         self.weight.load(weight, &self.device);
         self.bias.load(bias, &self.device);
-        self.pull = 1.0;
+        self.now = Debts::NONE;
         self.settled_at.clear();
+        self.protection = None;
         Ok(())
     }
 
@@ -191,29 +306,31 @@ impl Learner for TextBag {
         Ok(Prepared { features: Features::Rows(self.bag(&example.input)?), label: example.label })
     }
 
+    fn protect(&mut self, protection: Protection) {
+        self.settle_all();
+        self.protection = Some(protection);
+    }
+
     fn train_step(&mut self, batch: &[&Prepared], step: StepConfig) -> Result<Measured, TrainError> {
         check_step(step)?;
+        if let Some(protection) = &self.protection {
+            let (clip, divisor, deviation) = (protection.clip(), protection.divisor(), protection.deviation());
+            return self.private_step(batch, step, clip, divisor, deviation);
+        }
         if batch.is_empty() {
             return Ok(Measured::default());
         }
         let labels: Vec<u32> = batch.iter().map(|example| example.label).collect();
         let pooled = self.pool(bags(batch), labels.len());
         let pooled = self.leaf(pooled, labels.len());
-        let (loss, measured) = cross_entropy(self.head(pooled.clone()), &labels, &self.device)?;
-        let mut gradients = loss.backward();
-        drop(loss);
+        let (losses, measured) = cross_entropy(self.head(pooled.clone()), &labels, &self.device)?;
+        let mut gradients = losses.mean().backward();
         let slopes = pooled.grad_remove(&mut gradients).map(read).transpose()?.unwrap_or_default();
 
-        let (_, head) = self.anchor.split_at(self.table.len());
-        let (weight, bias) = head.split_at(self.weight.len());
+        let (weight, bias) = self.anchor[self.table.len()..].split_at(self.weight.len());
         self.weight.step(&mut gradients, step, weight)?;
         self.bias.step(&mut gradients, step, bias)?;
-        // The pull comes first: it acts on the weights before the step.
-        self.pull_all(step);
-        for feature in bags(batch).flatten() {
-            self.settle(feature.row as usize);
-        }
-        self.scatter(bags(batch), &slopes, step.learning_rate);
+        self.step_rows(batch, &slopes, step, 0.0);
         Ok(measured)
     }
 

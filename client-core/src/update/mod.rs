@@ -6,13 +6,18 @@
 //! |---|---|
 //! | `update` | `(w / W) × clip(weights after − weights before, C)` on the grid, w at most W = the plan's `max_weight` |
 //! | `statistics` | w, summed loss in [`scale_proto::plan::LOSS_UNIT`]s, correct answers, examples: exact, each at most the grid S |
+//!
+//! Counts and measurements have no noise of their own. Where the update has (a round with noise) all four are zeros before
+//! the noise, and every device counts the same: w = W in the update, and the sum is over the survivors. Where gradients
+//! have (DP-SGD) the four are W, 0, 0, 0: nothing that an example could change.
 
 mod statistics;
 
 use rand_core::CryptoRng;
+use scale_privacy::accounting::dp_sgd::DpSgd;
 use scale_privacy::grid;
 use scale_proto::plan::{Plan, STATISTICS_LEN, VECTOR_STATISTICS, VECTOR_UPDATE};
-use scale_secagg::config::{RoundConfig, VectorSpec};
+use scale_secagg::config::{Mechanism, RoundConfig, VectorSpec};
 use zeroize::{Zeroize, Zeroizing};
 
 pub use statistics::{MEAN_LOSS_MAX, Statistics};
@@ -78,6 +83,7 @@ pub struct Update {
     statistics: Statistics,
     /// W: the weight that counts in full.
     max_weight: u32,
+    dp_sgd: Option<DpSgd>,
 }
 
 impl Update {
@@ -87,6 +93,7 @@ impl Update {
     /// [`UpdateError::Shape`], [`UpdateError::NotFinite`], [`UpdateError::NoExamples`].
     pub fn new(plan: &Plan, global: &[f32], trained: Trained) -> Result<Self, UpdateError> {
         let statistics = Statistics::new(&trained, plan.max_weight)?;
+        let dp_sgd = trained.dp_sgd;
         let weights = Zeroizing::new(trained.weights);
         if weights.len() != global.len() {
             return Err(UpdateError::Shape { expected: global.len(), got: weights.len() });
@@ -95,7 +102,7 @@ impl Update {
             Zeroizing::new(weights.iter().zip(global).map(|(after, before)| after - before).collect::<Vec<_>>());
         // Two finite weights can lie so far apart that their difference is not finite.
         if delta.iter().all(|entry| entry.is_finite()) {
-            Ok(Self { delta, statistics, max_weight: plan.max_weight })
+            Ok(Self { delta, statistics, max_weight: plan.max_weight, dp_sgd })
         } else {
             Err(UpdateError::NotFinite)
         }
@@ -108,26 +115,36 @@ impl Update {
     /// # Errors
     /// [`UpdateError::Norm`], see there.
     pub fn quantise(self, config: &RoundConfig, rng: &mut impl CryptoRng) -> Result<QuantizedUpdate, UpdateError> {
-        let Self { mut delta, statistics, max_weight } = self;
+        let Self { mut delta, statistics, max_weight, dp_sgd } = self;
+        let (weight, statistics) = match (config.mechanism, dp_sgd) {
+            (Mechanism::None, None) => (statistics.weight(), statistics.on_grid(config.grid)),
+            (Mechanism::None, Some(_)) => (max_weight, [u64::from(max_weight), 0, 0, 0]),
+            (Mechanism::DistributedGaussian { .. }, _) => (max_weight, [0; STATISTICS_LEN as usize]),
+        };
         let squares = delta.iter().fold(0.0, |sum, &entry| sum + f64::from(entry) * f64::from(entry));
         let clip = (config.clip / squares.sqrt().max(config.clip)).min(1.0);
-        let factor = clip * f64::from(statistics.weight()) / f64::from(max_weight);
+        let factor = clip * f64::from(weight) / f64::from(max_weight);
         for entry in delta.iter_mut() {
             *entry = (f64::from(*entry) * factor) as f32;
         }
         let mut rounded = grid::quantise(&delta, config.clip, config.grid, rng)?;
         let update = rounded.values.iter().map(|&value| value as u32).collect();
         rounded.values.zeroize();
-        Ok(QuantizedUpdate {
-            vectors: vec![update, statistics.on_grid(config.grid).map(|entry| entry as u32).to_vec()],
-        })
+        Ok(QuantizedUpdate { vectors: vec![update, statistics.map(|entry| entry as u32).to_vec()] })
+    }
+
+    /// Noise that training added to its gradients.
+    pub(crate) const fn dp_sgd(&self) -> Option<DpSgd> {
+        self.dp_sgd
     }
 
     /// The bytes that a sealed snapshot keeps.
     pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let mut out = Zeroizing::new(Vec::with_capacity(Statistics::BYTES + 4 + 4 * self.delta.len()));
+        let len = 4 + Statistics::BYTES + DP_SGD_BYTES + 4 * self.delta.len();
+        let mut out = Zeroizing::new(Vec::with_capacity(len));
         out.extend_from_slice(&self.max_weight.to_le_bytes());
         out.extend_from_slice(&self.statistics.encode());
+        out.extend_from_slice(&encode_dp_sgd(self.dp_sgd));
         for entry in self.delta.iter() {
             out.extend_from_slice(&entry.to_le_bytes());
         }
@@ -138,17 +155,52 @@ impl Update {
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let (max_weight, rest) = bytes.split_first_chunk()?;
         let (statistics, rest) = rest.split_first_chunk::<{ Statistics::BYTES }>()?;
+        let (dp_sgd, rest) = rest.split_first_chunk()?;
+        let dp_sgd = decode_dp_sgd(dp_sgd)?;
         let (entries, []) = rest.as_chunks::<4>() else { return None };
         let delta = Zeroizing::new(entries.iter().map(|entry| f32::from_le_bytes(*entry)).collect::<Vec<_>>());
         let fine = delta.iter().all(|entry| entry.is_finite());
         let max_weight = u32::from_le_bytes(*max_weight);
         let statistics = Statistics::decode(statistics, max_weight)?;
-        fine.then_some(Self { delta, statistics, max_weight })
+        fine.then_some(Self { delta, statistics, max_weight, dp_sgd })
     }
 
     /// Entries of the model.
     pub(crate) fn len(&self) -> usize {
         self.delta.len()
+    }
+}
+
+/// Bytes of noise on gradients in a snapshot: whether there is any, multiplier and rate as f64, steps as u32.
+const DP_SGD_BYTES: usize = 21;
+
+fn encode_dp_sgd(dp_sgd: Option<DpSgd>) -> [u8; DP_SGD_BYTES] {
+    let mut out = [0; DP_SGD_BYTES];
+    if let Some(dp_sgd) = dp_sgd {
+        out[0] = 1;
+        out[1..9].copy_from_slice(&dp_sgd.noise_multiplier().to_le_bytes());
+        out[9..17].copy_from_slice(&dp_sgd.rate().to_le_bytes());
+        out[17..].copy_from_slice(&dp_sgd.steps().to_le_bytes());
+    }
+    out
+}
+
+/// `None` for bytes that are neither noise nor none.
+fn decode_dp_sgd(bytes: &[u8; DP_SGD_BYTES]) -> Option<Option<DpSgd>> {
+    let (flag, rest) = bytes.split_first()?;
+    let (multiplier, rest) = rest.split_first_chunk()?;
+    let (rate, steps) = rest.split_first_chunk()?;
+    match (
+        flag,
+        DpSgd::new(
+            f64::from_le_bytes(*multiplier),
+            f64::from_le_bytes(*rate),
+            u32::from_le_bytes(steps.try_into().ok()?),
+        ),
+    ) {
+        (0, _) => (*bytes == [0; DP_SGD_BYTES]).then_some(None),
+        (1, Ok(dp_sgd)) => Some(Some(dp_sgd)),
+        _ => None,
     }
 }
 

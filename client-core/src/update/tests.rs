@@ -8,7 +8,7 @@ use crate::device::fixtures;
 const CLIP: f64 = 2.0;
 
 fn trained(weights: Vec<f32>) -> Trained {
-    Trained { weights, weight: 50, loss_sum: 10.02, correct: 7, examples: 20 }
+    Trained { weights, weight: 50, loss_sum: 10.02, correct: 7, examples: 20, dp_sgd: None }
 }
 
 fn quantised(plan: &Plan, grid: u32, global: &[f32], trained: Trained) -> Result<Vec<Vec<u32>>, UpdateError> {
@@ -40,6 +40,32 @@ fn delta_is_weighted_and_scaled() {
     assert!(update[2..].iter().all(|&value| value == 0));
     // 10.02 nats are 160.32 sixteenths.
     assert_eq!(vectors[1], [50, 160, 7, 20]);
+}
+
+/// With noise of either kind nothing goes in that depends on the number of examples.
+#[test]
+fn counts_and_measurements_stay_at_home_where_there_is_noise() {
+    let plan = Plan { max_weight: 100, ..fixtures::plan() };
+    let global = fixtures::global();
+    let after: Vec<f32> = global.iter().map(|weight| weight + 0.1).collect();
+    let quantised = |config: &RoundConfig, trained: Trained| {
+        let update = Update::new(&plan, &global, trained).expect("finite");
+        let again = Update::decode(&update.encode()).expect("what was encoded decodes");
+        assert_eq!(again.dp_sgd(), update.dp_sgd());
+        again.quantise(config, &mut ChaCha20Rng::from_seed([9; 32])).expect("in bound").into_vectors()
+    };
+    let (plain, noisy) = (fixtures::config(&plan), fixtures::noisy(&plan, 1.5));
+    let dp_sgd = Some(DpSgd::new(1.5, 0.25, 40).expect("sound"));
+    let full = quantised(&plain, Trained { weight: 100, ..trained(after.clone()) });
+    for (config, dp_sgd, statistics) in
+        [(&plain, dp_sgd, [100, 0, 0, 0]), (&noisy, None, [0; 4]), (&noisy, dp_sgd, [0; 4])]
+    {
+        let vectors = quantised(config, Trained { dp_sgd, ..trained(after.clone()) });
+        assert_eq!(vectors[0], full[0], "as if it had all the weight there is");
+        assert_eq!(vectors[1], statistics);
+        let norm: u128 = vectors.iter().flatten().map(|&entry| u128::from((entry as i32).unsigned_abs()).pow(2)).sum();
+        assert!(config == &plain || norm <= grid::norm_bound_squared(config.grid, config.dim()), "{norm}");
+    }
 }
 
 #[test]
@@ -85,7 +111,7 @@ fn bad_results_are_refused() {
 #[test]
 fn statistics_keep_their_ratios_on_a_small_grid() {
     let of = |loss_sum, correct, examples| {
-        let trained = Trained { weights: vec![], weight: 5, loss_sum, correct, examples };
+        let trained = Trained { weights: vec![], weight: 5, loss_sum, correct, examples, dp_sgd: None };
         Statistics::new(&trained, 10).expect("finite").on_grid(1000)
     };
     assert_eq!(of(10.0, 50, 100), [5, 160, 50, 100], "fits as it is");
@@ -126,7 +152,7 @@ proptest! {
         let plan = Plan { max_weight: 200, ..fixtures::plan() };
         let len = plan.model.flat_len() as usize;
         let weights: Vec<f32> = (0..len).map(|i| entries[i % entries.len()] * scale).collect();
-        let result = Trained { weights, weight, loss_sum, correct, examples };
+        let result = Trained { weights, weight, loss_sum, correct, examples, dp_sgd: None };
         let vectors = quantised(&plan, grid, &vec![0.0; len], result).unwrap();
         let norm: u128 = signed(&vectors[0]).iter().map(|&v| (v * v) as u128).sum();
         prop_assert!(norm <= grid::norm_bound_squared(grid, len as u64));

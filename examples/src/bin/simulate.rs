@@ -7,12 +7,13 @@ use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
+use scale_client_core::train::ExamplePrivacy;
 use scale_examples::evaluate::{Evaluator, names, statement_lines, write_model};
 use scale_examples::people::{Habits, Person, people};
 use scale_examples::simulation::{Round, Simulation};
 use scale_examples::{baseline, demo, merchants};
 use scale_proto::model::Family;
-use scale_proto::task::{Aggregation, TaskConfig};
+use scale_proto::task::{Aggregation, Privacy, TaskConfig};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -84,6 +85,18 @@ struct Arguments {
     /// L2 norm to which devices clip their updates.
     #[arg(long)]
     clip: Option<f64>,
+    /// Trains by DP-SGD: L2 norm to which the gradient of every example is clipped.
+    #[arg(long)]
+    example_clip: Option<f32>,
+    /// Noise of DP-SGD, over the norm of `--example-clip`.
+    #[arg(long, requires = "example_clip", conflicts_with = "epsilon")]
+    noise_multiplier: Option<f32>,
+    /// Instead of `--noise-multiplier`: as much noise as keeps all rounds within this epsilon for every example.
+    #[arg(long, requires = "example_clip")]
+    epsilon: Option<f64>,
+    /// The delta of epsilon.
+    #[arg(long, default_value_t = 1e-5)]
+    delta: f64,
     /// Leaves out the baselines.
     #[arg(long)]
     no_baselines: bool,
@@ -118,7 +131,19 @@ impl Arguments {
         training.proximal_mu = self.mu.unwrap_or(training.proximal_mu);
         task.quantisation.clip = self.clip.unwrap_or(task.quantisation.clip);
         task.aggregation = self.aggregation(task.aggregation);
+        if let (Some(epsilon), Some(clip)) = (self.epsilon, self.example_clip) {
+            let rounds = u32::try_from(self.rounds).unwrap_or(u32::MAX);
+            task.privacy = Privacy::Example { epsilon, delta: self.delta, rounds, clip };
+        }
         task
+    }
+
+    /// Noise that is given as a multiplier, in place of an epsilon; without either, gradients are clipped only.
+    fn example_privacy(&self) -> anyhow::Result<Option<ExamplePrivacy>> {
+        match (self.example_clip, self.epsilon) {
+            (Some(clip), None) => Ok(Some(ExamplePrivacy::new(clip, self.noise_multiplier.unwrap_or_default())?)),
+            _ => Ok(None),
+        }
     }
 
     fn aggregation(&self, demo: Aggregation) -> Aggregation {
@@ -188,6 +213,9 @@ fn main() -> anyhow::Result<()> {
         let mut on_lines = Evaluator::new(&task.model, &statement_lines(&split.held_out, seed))?;
 
         let mut simulation = Simulation::new(task.clone(), people.iter().map(|person| person.statement.clone()), seed);
+        if let Some(privacy) = arguments.example_privacy()? {
+            simulation.protect(privacy);
+        }
         let bar = ProgressBar::new(arguments.rounds)
             .with_style(ProgressStyle::with_template("seed {prefix} {bar:30} round {pos}/{len}  names {msg}")?);
         bar.set_prefix(seed.to_string());
@@ -207,6 +235,17 @@ fn main() -> anyhow::Result<()> {
             bar.inc(1);
         }
         bar.finish_and_clear();
+        match simulation.epsilon(arguments.delta) {
+            Ok(None) => {}
+            Ok(Some(epsilon)) => {
+                let noise = simulation.noise_multipliers();
+                println!(
+                    "seed {seed}: epsilon {epsilon:.3} per example at delta {:e}, noise multiplier {:.3} to {:.3}",
+                    arguments.delta, noise.start, noise.end
+                );
+            }
+            Err(error) => println!("no epsilon per example, seed {seed}: {error}"),
+        }
         if let (Some(path), true) = (&arguments.save, seed == arguments.seed) {
             write_model(path, &task.model, simulation.weights())?;
         }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use clap::builder::PossibleValuesParser;
 use indicatif::{ProgressBar, ProgressStyle};
 use scale_client_core::device::Client;
 use scale_client_core::host::Host;
@@ -11,6 +12,7 @@ use scale_client_core::host::native::NativeHost;
 use scale_client_core::train::{Backend, DatasetTrainer};
 use scale_client_core::transport::native::Connection;
 use scale_proto::ids::{ModelVersion, TaskId};
+use scale_proto::privacy::{Privacy, Target};
 use scale_proto::task::TaskConfig;
 use scale_proto::wire::RoundInfo;
 use tokio::sync::{mpsc, watch};
@@ -47,9 +49,16 @@ pub struct Options {
     /// Share of the devices that is lost in every round, at a random stage, 0 to 0.5.
     #[arg(long, default_value_t = 0.1)]
     pub drop: f64,
-    /// Seed of everything that is drawn, so that a run can be repeated.
+    /// Seed of everything that is drawn but keys and noise, so that a run can be repeated.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// What devices do before anything is uploaded: none; example (noise on training steps, protects one example);
+    /// distributed (noise that all bring together, protects a person from who sees sums); local (from everybody).
+    #[arg(long, value_parser = PossibleValuesParser::new(Privacy::MODES), default_value = "none")]
+    pub privacy: String,
+    /// What all rounds may cost a person (mode example: one training example) together, at delta 1e-5.
+    #[arg(long, default_value_t = 8.0)]
+    pub epsilon: f64,
     /// Write the figures to this file.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -87,7 +96,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         let host = NativeHost::open(&folder.join(format!("devices/{index:03}")), Connection::new(&coordinator.url))?;
         let device = client(host, &task, coordinator.task_key);
         device.enroll(&enrol_token).await.with_context(|| format!("device {index} cannot enrol"))?;
-        let trainer = DatasetTrainer::new(person.statement.clone(), Backend::Flex);
+        let trainer = DatasetTrainer::new(person.statement.clone(), Backend::Flex).with_secret(secret()?);
         let trainer = TakingTurns { trainer, cores: cores.clone() };
         let behaviour = Behaviour { drop: options.drop, seed: options.seed };
         fleet.spawn(live(index, device, trainer, behaviour, watch_rounds.clone(), tell.clone()));
@@ -137,6 +146,23 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     Ok(report)
 }
 
+/// The privacy that the task asks for.
+fn privacy(options: &Options) -> anyhow::Result<Privacy> {
+    if options.privacy == "none" {
+        return Ok(Privacy::None);
+    }
+    let target = Target { epsilon: options.epsilon, delta: demo::DELTA, rounds: u32::try_from(options.rounds)? };
+    let clip = if options.privacy == "example" { demo::EXAMPLE_CLIP } else { 0.0 };
+    Ok(Privacy::parse(&options.privacy, target, clip)?)
+}
+
+/// Where a device's batches and noise come from: never from the demo's seed.
+fn secret() -> anyhow::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
+    Ok(seed)
+}
+
 /// Who lives in the demo, and what they train.
 struct World {
     config: TaskConfig,
@@ -150,6 +176,7 @@ impl World {
         let people = people(options.devices, &split.train, Habits::default(), options.seed);
         let mut config = demo::task(u32::try_from(options.devices)?);
         config.max_rounds = Some(options.rounds);
+        config.privacy = privacy(options)?;
         Ok(Self { config, split, people })
     }
 
@@ -157,14 +184,30 @@ impl World {
         let lines: usize = self.people.iter().map(|person| person.statement.len()).sum();
         format!(
             "{} people buy from {} merchants ({lines} statement lines); {} merchants are held out\n\
-             {} parameters, {} rounds, {:.0} % of the devices lost in each",
+             {} parameters, {} rounds, {:.0} % of the devices lost in each\n\
+             Privacy: {}",
             self.people.len(),
             self.split.train.len(),
             self.split.held_out.len(),
             self.config.model.flat_len(),
             options.rounds,
             options.drop * 100.0,
+            self.promise(),
         )
+    }
+
+    /// What the run promises its people.
+    fn promise(&self) -> String {
+        match self.config.privacy {
+            Privacy::None => "no noise; sums over at least ten people are all that leaves".to_owned(),
+            Privacy::Example { epsilon, delta, rounds, .. } => format!(
+                "noise on every training step; epsilon {epsilon} for one training example over {rounds} rounds, delta {delta:e}"
+            ),
+            Privacy::Distributed { epsilon, delta, rounds } | Privacy::Local { epsilon, delta, rounds } => {
+                let mode = self.config.privacy.mode();
+                format!("{mode} noise; epsilon {epsilon} for a person over {rounds} rounds, delta {delta:e}")
+            }
+        }
     }
 
     fn names(&self) -> scale_client_core::train::Dataset {

@@ -6,20 +6,26 @@ use std::task::{Context, Poll};
 use rand_core::Rng as _;
 use scale_proto::answer::Wait;
 use scale_proto::error::Problem;
-use scale_proto::plan::{STATISTICS_LEN, VECTOR_UPDATE};
+use scale_proto::ids::Digest;
+use scale_proto::plan::{Plan, STATISTICS_LEN, VECTOR_UPDATE};
 use scale_proto::time::Timestamp;
+use scale_secagg::config::RoundConfig;
 
 use super::*;
 use crate::device::fixtures::coordinator::{Coordinator, Line, turn};
 use crate::device::fixtures::{self, Adder};
-use crate::host::memory::{FixedConditions, MemoryClock, MemoryHost, MemoryKeys, MemoryStore, SeededRandomness};
-use crate::host::{DeviceConditions, Parts, Store};
+use crate::host::memory::{
+    FixedConditions, HeldMemory, MemoryClock, MemoryHost, MemoryKeys, MemoryLedger, MemoryStore, SeededRandomness,
+};
+use crate::host::{DeviceConditions, HeldLog, LedgerLog, LogError, Parts, Store};
 use crate::update::Update;
+
+mod ledger;
 
 const COHORT: usize = 12;
 
 type Shared = Arc<Mutex<Coordinator>>;
-type TestHost = Parts<Line, SlowStore, MemoryKeys, FixedConditions, MemoryClock, SeededRandomness>;
+type TestHost = Parts<Line, SlowStore, MemoryKeys, FixedConditions, MemoryClock, SeededRandomness, SlowLedger>;
 
 /// Gives the executor a turn before and after each change, so that a test can kill the device there.
 #[derive(Clone, Debug, Default)]
@@ -43,9 +49,49 @@ impl Store for SlowStore {
     }
 }
 
+/// The same for the ledger's log, whose record a kill may also cut in half.
+#[derive(Clone, Debug, Default)]
+struct SlowLedger(MemoryLedger);
+
+#[derive(Debug)]
+struct SlowLog(HeldMemory, MemoryLedger);
+
+impl LedgerLog for SlowLedger {
+    type Held = SlowLog;
+    async fn hold(&self) -> Result<SlowLog, LogError> {
+        Ok(SlowLog(self.0.hold().await?, self.0.clone()))
+    }
+}
+
+impl HeldLog for SlowLog {
+    async fn read(&mut self) -> Result<Vec<u8>, HostError> {
+        self.0.read().await
+    }
+    async fn append(&mut self, at: u64, bytes: &[u8]) -> Result<(), HostError> {
+        turn().await;
+        let before = self.0.read().await?;
+        self.0.append(at, &bytes[..bytes.len() / 2]).await?;
+        turn().await;
+        self.1.tamper(before);
+        self.0.append(at, bytes).await?;
+        turn().await;
+        Ok(())
+    }
+    async fn replace(&mut self, bytes: &[u8]) -> Result<(), HostError> {
+        turn().await;
+        self.0.replace(bytes).await?;
+        turn().await;
+        Ok(())
+    }
+}
+
 fn coordinator() -> Shared {
+    coordinator_with(fixtures::config)
+}
+
+fn coordinator_with(config: fn(&Plan) -> RoundConfig) -> Shared {
     let plan = fixtures::plan();
-    let config = fixtures::config(&plan);
+    let config = config(&plan);
     let file = fixtures::file();
     Coordinator::new(config.clone(), fixtures::manifest(&config, &plan), file, COHORT)
 }
@@ -57,12 +103,19 @@ fn clock() -> MemoryClock {
 fn host(shared: &Shared, clock: &MemoryClock, number: usize) -> TestHost {
     let MemoryHost { transport, keys, conditions, clock, randomness, .. } =
         MemoryHost::new(Line(shared.clone()), clock.clone(), [number as u8; 32]);
-    Parts { transport, store: SlowStore::default(), keys, conditions, clock, randomness }
+    let (store, ledger) = (SlowStore::default(), SlowLedger::default());
+    Parts { transport, store, keys, conditions, clock, randomness, ledger }
 }
 
 fn client(host: TestHost) -> Client<TestHost> {
+    client_under(None, host)
+}
+
+/// A client of an app that pins this root.
+fn client_under(root: Option<&IdentityKey>, host: TestHost) -> Client<TestHost> {
     let config = ClientConfig {
         families: vec!["mlp".into()],
+        identity_root: root.map(IdentityKey::public),
         ..ClientConfig::new(vec![fixtures::task()], fixtures::task_key().public())
     };
     Client::new(host, config)
@@ -74,8 +127,11 @@ fn trainer(number: usize) -> Adder {
 
 /// Enrols and takes part in one round, on a task of its own: the future has to be `Send`.
 fn spawn(host: TestHost, number: usize) -> tokio::task::JoinHandle<Result<Outcome, Error>> {
+    spawn_client(client(host), number)
+}
+
+fn spawn_client(mut client: Client<TestHost>, number: usize) -> tokio::task::JoinHandle<Result<Outcome, Error>> {
     tokio::spawn(async move {
-        let mut client = client(host);
         client.enroll("token").await?;
         client.participate(&mut trainer(number), &mut ()).await
     })
@@ -128,6 +184,32 @@ async fn twelve_devices_give_the_exact_sum() {
     coordinator.assert_one_message_each();
 }
 
+/// The malicious profile: every device shows its certificate and sees everybody's; one without is not even in.
+#[tokio::test]
+async fn twelve_certified_devices_give_the_exact_sum() {
+    let (shared, clock) = (coordinator_with(fixtures::malicious), clock());
+    let root = fixtures::root();
+    let without = client_under(Some(&root), host(&shared, &clock, COHORT));
+    let Outcome::Left { reason, .. } = spawn_client(without, COHORT).await.expect("no panic").expect("no error") else {
+        panic!("it joined without a certificate")
+    };
+    assert_eq!(reason.code, "certificate_missing");
+    let end = fixtures::malicious(&fixtures::plan()).closing[4];
+    let devices = (0..COHORT).map(|number| {
+        let mut host = host(&shared, &clock, number);
+        host.keys = host.keys.certified(&root, end);
+        spawn_client(client_under(Some(&root), host), number)
+    });
+    let devices: Vec<_> = devices.collect();
+    for device in devices {
+        let outcome = device.await.expect("no panic").expect("no error");
+        assert!(contributed(&outcome), "{outcome:?}");
+    }
+    let coordinator = shared.lock().expect("no panic");
+    assert_eq!(coordinator.released.as_ref().expect("released").vectors, sum(0..COHORT));
+    coordinator.assert_one_message_each();
+}
+
 #[tokio::test]
 async fn lost_answers_change_nothing() {
     // Not divisors of the cohort: else the same devices would lose every answer.
@@ -172,36 +254,67 @@ async fn killed_after<T>(polls: usize, work: impl Future<Output = T>) -> Option<
 
 #[tokio::test]
 async fn a_device_killed_anywhere_goes_on_with_the_same_bytes() {
+    killed_anywhere(fixtures::config, |released, paid_in_vain| {
+        let expected = sum(usize::from(paid_in_vain)..COHORT);
+        assert_eq!(released[1], expected[1]);
+    })
+    .await;
+}
+
+/// With noise nobody can say what the sum must be, but it is there once, and paid for.
+#[tokio::test]
+async fn a_device_with_noise_killed_anywhere_never_draws_it_twice() {
+    killed_anywhere(|plan| fixtures::noisy(plan, 1.5), |_, _| ()).await;
+}
+
+/// Kills device 0 at every point where it gives others a turn: before, in the middle of and after every durable step.
+async fn killed_anywhere(config: fn(&Plan) -> RoundConfig, check: fn(&[Vec<i64>], bool)) {
     let mut survived = false;
+    let (mut in_vain, mut damaged) = (0, 0);
     for polls in 1.. {
-        let (shared, clock) = (coordinator(), clock());
+        let (shared, clock) = (coordinator_with(config), clock());
         let others: Vec<_> = (1..COHORT).map(|number| spawn(host(&shared, &clock, number), number)).collect();
         let victim = host(&shared, &clock, 0);
         client(victim.clone()).enroll("token").await.expect("enrols");
         let first = killed_after(polls, client(victim.clone()).participate(&mut trainer(0), &mut ())).await;
         survived = first.is_some();
+        let mut paid_in_vain = false;
         if !survived {
             // A new process: only the store, the key store and the operating system's randomness are left.
             let outcome = client(victim.clone()).participate(&mut trainer(0), &mut ()).await.expect("no error");
+            // Killed between the reservation and the stored payload: the noise may have been drawn, so it is lost.
+            paid_in_vain = matches!(&outcome, Outcome::Left { reason, .. } if reason.code == "already_reserved");
+            in_vain += u32::from(paid_in_vain);
             let after_the_end = matches!(&outcome, Outcome::Left { reason, .. } if reason.code == "round_not_newer");
             // Killed when everything was sent and deleted: the coordinator offers the old round, the device refuses it.
-            assert!(contributed(&outcome) || after_the_end, "killed at {polls}: {outcome:?}");
+            assert!(contributed(&outcome) || after_the_end || paid_in_vain, "killed at {polls}: {outcome:?}");
         }
         for other in others {
             let outcome = other.await.expect("no panic").expect("no error");
             assert!(contributed(&outcome), "killed at {polls}: {outcome:?}");
         }
-        let coordinator = shared.lock().expect("no panic");
-        coordinator.assert_one_message_each();
-        let released = coordinator.released.as_ref().expect("released");
-        assert_eq!(released.n_survivors, COHORT as u32, "killed at {polls}");
-        assert_eq!(released.vectors[1], sum(0..COHORT)[1], "killed at {polls}");
+        let identity = IdentityKey::from_seed(&victim.keys.identity_seed().await.expect("memory")).public();
+        let digests = {
+            let coordinator = shared.lock().expect("no panic");
+            coordinator.assert_one_message_each();
+            let released = coordinator.released.as_ref().expect("released");
+            assert_eq!(released.n_survivors as usize, COHORT - usize::from(paid_in_vain), "killed at {polls}");
+            check(&released.vectors, paid_in_vain);
+            let sent = coordinator.sent.iter().filter(|(stage, who, _)| *stage == 2 && *who == identity);
+            sent.map(|(.., bytes)| Digest::of(bytes).hex()).collect::<Vec<_>>()
+        };
+        let report = client(victim.clone()).privacy_report().await.expect("whole");
+        let paid: Vec<_> = report.receipts.iter().filter(|receipt| receipt.number == Some(3)).collect();
+        assert_eq!(paid.len(), 1, "killed at {polls}: paid once, by name");
+        assert_eq!(paid[0].sent, digests.first().cloned(), "killed at {polls}: what was sent is what was released");
+        damaged += report.receipts.len() - paid.len();
         if survived {
             assert!(polls > 40, "only {polls} points were tried");
             break;
         }
     }
     assert!(survived);
+    assert!(in_vain > 0 && damaged > 0, "{in_vain} payments in vain, {damaged} torn records");
 }
 
 #[tokio::test]

@@ -1,39 +1,56 @@
 use rand_core::SeedableRng as _;
+use scale_privacy::guardrails::Limits;
+use scale_proto::ids::Digest;
 use scale_proto::manifest::Manifest;
 use scale_proto::plan::Plan;
 use scale_secagg::config::{Mechanism, RoundConfig, VectorSpec};
+use scale_secagg::roster::RosterForm;
 use scale_secagg::server::{self, Closed};
 
 use super::*;
 use crate::device::fixtures::{self, Adder, START_MS};
+
+mod ledger;
 
 /// Everything a machine looks at, and a hand to turn it.
 struct Device {
     rules: Rules,
     history: History,
     identity: IdentityKey,
+    certificate: Option<Certificate>,
     keys: ChaCha20Rng,
     rounding: ChaCha20Rng,
+    noise: ChaCha20Rng,
+    ledger: Ledger,
+    /// What the ledger's host has written.
+    log: Vec<u8>,
     now: Timestamp,
     examples: u32,
 }
 
 impl Device {
     fn new(number: u8) -> Self {
+        let (ledger, log) = fixtures::ledger(&Limits::COMPILED);
         Self {
             rules: fixtures::rules(),
             history: History::default(),
             identity: IdentityKey::from_seed(&[number; 32]),
+            certificate: None,
             keys: ChaCha20Rng::from_seed([number + 50; 32]),
             rounding: ChaCha20Rng::from_seed([number + 100; 32]),
+            noise: ChaCha20Rng::from_seed([number + 150; 32]),
+            ledger,
+            log,
             now: Timestamp::from_millis(START_MS),
             examples: 10 + u32::from(number),
         }
     }
 
     fn step(&mut self, state: State, event: Event) -> Step {
-        let Self { rules, history, identity, keys, rounding, now, .. } = self;
-        state.handle(event, &mut Env { now: *now, rules, history, identity, keys, rounding })
+        let Self { rules, history, identity, keys, rounding, noise, ledger, now, .. } = self;
+        let certificate = self.certificate.as_ref();
+        let now = *now;
+        state.handle(event, &mut Env { now, rules, history, identity, certificate, keys, rounding, noise, ledger })
     }
 
     /// As the host does it: stored round numbers count from now on.
@@ -45,6 +62,29 @@ impl Device {
         }
     }
 
+    /// Writes every record that the machine asks for, until it asks for something else; gives all its effects.
+    fn settle(&mut self, (mut state, mut all): Step) -> Step {
+        while let Some(Effect::Record(append)) = all.last() {
+            self.write(append.clone());
+            let (next, effects) = self.step(state, Event::Recorded);
+            state = next;
+            all.extend(effects);
+        }
+        (state, all)
+    }
+
+    fn write(&mut self, append: Append) {
+        assert_eq!(self.log.len() as u64, append.at, "records follow each other");
+        self.log.extend(append.bytes);
+    }
+
+    /// A new process: of the ledger only its log is left.
+    fn reopen_ledger(&mut self) {
+        let reopened = Ledger::open(&self.log, fixtures::ledger_key(), None).expect("its own log");
+        assert!(reopened.repair.is_none());
+        self.ledger = reopened.ledger;
+    }
+
     fn check_in(&mut self, manifest: Manifest) -> Step {
         self.step(State::Idle, Event::CheckedIn(CheckInAnswer::Manifest(manifest)))
     }
@@ -52,8 +92,11 @@ impl Device {
     /// Up to AdvertiseKeys.
     fn keyed(&mut self) -> Step {
         let plan = fixtures::plan();
-        let config = fixtures::config(&plan);
-        let (state, effects) = self.check_in(fixtures::manifest(&config, &plan));
+        self.keyed_in(&fixtures::config(&plan), &plan)
+    }
+
+    fn keyed_in(&mut self, config: &RoundConfig, plan: &Plan) -> Step {
+        let (state, effects) = self.check_in(fixtures::manifest(config, plan));
         assert_eq!(names(&effects), ["persist", "download"]);
         let file = ModelFile::verify(fixtures::file(), Digest::of(&fixtures::file())).expect("the digest fits");
         let (state, effects) = self.step(state, Event::Downloaded(file));
@@ -74,6 +117,8 @@ fn names(effects: &[Effect]) -> Vec<&'static str> {
         Effect::Train(_) => "train",
         Effect::Remember(..) => "remember",
         Effect::Persist(_) => "persist",
+        Effect::Note(_) => "note",
+        Effect::Record(_) => "record",
         Effect::DeleteSnapshot => "delete",
         Effect::Send(Outgoing::AdvertiseKeys(_)) => "advertise_keys",
         Effect::Send(Outgoing::ShareKeys(_)) => "share_keys",
@@ -95,9 +140,9 @@ fn payload(effects: &[Effect]) -> Bytes {
         Some(Effect::Send(Outgoing::ShareKeys(up) | Outgoing::ConfirmSurvivors(up) | Outgoing::RevealShares(up))) => {
             up.payload.clone()
         }
-        Some(Effect::Upload { bytes, digest, .. }) => {
-            assert_eq!(Digest::of(bytes), *digest);
-            bytes.clone()
+        Some(Effect::Upload { payload, .. }) => {
+            assert_eq!(Digest::of(payload.bytes()), payload.digest());
+            payload.bytes().clone()
         }
         other => panic!("sends nothing: {other:?}"),
     }
@@ -110,7 +155,8 @@ fn reason(step: &Step) -> &Reason {
 }
 
 fn down(stage: u8, payload: impl Into<Bytes>) -> Event {
-    Event::Down(StageDown { session: SessionId::from_random([8; 16]), stage, payload: payload.into(), sparse: false })
+    let roster = (stage == 1).then_some(RosterForm::Complete);
+    Event::Down(StageDown { session: SessionId::from_random([8; 16]), stage, payload: payload.into(), roster })
 }
 
 #[test]
@@ -143,7 +189,7 @@ fn bad_manifests_are_refused() {
         ("plan", |config, _| config.vectors[1].name = "other".into()),
         ("plan", |config, _| config.vectors[0].len += 1),
         ("plan", |config, _| config.vectors.push(VectorSpec { name: "third".into(), len: 1 })),
-        ("unsupported_mechanism", |config, _| {
+        ("understated_cost", |config, _| {
             (config.n_lo, config.u3_min) = (15, 15);
             config.mechanism = Mechanism::DistributedGaussian { local_variance: 4, n_honest: 10, rho: 1 };
             config.wire_bits = 32;
@@ -208,6 +254,51 @@ fn manifests_that_were_tampered_with_are_refused() {
     let mut small = config.clone();
     small.u3_min = 9;
     assert_eq!(reason(&lax.check_in(fixtures::manifest(&small, &plan))).code, "cohort_floor");
+}
+
+/// The malicious profile is joined under the pinned root only, with a certificate that lasts for the whole session.
+#[test]
+fn the_malicious_profile_needs_a_pinned_root_and_a_certificate() {
+    let plan = fixtures::plan();
+    let config = fixtures::malicious(&plan);
+    let root = fixtures::root();
+    let foreign = IdentityKey::from_seed(&[79; 32]);
+    let end = config.closing[4];
+    let own = IdentityKey::from_seed(&[1; 32]).public();
+    let other = IdentityKey::from_seed(&[2; 32]).public();
+    let issue = |root: &IdentityKey, id_pk: &[u8; 32], end| Some(Certificate::issue(root, id_pk, end));
+    let device = |pinned: Option<&IdentityKey>, certificate| {
+        let mut device = Device::new(1);
+        device.rules.identity_root = pinned.map(IdentityKey::public);
+        device.certificate = certificate;
+        device
+    };
+    for (code, check, pinned, certificate) in [
+        ("policy", "C05", None, issue(&root, &own, end)),
+        ("policy", "C05", Some(&foreign), issue(&foreign, &own, end)),
+        ("certificate_missing", "C07", Some(&root), None),
+        ("certificate", "C07", Some(&root), issue(&foreign, &own, end)),
+        ("certificate", "C07", Some(&root), issue(&root, &other, end)),
+        ("certificate_expired", "C07", Some(&root), issue(&root, &own, end - 1)),
+    ] {
+        let step = device(pinned, certificate).check_in(fixtures::manifest(&config, &plan));
+        assert_eq!(reason(&step).code, code);
+        assert!(reason(&step).sentence.ends_with(&format!("(check {check})")), "{}", reason(&step).sentence);
+        assert_eq!(names(&step.1), ["delete", "leave"], "{code}: nothing is downloaded");
+    }
+    let mut good = device(Some(&root), issue(&root, &own, end));
+    let (state, effects) = good.check_in(fixtures::manifest(&config, &plan));
+    assert_eq!(names(&effects), ["persist", "download"]);
+    // An app that pins another root by the time it comes back leaves the round.
+    let stored = state.snapshot().expect("stored");
+    assert!(State::restore(&stored, &good.rules).is_ok());
+    good.rules.identity_root = Some(foreign.public());
+    State::restore(&stored, &good.rules).expect_err("another root");
+    // The standard profile asks for nothing, so an app that pins a root does not take it for an answer.
+    let standard = fixtures::manifest(&fixtures::config(&plan), &plan);
+    assert_eq!(reason(&device(Some(&root), issue(&root, &own, end)).check_in(standard.clone())).code, "policy");
+    let (_, effects) = device(None, None).check_in(standard);
+    assert_eq!(names(&effects), ["persist", "download"]);
 }
 
 #[test]
@@ -393,23 +484,26 @@ fn a_whole_session_with_a_restart_after_every_step() {
             let bytes = match server.message(index).expect("expected") {
                 server::Down::Roster(_, bytes) | server::Down::Bytes(bytes) => bytes,
             };
-            let (state, effects) = device.step(state, down(stage, bytes.clone()));
-            assert_eq!(names(&effects), ["persist", sends], "stage {stage}: {state:?}");
+            let step = device.step(state, down(stage, bytes.clone()));
+            let (state, effects) = device.settle(step);
+            let expected: &[_] =
+                if stage == 2 { &["note", "record", "persist", "record", sends] } else { &["persist", sends] };
+            assert_eq!(names(&effects), expected, "stage {stage}: {state:?}");
             let sent = payload(&effects);
             server.receive(stage, Some(index), &sent).expect("valid");
             let state = restarted(device, state, &sent);
 
             // The same stage again, in whatever words: never a second answer.
-            let copy = State::restore(&state.snapshot().expect("stored"), &device.rules).expect("restores");
+            let copy = copy_of(device, &state);
             assert_eq!(reason(&device.step(copy, down(stage, bytes))).code, "stage_order");
             // A message of another session is refused too.
-            let copy = State::restore(&state.snapshot().expect("stored"), &device.rules).expect("restores");
+            let copy = copy_of(device, &state);
             if stage < 4 {
                 let foreign = StageDown {
                     session: SessionId::from_random([66; 16]),
                     stage: stage + 1,
                     payload: Bytes::new(),
-                    sparse: false,
+                    roster: None,
                 };
                 assert_eq!(reason(&device.step(copy, Event::Down(foreign))).code, "stage_order");
             }
@@ -430,13 +524,20 @@ fn a_whole_session_with_a_restart_after_every_step() {
     }
 }
 
+/// The same state once more, as a restart gives it.
+fn copy_of(device: &mut Device, state: &State) -> State {
+    let copy = State::restore(&state.snapshot().expect("stored"), &device.rules).expect("restores");
+    device.step(copy, Event::Resume).0
+}
+
 /// Kills a device: what comes back from its snapshot asks for the same, and its own snapshot is the same.
 fn restarted(device: &mut Device, state: State, sent: &Bytes) -> State {
     let snapshot = state.snapshot().expect("every state from here on is stored");
     let restored = State::restore(&snapshot, &device.rules).expect("restores");
-    assert_eq!(restored.name(), state.name());
     assert_eq!(restored.snapshot().as_deref(), Some(&*snapshot));
+    device.reopen_ledger();
     let (restored, effects) = device.step(restored, Event::Resume);
+    assert_eq!(restored.name(), state.name());
     assert_eq!(payload(&effects), sent, "the same bytes after a restart in {}", restored.name());
     restored
 }
@@ -453,9 +554,9 @@ fn damaged_and_foreign_snapshots_are_refused() {
     longer.push(0);
     assert!(State::restore(&longer, &device.rules).is_err());
     let mut version = snapshot.to_vec();
-    version[0] = 2;
+    version[0] = 3;
     let error = State::restore(&version, &device.rules).expect_err("another version");
-    assert!(error.to_string().contains("version 2"), "{error}");
+    assert!(error.to_string().contains("version 3"), "{error}");
     // Keys of another round under this manifest.
     let plan = fixtures::plan();
     let other = RoundConfig { round: 4, ..fixtures::config(&plan) };

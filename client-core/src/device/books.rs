@@ -1,0 +1,142 @@
+//! The privacy ledger as it lies on the device: its account, the log that it is read from, and the lock on that.
+
+use scale_privacy::guardrails::{self, Limits};
+use scale_privacy::ledger::{Append, Count, Ledger, LedgerKey, Reopened};
+
+use super::runner::{Client, to_json};
+use super::{Participation, PrivacyReport, Receipt};
+use crate::error::{Error, HostError};
+use crate::host::{Clock as _, HeldLog as _, Host, KeyStore as _, LedgerCount, LedgerLog};
+
+/// Key of the store: what the ledger's receipts are about, sealed under this name.
+const PARTICIPATIONS: &str = "participations";
+
+/// An open ledger. Nobody else opens it while this lives.
+pub(super) struct Books<H: Host> {
+    pub(super) account: Ledger,
+    log: <H::Ledger as LedgerLog>::Held,
+}
+
+impl<H: Host> Books<H> {
+    /// Takes the lock and reads the ledger, or begins it on a device that never had one. Damage at its end is counted,
+    /// and limits of `limits` that are stricter than the ledger's hold from here on.
+    ///
+    /// # Errors
+    /// [`Error::LedgerInUse`], [`Error::LedgerLocked`], [`Error::Ledger`], [`Error::Host`].
+    pub(super) async fn open(host: &H, limits: &Limits) -> Result<Self, Error> {
+        let mut log = host.ledger().hold().await?;
+        let bytes = log.read().await?;
+        let counted = host.keys().ledger_count().await?;
+        let key = key(host).await?;
+        let now_ms = host.clock().now().as_millis();
+        if bytes.is_empty() && !matches!(counted, LedgerCount::At(_)) {
+            let (mut account, pending) = Ledger::create(key, limits, now_ms)?;
+            put_first(host, &mut log, pending.append()).await?;
+            account.durable(pending)?;
+            return Ok(Self { account, log });
+        }
+        let Reopened { ledger, repair } = Ledger::open(&bytes, key, counted.known())?;
+        let mut books = Self { account: ledger, log };
+        if let Some(pending) = repair {
+            books.append(host, pending.append()).await?;
+            books.account.durable(pending)?;
+        } else if counted != LedgerCount::At(books.account.count()) {
+            // Killed between the record and the count.
+            host.keys().put_ledger_count(books.account.count()).await?;
+        }
+        books.tighten(host, limits, now_ms).await?;
+        Ok(books)
+    }
+
+    /// Begins a new ledger in place of one that is locked: the user's wish, see [`Client::reset_privacy_ledger`].
+    /// False, and nothing changes, if the ledger is whole.
+    pub(super) async fn reset(host: &H, limits: &Limits) -> Result<bool, Error> {
+        match Self::open(host, limits).await {
+            Ok(_) => return Ok(false),
+            Err(Error::LedgerLocked(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let mut log = host.ledger().hold().await?;
+        let last: Option<Count> = host.keys().ledger_count().await?.known();
+        let now_ms = host.clock().now().as_millis();
+        let (_, pending) = Ledger::reset(key(host).await?, last, limits, now_ms)?;
+        put_first(host, &mut log, pending.append()).await?;
+        Ok(true)
+    }
+
+    /// Makes a record durable: first the log, then the count.
+    pub(super) async fn append(&mut self, host: &H, append: &Append) -> Result<(), Error> {
+        self.log.append(append.at, &append.bytes).await?;
+        Ok(host.keys().put_ledger_count(append.count).await?)
+    }
+
+    /// Writes down the host's limits where they are stricter than what the ledger holds to.
+    async fn tighten(&mut self, host: &H, limits: &Limits, now_ms: u64) -> Result<(), Error> {
+        let wanted = tightened(limits)?.tightened(self.account.limits()).map_err(refused)?;
+        if wanted.limits() == self.account.limits() {
+            return Ok(());
+        }
+        let pending = self.account.tighten(limits, now_ms)?;
+        self.append(host, pending.append()).await?;
+        Ok(self.account.durable(pending)?)
+    }
+}
+
+impl<H: Host> Client<H> {
+    /// What the person's privacy ledger says: every participation and what it cost, with what the numbers rest on.
+    ///
+    /// # Errors
+    /// [`Error::LedgerInUse`] while a participation runs; [`Error::LedgerLocked`], [`Error::Ledger`], [`Error::Host`].
+    pub async fn privacy_report(&self) -> Result<PrivacyReport, Error> {
+        let books = Books::open(&self.host, &self.rules.guardrails.privacy).await?;
+        Ok(PrivacyReport::new(&books.account, &self.participations().await?, self.host.clock().now()))
+    }
+
+    /// The participations of [`Self::privacy_report`], oldest first.
+    ///
+    /// # Errors
+    /// Those of [`Self::privacy_report`].
+    pub async fn receipts(&self) -> Result<Vec<Receipt>, Error> {
+        Ok(self.privacy_report().await?.receipts)
+    }
+
+    /// Begins a new privacy ledger in place of one that is locked. Only for a user who asks for it and was told: what was
+    /// spent before is unknown from here on, and every report will say so. False, and nothing changes, if the ledger is
+    /// whole: no app refills a budget this way.
+    ///
+    /// # Errors
+    /// [`Error::LedgerInUse`], [`Error::Ledger`], [`Error::Host`].
+    pub async fn reset_privacy_ledger(&self) -> Result<bool, Error> {
+        Books::reset(&self.host, &self.rules.guardrails.privacy).await
+    }
+
+    async fn participations(&self) -> Result<Vec<Participation>, Error> {
+        let Some(bytes) = self.get_sealed(PARTICIPATIONS).await? else { return Ok(vec![]) };
+        serde_json::from_slice(&bytes).map_err(|_| HostError::new("store", "the notes about rounds are damaged").into())
+    }
+
+    /// Keeps what the privacy ledger's receipts say nothing about: they hold costs, these hold names.
+    pub(super) async fn note(&self, participation: Participation) -> Result<(), Error> {
+        let mut all = self.participations().await?;
+        all.push(participation);
+        self.put_sealed(PARTICIPATIONS, &to_json(&all)?).await
+    }
+}
+
+/// The compiled limits, or stricter ones of the host.
+fn tightened(limits: &Limits) -> Result<guardrails::Guardrails, Error> {
+    guardrails::Guardrails::default().tightened(limits).map_err(refused)
+}
+
+fn refused(error: scale_privacy::accounting::AccountingError) -> Error {
+    Error::Ledger(error.into())
+}
+
+async fn key<H: Host>(host: &H) -> Result<LedgerKey, Error> {
+    Ok(LedgerKey::new(&*host.keys().ledger_key().await?))
+}
+
+async fn put_first<H: Host>(host: &H, log: &mut <H::Ledger as LedgerLog>::Held, first: &Append) -> Result<(), Error> {
+    log.replace(&first.bytes).await?;
+    Ok(host.keys().put_ledger_count(first.count).await?)
+}

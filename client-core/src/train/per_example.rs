@@ -1,0 +1,141 @@
+//! Gradients of single examples, clipped and summed, at the price of the batch's gradient.
+//!
+//! Weights stay out of the graph; the output of every layer is watched by a leaf instead. One backward pass of the
+//! *summed* loss then gives each example's slope at every layer, and no gradient of the batch. From these:
+//!
+//! | layer | one example's gradient | its squared norm | clipped sum |
+//! |---|---|---|---|
+//! | linear | `a ⊗ g`, bias `g` | `(‖a‖² + 1) ‖g‖²`, nothing is formed | `Aᵀ (c ∘ G)` |
+//! | embedding bag | `counts ⊗ s` | `‖counts‖² ‖s‖²`; a row that comes twice has one count | rows of the batch |
+//! | convolution | `G · columnsᵀ` per example, as many products as for the batch | of what was formed | weighted sum |
+//!
+//! ("Ghost clipping": Goodfellow 2015, arXiv 1510.01799; Li et al. 2022, arXiv 2110.05679.) Norms are over all
+//! parameters together.
+
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
+
+use super::tensors::read;
+use crate::trainer::TrainError;
+
+/// The largest number of examples whose convolution gradients lie in memory at once.
+pub(super) const EXAMPLES_AT_ONCE: usize = 64;
+
+/// A layer's input, and the leaf that watches its output.
+pub(super) enum Watched {
+    /// Input `[batch, in]`, output `[batch, out]`.
+    Linear { input: Tensor<2>, output: Tensor<2> },
+    /// Columns of the input `[batch, in * 25, rows * columns]`, output `[batch, out, rows, columns]`.
+    Conv { columns: Tensor<3>, output: Tensor<4> },
+}
+
+/// Per example, after the backward pass.
+pub(super) enum Slopes {
+    /// Input `[batch, in]` and slope `[batch, out]`.
+    Linear { input: Tensor<2>, slope: Tensor<2> },
+    /// The gradients themselves: weight `[batch, out, in * 25]`, bias `[batch, out, 1]`.
+    Conv { weight: Tensor<3>, bias: Tensor<3> },
+}
+
+/// Puts a leaf on a tensor's value; returns the value for the next layer, and the leaf. What lies before keeps its graph.
+pub(super) fn watch<const D: usize>(value: Tensor<D>, device: &Device) -> (Tensor<D>, Tensor<D>) {
+    let leaf = Tensor::<D>::zeros(value.dims(), device).autodiff().require_grad();
+    (value + leaf.clone(), leaf)
+}
+
+impl Watched {
+    /// Takes what the backward pass found at this layer; `None` if it did not come here.
+    pub(super) fn slopes(self, gradients: &mut Gradients) -> Option<Slopes> {
+        Some(match self {
+            Self::Linear { input, output } => Slopes::Linear { input, slope: output.grad_remove(gradients)? },
+            Self::Conv { columns, output } => {
+                let slope: Tensor<3> = output.grad_remove(gradients)?.flatten(2, 3);
+                Slopes::Conv { bias: slope.clone().sum_dim(2), weight: slope.matmul(columns.swap_dims(1, 2)) }
+            }
+        })
+    }
+}
+
+impl Slopes {
+    /// Adds each example's squared norm to `norms`, one entry per example.
+    pub(super) fn add_square_norms(&self, norms: &mut [f64]) -> Result<(), TrainError> {
+        let squares = match self {
+            Self::Linear { input, slope } => (row_squares(input).add_scalar(1.0) * row_squares(slope)).squeeze_dim(1),
+            Self::Conv { weight, bias } => {
+                let weight: Tensor<2> = weight.clone().flatten(1, 2);
+                let bias: Tensor<2> = bias.clone().flatten(1, 2);
+                (row_squares(&weight) + row_squares(&bias)).squeeze_dim::<1>(1)
+            }
+        };
+        for (norm, square) in norms.iter_mut().zip(read(squares)?) {
+            *norm += f64::from(square);
+        }
+        Ok(())
+    }
+
+    /// Appends the sum of the examples' gradients, each times its factor `[batch, 1]`: weight, then bias.
+    pub(super) fn weighted_sum(self, factors: &Tensor<2>, out: &mut Vec<f32>) -> Result<(), TrainError> {
+        match self {
+            Self::Linear { input, slope } => {
+                let slope = slope * factors.clone();
+                out.extend(read(input.transpose().matmul(slope.clone()))?);
+                out.extend(read(slope.sum_dim(0))?);
+            }
+            Self::Conv { weight, bias } => {
+                let factors = factors.clone().unsqueeze_dim::<3>(2);
+                out.extend(read((weight * factors.clone()).sum_dim(0))?);
+                out.extend(read((bias * factors).sum_dim(0))?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `[batch, n]` to the squared norms of its rows, `[batch, 1]`.
+fn row_squares(rows: &Tensor<2>) -> Tensor<2> {
+    (rows.clone() * rows.clone()).sum_dim(1)
+}
+
+/// What each example's gradient is multiplied with: 1 up to the norm `clip`, less beyond.
+///
+/// # Errors
+/// The indices of the examples whose gradients are finite, if some are not: nothing bounds those, so the step is made
+/// without them.
+pub(super) fn factors(square_norms: &[f64], clip: f32) -> Result<Vec<f32>, Vec<usize>> {
+    let finite = |index: &usize| square_norms[*index].is_finite();
+    if !(0..square_norms.len()).all(|index| finite(&index)) {
+        return Err((0..square_norms.len()).filter(finite).collect());
+    }
+    let clip = f64::from(clip);
+    Ok(square_norms.iter().map(|square| (clip / square.sqrt()).min(1.0) as f32).collect())
+}
+
+/// [`factors`] as a tensor `[batch, 1]`.
+pub(super) fn column(factors: Vec<f32>, device: &Device) -> Tensor<2> {
+    let len = factors.len();
+    Tensor::from_data(TensorData::new(factors, [len, 1]), device)
+}
+
+/// Every 5x5 patch of images `[batch, channels, rows, columns]` with a border of 2 zeros, as a column:
+/// `[batch, channels * 25, rows * columns]`, in the order of a convolution's weights.
+pub(super) fn columns(images: Tensor<4>) -> Tensor<3> {
+    let [batch, channels, rows, columns] = images.dims();
+    let padded = Tensor::<4>::zeros([batch, channels, rows + 4, columns + 4], &images.device())
+        .slice_assign([0..batch, 0..channels, 2..rows + 2, 2..columns + 2], images);
+    let patches = (0..25).map(|at| {
+        let (down, right) = (at / 5, at % 5);
+        let part = padded.clone().slice([0..batch, 0..channels, down..down + rows, right..right + columns]);
+        part.reshape([batch, channels, 1, rows * columns])
+    });
+    Tensor::cat(patches.collect(), 2).reshape([batch, channels * 25, rows * columns])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn factors_bound_every_norm() {
+        assert_eq!(factors(&[0.0, 0.25, 4.0, 1e40], 0.5).expect("finite"), [1.0, 1.0, 0.25, 0.5e-20]);
+        assert_eq!(factors(&[1.0, f64::NAN, 2.0, f64::INFINITY], 0.5), Err(vec![0, 2]));
+    }
+}
