@@ -58,7 +58,9 @@ fn throw(crew: Crew, seed: u64) -> Report {
     let true_roster = liar.roster();
     let other: Rc<Shown> = if dice.one_in(4) {
         let gone = dice.below(true_roster.n() as usize);
-        Rc::new(true_roster.sorted_with(|entries| drop(entries.remove(gone))))
+        Rc::new(true_roster.sorted_with(|entries| {
+            entries.remove(gone);
+        }))
     } else {
         Rc::clone(&true_roster)
     };

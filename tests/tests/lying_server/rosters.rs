@@ -243,8 +243,11 @@ fn replace(entries: &mut [Entry], new: &Entry) {
     entries.iter_mut().filter(|entry| entry.id_pk == new.id_pk).for_each(|entry| entry.clone_from(new));
 }
 
+/// Channel key and mask key.
+type Keys = ([u8; 32], [u8; 32]);
+
 /// Puppet 0 claims channel and mask key as given.
-fn claim(liar: &mut Liar, keys: fn(&[Puppet]) -> ([u8; 32], [u8; 32])) {
+fn claim(liar: &mut Liar, keys: fn(&[Puppet]) -> Keys) {
     to_each(liar, |liar, _, shown| {
         let (c_pk, s_pk) = keys(&liar.puppets);
         let entry = liar.puppets[0].claiming(&liar.config.cfg(), c_pk, s_pk);

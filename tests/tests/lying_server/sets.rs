@@ -336,8 +336,11 @@ fn altered(liar: &mut Liar, change: fn(&mut Vec<u8>)) {
     }
 }
 
+/// Index and signature of each signer that a victim is shown.
+type Signed = Vec<(u32, [u8; 64])>;
+
 /// Stage 4 with the signatures changed for each victim: told the roster and its own place.
-fn signed(liar: &mut Liar, change: fn(&Shown, u32, &mut Vec<(u32, [u8; 64])>)) {
+fn signed(liar: &mut Liar, change: fn(&Shown, u32, &mut Signed)) {
     let (shown, all) = uploaded(liar);
     liar.all().for_each(|victim| liar.agree(victim, &all));
     for victim in liar.all() {
