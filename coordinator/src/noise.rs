@@ -39,8 +39,7 @@ pub enum NoiseError {
     },
     /// Nothing would be learned.
     #[error(
-        "{mode} noise would drown what {devices} devices learn: {sentence} Take more devices, fewer entries, fewer rounds \
-         or a larger epsilon; `scale-coordinator plan` tries settings out"
+        "{mode} noise would drown what {devices} devices learn: {sentence} `scale-coordinator plan` tries settings out"
     )]
     Hopeless {
         /// The task's mode.

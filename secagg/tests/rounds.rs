@@ -78,16 +78,16 @@ fn show(line: &str) {
 fn play_all(rounds: usize) -> Tally {
     let [many, few] = ROUNDS_PER_BASE;
     let per_base = if rounds >= MANY { many } else { few };
-    let next = AtomicUsize::new(0);
+    let (next, played) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let total = Mutex::new(Tally::new());
     let work = || {
         let mut tally = Tally::new();
-        loop {
+        // A cohort that never comes together is one round only.
+        while played.load(Ordering::Relaxed) < rounds {
             let base = next.fetch_add(1, Ordering::Relaxed);
-            if base * per_base >= rounds {
-                break;
-            }
+            let before = rounds_in(&tally);
             play_base(base as u64, 0..per_base, &mut tally);
+            played.fetch_add(rounds_in(&tally) - before, Ordering::Relaxed);
         }
         let mut total = total.lock().unwrap();
         tally.into_iter().for_each(|(name, count)| *total.entry(name).or_default() += count);
@@ -98,6 +98,10 @@ fn play_all(rounds: usize) -> Tally {
         }
     });
     total.into_inner().unwrap()
+}
+
+fn rounds_in(tally: &Tally) -> usize {
+    tally.get("rounds").copied().unwrap_or_default()
 }
 
 /// One cohort, and those of its rounds.
