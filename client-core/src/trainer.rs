@@ -7,6 +7,17 @@ use scale_proto::plan::Plan;
 ///
 /// A call runs to its end on the thread that called it: give a client a thread (a Web Worker in a browser) of its own.
 pub trait LocalTrainer {
+    /// What [`Self::train`] would cost its training examples at most, if it ran to its end: asked before anything is
+    /// downloaded, so that a device whose budget is used up neither downloads nor trains. `None` for training without
+    /// noise, and for trainers that cannot tell; the ledger checks what training did cost all the same.
+    ///
+    /// # Errors
+    /// [`TrainError`] if the plan cannot be followed; the device then leaves the round.
+    fn price(&self, plan: &Plan) -> Result<Option<DpSgd>, TrainError> {
+        let _ = plan;
+        Ok(None)
+    }
+
     /// Trains from `weights` and measures them.
     ///
     /// `weights`: the global model, flat, in the order of [`scale_proto::model::ModelSpec::tensors`]. `stop`: asked

@@ -36,10 +36,13 @@ pub struct Limits {
 
 impl Limits {
     /// The compiled limits. The local ones are weak: a device's own part of the noise is small, see privacy reports.
+    ///
+    /// Those of an example let a device follow one plan of epsilon 8 at delta 1e-5 in a period. Here it counts for up to
+    /// 10.5: at a smaller delta, and every order of the accountant has but its part of that (see [`ExampleCost`]).
     pub const COMPILED: Self = Self {
-        round: Caps { aggregate: 4.0, local: 250.0, example: 8.0 },
-        period: Caps { aggregate: 8.0, local: 5000.0, example: 8.0 },
-        lifetime: Caps { aggregate: 10.0, local: 10_000.0, example: 10.0 },
+        round: Caps { aggregate: 4.0, local: 250.0, example: 10.5 },
+        period: Caps { aggregate: 8.0, local: 5000.0, example: 10.5 },
+        lifetime: Caps { aggregate: 10.0, local: 10_000.0, example: 12.0 },
         period_ms: MONTH_MS,
         delta: 1e-6,
     };
@@ -169,6 +172,7 @@ impl ExampleCost {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accounting::dp_sgd::DpSgd;
 
     #[test]
     fn a_host_can_only_tighten() {
@@ -184,6 +188,26 @@ mod tests {
         // One strict limit among loose ones counts.
         let one = Limits { period: Caps { local: 7.0, ..loose.period }, ..loose };
         assert_eq!(compiled.tightened(&one).expect("budgets").limits().period.local, 7.0);
+    }
+
+    /// What the compiled limits of an example are made for: a plan that calibrates its noise to epsilon 8 at delta 1e-5.
+    #[test]
+    fn a_period_pays_for_one_plan_of_epsilon_8() {
+        const ROUNDS: u32 = 12;
+        let guardrails = Guardrails::default();
+        let target = Budget::new(8.0, 1e-5).expect("a budget");
+        for (rate, steps) in [(1.0, 1), (1.0, 2), (0.25, 8), (0.02, 100)] {
+            let plan = DpSgd::calibrated(rate, steps * ROUNDS, &target).expect("reachable");
+            let round = DpSgd::new(plan.noise_multiplier(), rate, steps).and_then(|run| run.curve()).expect("in range");
+            let round = Charge { example: ExampleCost::round_up(&round), ..Charge::ZERO };
+            let mut spent = Charge::ZERO;
+            let paid = std::iter::repeat_with(|| {
+                spent = spent.plus(&round);
+                guardrails.period.broken_by(&spent).is_none() && guardrails.round.broken_by(&round).is_none()
+            });
+            let paid = paid.take(100).take_while(|paid| *paid).count() as u32;
+            assert!((ROUNDS..2 * ROUNDS).contains(&paid), "rate {rate}, {steps} steps: {paid} rounds are paid for");
+        }
     }
 
     #[test]

@@ -343,7 +343,10 @@ impl<H: Host> Client<H> {
                     let call = self.cancel.unless(transport.check_in(&run.token, check_in)).await;
                     run.answered(call, Event::CheckedIn)
                 }
-                Effect::Download(wanted) => self.download(run, &wanted, observer).await?,
+                Effect::Download(wanted) => match self.unaffordable(run, state, trainer) {
+                    Some(reason) => Event::Failed(reason),
+                    None => self.download(run, &wanted, observer).await?,
+                },
                 Effect::Train(limit) => self.train(run, state, limit, trainer, observer),
                 Effect::Send(outgoing) => {
                     let call = self.cancel.unless(self.send(&run.token, outgoing)).await;
@@ -375,6 +378,18 @@ impl<H: Host> Client<H> {
             Outgoing::ConfirmSurvivors(up) => transport.confirm_survivors(token, up).await,
             Outgoing::RevealShares(up) => transport.reveal_shares(token, up).await,
         }
+    }
+
+    /// Why this device's ledger would not pay for what training costs, before anything is done for it. What is charged in
+    /// the end is what training did cost.
+    fn unaffordable(&self, run: &Run<H>, state: &State, trainer: &impl LocalTrainer) -> Option<Reason> {
+        let State::Joined(round) = state else { return None };
+        let price = match trainer.price(round.plan()) {
+            Ok(price) => price?,
+            Err(error) => return Some(error.into()),
+        };
+        let facts = round.facts(Some(price))?;
+        run.books.account.would_pay(&facts, self.host.clock().now().as_millis()).err().map(Reason::from)
     }
 
     async fn download(

@@ -74,6 +74,15 @@ fn prepared<'a>(
 }
 
 impl LocalTrainer for DatasetTrainer {
+    fn price(&self, plan: &Plan) -> Result<Option<DpSgd>, TrainError> {
+        let examples = (0..self.dataset.len()).filter(|index| !is_held_out(*index, plan.holdout_permille)).count();
+        let privacy = match self.privacy {
+            None => calibrated(plan, examples)?,
+            own => own,
+        };
+        privacy.map(|privacy| cost(plan, examples, privacy, steps(plan, examples))).transpose()
+    }
+
     fn train(
         &mut self,
         plan: &Plan,
@@ -93,7 +102,7 @@ impl LocalTrainer for DatasetTrainer {
         let examples = measured_on.len() as u64;
         let mut run = Run { plan, learner: learner.as_mut(), stop, progress };
         let privacy = match self.privacy {
-            None => run.calibrated(own.len())?,
+            None => calibrated(plan, own.len())?,
             own => own,
         };
         let (weight, dp_sgd) = match (privacy, &mut self.secret) {
@@ -126,22 +135,9 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// What the plan asks for: as much noise as this number of examples needs for the epsilon of all its rounds.
-    fn calibrated(&self, examples: usize) -> Result<Option<ExamplePrivacy>, TrainError> {
-        let Privacy::Example { epsilon, delta, rounds, clip } = self.plan.privacy else { return Ok(None) };
-        let steps = u64::from(rounds).saturating_mul(self.steps(examples) as u64);
-        let steps = u32::try_from(steps)
-            .map_err(|_| TrainError::Unsupported(format!("{steps} steps of DP-SGD cannot be accounted for")))?;
-        let noise = Budget::new(epsilon, delta)
-            .and_then(|budget| PoissonSampling::new(self.batch(), examples).noise_for(steps, &budget))
-            .map_err(|error| TrainError::Unsupported(error.to_string()))?;
-        ExamplePrivacy::new(clip, noise).map(Some)
-    }
-
     /// Shuffled epochs. Returns how many examples were seen.
     fn shuffled(&mut self, own: &mut [&Prepared]) -> Result<usize, TrainError> {
-        let batch = self.batch();
-        let total = self.steps(own.len());
+        let (batch, total) = (batch(self.plan), steps(self.plan, own.len()));
         let (mut done, mut seen) = (0, 0);
         let mut random = ChaCha8Rng::seed_from_u64(self.plan.seed);
         'training: for _ in 0..self.plan.epochs {
@@ -169,12 +165,12 @@ impl Run<'_> {
         privacy: ExamplePrivacy,
         random: &mut ChaCha20Rng,
     ) -> Result<(usize, DpSgd), TrainError> {
-        let sampling = PoissonSampling::new(self.batch(), own.len());
+        let sampling = PoissonSampling::new(batch(self.plan), own.len());
         // The noise has a stream of its own; the next round goes on where this one ends, however it ends.
         let mut seed = [0; 32];
         random.fill_bytes(&mut seed);
         self.learner.protect(Protection::new(privacy, sampling.expected(own.len()), seed));
-        let (mut done, total) = (0, self.steps(own.len()));
+        let (mut done, total) = (0, steps(self.plan, own.len()));
         while done < total && !(self.stop)() {
             let part: Vec<&Prepared> = sampling.draw(own, random).into_iter().copied().collect();
             // What one example loses of its n-grams must not depend on who else is there: the stream is secret, too.
@@ -186,18 +182,8 @@ impl Run<'_> {
         if done == 0 {
             return Err(TrainError::OutOfTime);
         }
-        let cost = u32::try_from(done).ok().and_then(|steps| sampling.cost(privacy, steps).ok());
-        let cost =
-            cost.ok_or_else(|| TrainError::Unsupported(format!("{done} steps of DP-SGD cannot be accounted for")))?;
-        Ok((own.len().min(done.saturating_mul(self.batch())), cost))
-    }
-
-    fn batch(&self) -> usize {
-        self.plan.batch_size.max(1) as usize
-    }
-
-    fn steps(&self, examples: usize) -> usize {
-        examples.div_ceil(self.batch()) * self.plan.epochs as usize
+        let cost = cost(self.plan, own.len(), privacy, done)?;
+        Ok((own.len().min(done.saturating_mul(batch(self.plan))), cost))
     }
 
     fn step(&mut self, part: &[&Prepared], random: &mut impl Rng) -> Result<Measured, TrainError> {
@@ -208,17 +194,51 @@ impl Run<'_> {
     }
 }
 
+fn batch(plan: &Plan) -> usize {
+    plan.batch_size.max(1) as usize
+}
+
+/// Steps of one round over this many examples.
+fn steps(plan: &Plan, examples: usize) -> usize {
+    examples.div_ceil(batch(plan)) * plan.epochs as usize
+}
+
+/// What the plan asks for: as much noise as this number of examples needs for the epsilon of all its rounds.
+fn calibrated(plan: &Plan, examples: usize) -> Result<Option<ExamplePrivacy>, TrainError> {
+    let Privacy::Example { epsilon, delta, rounds, clip } = plan.privacy else { return Ok(None) };
+    let steps = u64::from(rounds).saturating_mul(steps(plan, examples) as u64);
+    let steps = u32::try_from(steps).map_err(|_| uncountable(steps))?;
+    let noise = Budget::new(epsilon, delta)
+        .and_then(|budget| PoissonSampling::new(batch(plan), examples).noise_for(steps, &budget))
+        .map_err(|error| TrainError::Unsupported(error.to_string()))?;
+    ExamplePrivacy::new(clip, noise).map(Some)
+}
+
+/// What this many steps over this many examples cost.
+fn cost(plan: &Plan, examples: usize, privacy: ExamplePrivacy, steps: usize) -> Result<DpSgd, TrainError> {
+    let cost = u32::try_from(steps).ok();
+    let cost = cost.and_then(|steps| PoissonSampling::new(batch(plan), examples).cost(privacy, steps).ok());
+    cost.ok_or_else(|| uncountable(steps as u64))
+}
+
+fn uncountable(steps: u64) -> TrainError {
+    TrainError::Unsupported(format!("{steps} steps of DP-SGD cannot be accounted for"))
+}
+
 /// Examples to train on, and examples to measure on. The same ones are held out in every round, or the model would
 /// have seen them; a device with a single example trains on it.
 fn split(examples: &[Prepared], holdout_permille: u32) -> (Vec<&Prepared>, Vec<&Prepared>) {
-    let permille = u64::from(holdout_permille.min(500));
     let (mut own, mut held_out) = (Vec::new(), Vec::new());
     for (index, example) in examples.iter().enumerate() {
-        // Spreads the held-out ones evenly: one whenever another whole example is due.
-        let due = |count: usize| count as u64 * permille / 1000;
-        if due(index + 1) > due(index) { held_out.push(example) } else { own.push(example) }
+        if is_held_out(index, holdout_permille) { held_out.push(example) } else { own.push(example) }
     }
     (own, held_out)
+}
+
+/// Spreads the held-out examples evenly: one whenever another whole example is due.
+fn is_held_out(index: usize, holdout_permille: u32) -> bool {
+    let due = |count: usize| count as u64 * u64::from(holdout_permille.min(500)) / 1000;
+    due(index + 1) > due(index)
 }
 
 fn measure(learner: &mut dyn Learner, examples: &[&Prepared]) -> Result<Measured, TrainError> {
@@ -383,6 +403,8 @@ mod tests {
         // Three epochs of three steps, 4 of 10 examples in each on average.
         let cost = trained.dp_sgd.expect("there is a cost");
         assert_eq!((cost.noise_multiplier(), cost.rate(), cost.steps()), (1.5, 0.4, 9));
+        assert_eq!(protected(1.5, 1).price(&plan), Ok(Some(cost)), "as was said before");
+        assert_eq!(DatasetTrainer::new(shops(), Backend::Flex).price(&plan), Ok(None));
         assert_eq!((trained.weight, trained.examples, trained.loss_sum), (10, 10, plain.loss_sum));
         assert!(trained.weights.iter().zip(&weights).all(|(after, before)| after != before), "noise is everywhere");
 
@@ -410,6 +432,11 @@ mod tests {
             let all = DpSgd::new(cost.noise_multiplier(), cost.rate(), cost.steps() * rounds).expect("in range");
             all.epsilon(1e-5).expect("there is noise")
         };
+        assert_eq!(trainer().price(&plan), Ok(Some(cost)), "known before anything is trained");
+        let less = Plan { holdout_permille: 300, ..plan.clone() };
+        let trained = run(&mut trainer().with_secret([1; 32]), &less, &weights).expect("trains").dp_sgd;
+        assert!(trained.is_some_and(|less| less != cost), "fewer examples");
+        assert_eq!(trainer().price(&less), Ok(trained), "what is held out costs nothing");
         assert!(rounds(4) <= 3.0 && rounds(4) > 2.999 && rounds(5) > 3.0, "{}", rounds(4));
     }
 

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use rand_core::Rng as _;
+use scale_privacy::accounting::dp_sgd::DpSgd;
 use scale_proto::answer::Wait;
 use scale_proto::error::Problem;
 use scale_proto::ids::Digest;
@@ -453,6 +454,38 @@ async fn training_that_fails_sends_nothing() {
         assert!(coordinator.sent.is_empty());
         assert_eq!(coordinator.left.len(), 1, "the coordinator is told");
     }
+}
+
+#[tokio::test]
+async fn a_device_that_cannot_pay_for_training_neither_downloads_nor_trains() {
+    /// Knows what its training would cost, and must not be asked to do it.
+    struct Dear(DpSgd);
+    impl LocalTrainer for Dear {
+        fn price(&self, _: &scale_proto::plan::Plan) -> Result<Option<DpSgd>, TrainError> {
+            Ok(Some(self.0))
+        }
+
+        fn train(
+            &mut self,
+            _: &scale_proto::plan::Plan,
+            _: &[f32],
+            _: &mut dyn FnMut() -> bool,
+            _: &mut dyn FnMut(u32),
+        ) -> Result<Trained, TrainError> {
+            panic!("nobody pays for this training");
+        }
+    }
+    let (shared, clock) = (coordinator(), clock());
+    let mut device = client(host(&shared, &clock, 0));
+    device.enroll("token").await.expect("enrols");
+    let mut dear = Dear(DpSgd::new(0.5, 1.0, 100).expect("in range"));
+    let Outcome::Left { reason, .. } = device.participate(&mut dear, &mut ()).await.expect("no error") else {
+        panic!("leaves");
+    };
+    assert_eq!(reason.code, "round_too_costly", "{}", reason.sentence);
+    let coordinator = shared.lock().expect("no panic");
+    assert!(coordinator.downloads.is_empty() && coordinator.sent.is_empty());
+    assert_eq!(coordinator.left.len(), 1, "the coordinator is told");
 }
 
 #[tokio::test]
