@@ -11,6 +11,7 @@ pub mod registry;
 pub mod round;
 pub mod rows;
 pub mod schedule;
+pub mod spent;
 
 // The outer half: storage, tokens, sockets, configuration.
 pub mod auth;

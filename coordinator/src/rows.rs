@@ -6,6 +6,7 @@ use scale_proto::task::TaskConfig;
 use scale_proto::time::Timestamp;
 
 use crate::round::SessionStage;
+use crate::spent::Spent;
 
 macro_rules! words {
     ($(#[doc = $doc:literal])+ $name:ident { $($(#[doc = $vdoc:literal])+ $variant:ident = $word:literal,)* }) => {
@@ -253,6 +254,8 @@ pub struct ModelRow {
     pub optimiser_blob: Option<String>,
     /// Where it came from.
     pub origin: Origin,
+    /// What its making has cost in privacy; `None` in rows older than the account.
+    pub spent: Option<Spent>,
     /// When it was published.
     pub created_at: Timestamp,
 }

@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 
 use super::date;
 
+/// In place of a figure that there is none of.
+const NONE: &str = "—";
+
 /// One answer, in both forms.
 pub(super) struct Output {
     text: String,
@@ -193,6 +196,7 @@ pub(super) fn model(model: &wire::ModelInfo) -> Output {
         ("digest", hex::encode(&model.digest)),
         ("bytes", model.bytes.to_string()),
         ("created", date(model.created_at_ms)),
+        ("privacy", cost_sentence(model.privacy.as_ref())),
     ];
     Output { text: sheet(&rows), json: model_json(model) }
 }
@@ -204,12 +208,13 @@ pub(super) fn models(models: &[wire::ModelInfo]) -> Output {
             model.origin.clone(),
             number(model.parent),
             number(model.cohort.into()),
+            epsilon(model.privacy.as_ref()),
             model.bytes.to_string(),
             hex::encode(&model.digest[..model.digest.len().min(8)]),
             date(model.created_at_ms),
         ]
     });
-    let head = ["VERSION", "ORIGIN", "PARENT", "COHORT", "BYTES", "DIGEST", "CREATED"];
+    let head = ["VERSION", "ORIGIN", "PARENT", "COHORT", "EPSILON", "BYTES", "DIGEST", "CREATED"];
     let text = table(&head, rows, "no models yet");
     Output { text, json: models.iter().map(model_json).collect() }
 }
@@ -234,6 +239,51 @@ fn model_json(model: &wire::ModelInfo) -> Value {
         "created_at": date(model.created_at_ms),
         "origin": model.origin,
         "current": model.current,
+        "privacy": model.privacy.as_ref().map(cost_json),
+    })
+}
+
+/// The epsilon that a task's mode promises; a dash without one.
+fn epsilon(cost: Option<&wire::PrivacyCost>) -> String {
+    let promised = cost.and_then(|cost| match cost.mode.as_str() {
+        "distributed" => Some(format!("{:.2}", cost.epsilon_aggregate?)),
+        "local" => Some(format!("{:.2}", cost.epsilon_alone?)),
+        "example" => Some(format!("<= {:.2}", cost.epsilon_at_most?)),
+        _ => None,
+    });
+    promised.unwrap_or_else(|| NONE.to_owned())
+}
+
+/// What has been spent, against whom, and for whom.
+fn cost_sentence(cost: Option<&wire::PrivacyCost>) -> String {
+    let Some(cost) = cost else { return format!("{NONE} (older than the account)") };
+    let &wire::PrivacyCost { rounds, delta, rounds_at_most, .. } = cost;
+    let sentence = match (cost.epsilon_aggregate, cost.epsilon_alone, cost.epsilon_at_most) {
+        (Some(aggregate), Some(alone), _) => Some(format!(
+            "{}: one person in all {rounds} round(s) so far: epsilon {aggregate:.2} against who sees only sums, \
+             {alone:.2} by the device's own noise alone; delta {delta:e}",
+            cost.mode
+        )),
+        (_, _, Some(at_most)) => Some(format!(
+            "{}: one training example: at most epsilon {at_most:.2} over {rounds_at_most} round(s) of a device, delta \
+             {delta:e}; {rounds} round(s) so far",
+            cost.mode
+        )),
+        _ => None,
+    };
+    sentence.unwrap_or_else(|| NONE.to_owned())
+}
+
+fn cost_json(cost: &wire::PrivacyCost) -> Value {
+    let noisy = cost.delta > 0.0;
+    json!({
+        "mode": cost.mode,
+        "rounds": cost.rounds,
+        "epsilon_aggregate": cost.epsilon_aggregate,
+        "epsilon_alone": cost.epsilon_alone,
+        "epsilon_at_most": cost.epsilon_at_most,
+        "rounds_at_most": (cost.rounds_at_most > 0).then_some(cost.rounds_at_most),
+        "delta": noisy.then_some(cost.delta),
     })
 }
 
@@ -291,6 +341,36 @@ mod tests {
         let rows = vec![vec!["a".to_owned(), "1".to_owned()], vec!["longer".to_owned(), String::new()]];
         assert_eq!(table(&["NAME", "N"], rows.into_iter(), "none"), "NAME    N\na       1\nlonger");
         assert_eq!(table(&["NAME"], std::iter::empty(), "none"), "none");
+    }
+
+    #[test]
+    fn an_epsilon_is_shown_as_what_the_mode_promises() {
+        let cost = |mode: &str, aggregate, alone, at_most| wire::PrivacyCost {
+            mode: mode.into(),
+            rounds: 2,
+            epsilon_aggregate: aggregate,
+            epsilon_alone: alone,
+            epsilon_at_most: at_most,
+            rounds_at_most: if at_most.is_some() { 10 } else { 0 },
+            delta: if mode == "none" { 0.0 } else { 1e-6 },
+        };
+        for (cost, shown, says) in [
+            (Some(cost("distributed", Some(1.234), Some(45.6), None)), "1.23", "45.60 by the device's own noise alone"),
+            (Some(cost("local", Some(1.0), Some(4.0), None)), "4.00", "delta 1e-6"),
+            (Some(cost("example", None, None, Some(8.0))), "<= 8.00", "at most epsilon 8.00 over 10 round(s)"),
+            (Some(cost("none", None, None, None)), "—", "—"),
+            (None, "—", "older than the account"),
+        ] {
+            let info = wire::ModelInfo { version: 3, privacy: cost, ..Default::default() };
+            let (list, one) = (models(std::slice::from_ref(&info)), model(&info));
+            let cells: Vec<&str> = list.text().lines().last().unwrap().split("  ").map(str::trim).collect();
+            assert!(cells.contains(&shown), "{shown}: {}", list.text());
+            assert!(one.text().contains(says), "{says}: {}", one.text());
+            let json: Value = serde_json::from_str(&one.json()).unwrap();
+            let alone = info.privacy.as_ref().and_then(|cost| cost.epsilon_alone);
+            assert_eq!(json["privacy"]["epsilon_alone"].as_f64(), alone);
+            assert_eq!(json["privacy"].is_null(), info.privacy.is_none());
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::noise;
 use crate::registry;
 use crate::round::{Event, Phase, Round, SessionProgress};
 use crate::rows::{ModelRow, Origin, RoundRow, TaskRow, TaskState};
+use crate::spent::{Cost, Spent};
 
 /// A task as operators see it.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +46,7 @@ pub struct RoundInfo {
 pub type SessionInfo = SessionProgress;
 
 /// A model version as operators see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ModelInfo {
     /// The task.
     pub task: TaskId,
@@ -65,6 +66,8 @@ pub struct ModelInfo {
     pub created_at: Timestamp,
     /// Where it came from.
     pub origin: Origin,
+    /// What its making has cost in privacy; `None` for versions older than the account.
+    pub cost: Option<Cost>,
     /// Signed URL of the file.
     pub url: String,
     /// Whether it is the one that is served.
@@ -260,6 +263,7 @@ impl Coordinator {
             bytes: model.bytes,
             created_at: model.created_at,
             origin: model.origin,
+            cost: model.spent.map(|spent| spent.cost(&task.config.privacy)),
         }
     }
 }
@@ -292,6 +296,7 @@ impl Inner {
             round: None,
             cohort: 0,
             origin: Origin::Initial,
+            spent: Spent::nothing(&config.privacy),
             weights: &weights,
             optimiser: Vec::new(),
             created_at: now,
@@ -353,6 +358,8 @@ impl Inner {
         let spec = row.config.model.clone();
         let weights = registry::weights(&self.blobs, &spec, &old).await?;
         let optimiser = registry::optimiser_state(&self.blobs, &old).await?;
+        // What was spent stays spent, also by the versions that are taken back and the round that was just ended.
+        let spent = self.spent(&row).await?;
         row.current_version = ModelVersion(row.current_version.0 + 1);
         let draft = registry::Draft {
             task,
@@ -362,6 +369,7 @@ impl Inner {
             round: None,
             cohort: 0,
             origin: Origin::Rollback,
+            spent,
             weights: &weights,
             optimiser: optimiser.to_vec(),
             created_at: self.now(),

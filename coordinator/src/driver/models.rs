@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use scale_proto::answer::{ModelManifest, ModelRequest};
 use scale_proto::ids::{ModelVersion, TaskId};
+use scale_secagg::config::RoundConfig;
 use tokio::sync::watch;
 
 use super::live::Inner;
 use super::{Coordinator, Error};
-use crate::rows::ModelRow;
+use crate::rows::{ModelRow, TaskRow};
+use crate::spent::Spent;
 
 impl Coordinator {
     /// Where a model is: the version asked for, or the one that is served.
@@ -78,5 +80,23 @@ impl Inner {
             .read("model", move |tx| Box::pin(async move { Ok::<_, Error>(tx.model(&id, version).await?) }))
             .await?;
         found.ok_or_else(|| Error::UnknownModel { task: task.to_string(), version: version.0 })
+    }
+
+    /// What all rounds so far have cost in privacy: the newest version's account, whatever is served next, and every sum
+    /// since. The caller holds the lock of the tasks.
+    pub(super) async fn spent(&self, task: &TaskRow) -> Result<Spent, Error> {
+        let newest = self.model_row(&task.id, task.current_version).await?;
+        let mut spent = newest.spent.unwrap_or_else(|| Spent::nothing(&task.config.privacy));
+        let (id, after, through) = (task.id.clone(), spent.through, task.next_round.saturating_sub(1));
+        let configs = self
+            .store
+            .read("spent", move |tx| {
+                Box::pin(async move { Ok::<_, Error>(tx.released_configs(&id, after, through).await?) })
+            })
+            .await?;
+        for config in configs {
+            spent.charge(&RoundConfig::decode(&config)?);
+        }
+        Ok(Spent { through, ..spent })
     }
 }

@@ -215,6 +215,7 @@ impl Inner {
             Err(error) => return self.fail_commit(live, &error).await,
         };
         let mut row = self.task(&round.task)?;
+        let spent = self.spent(&row).await?;
         let version = ModelVersion(row.current_version.0 + 1);
         let now = self.now();
         let draft = registry::Draft {
@@ -225,6 +226,7 @@ impl Inner {
             round: Some(round.id),
             cohort: mean.devices,
             origin: Origin::Round,
+            spent,
             weights: &weights,
             optimiser,
             created_at: now,

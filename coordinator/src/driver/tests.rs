@@ -1,6 +1,7 @@
 //! Whole rounds with raw protocol clients, in one process, on a clock that the tests move.
 
 pub(crate) mod fleet;
+mod privacy;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -9,6 +9,7 @@ use scale_proto::model_file::{ModelFileError, decode, encode};
 
 use crate::blobs::{BlobError, Blobs};
 use crate::rows::{ModelRow, Origin};
+use crate::spent::Spent;
 
 /// What goes wrong between weights and their blobs.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,8 @@ pub struct Draft<'a> {
     pub cohort: u32,
     /// Where it comes from.
     pub origin: Origin,
+    /// What its making has cost in privacy.
+    pub spent: Spent,
     /// The flat weights.
     pub weights: &'a [f32],
     /// The optimiser's state after this version; empty for none.
@@ -80,6 +83,7 @@ pub async fn write(blobs: &Blobs, draft: Draft<'_>) -> Result<ModelRow, Error> {
         blob,
         optimiser_blob,
         origin: draft.origin,
+        spent: Some(draft.spent),
         created_at: draft.created_at,
     })
 }

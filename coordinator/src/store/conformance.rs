@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use scale_privacy::accounting::zcdp::Rho;
 use scale_proto::ids::{DeviceId, Digest, ModelVersion, RoundId, SessionId, TaskId};
 use scale_proto::model::{Family, ModelSpec};
 use scale_proto::task::{Aggregation, Cohort, Privacy, Quantisation, Schedule, TaskConfig, Timing, Training};
@@ -14,6 +15,7 @@ use crate::rows::{
     Inserted, ModelRow, NewMessage, Origin, ParticipantRow, ParticipantStatus, RoundRow, SegmentRow, SessionRow,
     TaskRow, TaskState, UploadRow, UploadState,
 };
+use crate::spent::Spent;
 
 /// Runs `$body` in a transaction and takes its value.
 macro_rules! tx {
@@ -294,6 +296,10 @@ async fn sessions(store: &Store, round: RoundId) -> SessionId {
     }
     tx!(store, |tx| tx.set_session_sum(id, Some("sums/x.bin")).await).unwrap();
     assert_eq!(tx!(store, |tx| tx.session(id).await).unwrap().unwrap().sum_blob.as_deref(), Some("sums/x.bin"));
+    // Of two rounds one has a sum: only its configuration counts, within the numbers asked for.
+    let released = async |after, through| tx!(store, |tx| tx.released_configs(&task("a").id, after, through).await);
+    assert_eq!(released(0, 9).await, Ok(vec![Bytes::from_static(&[1, 2])]));
+    assert_eq!((released(1, 9).await, released(0, 0).await), (Ok(vec![]), Ok(vec![])));
     let missing: Result<(), StoreError> =
         tx!(store, |tx| tx.set_session_stage(SessionId::from_random([9; 16]), SessionStage::Keys).await);
     assert_eq!(missing.unwrap_err().code(), "conflict");
@@ -391,6 +397,13 @@ async fn models(store: &Store, round: RoundId) {
         blob: format!("models/a/{version:08}.safetensors"),
         optimiser_blob: (version > 1).then(|| "optimiser/a/2.bin".into()),
         origin: if round.is_some() { Origin::Round } else { Origin::Initial },
+        spent: (version > 1).then(|| Spent {
+            mode: "local",
+            through: 3,
+            rounds: 2,
+            aggregate: Rho::from_units((1 << 53) + 1),
+            alone: Rho::from_units(5),
+        }),
         created_at: at(version),
     };
     assert_eq!(tx!(store, |tx| tx.insert_model(&row(1, None)).await), Ok(true));

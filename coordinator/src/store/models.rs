@@ -1,11 +1,14 @@
 //! Published models. Rows are added and never changed.
 
+use scale_privacy::accounting::zcdp::Rho;
 use scale_proto::ids::{ModelVersion, RoundId, TaskId};
+use scale_proto::privacy::Privacy;
 use sqlx::sqlite::SqliteRow;
 
-use super::column::{blob, get, int, moment, word};
+use super::column::{blob, get, int, moment, raw, word};
 use super::{StoreError, Tx};
 use crate::rows::{ModelRow, Origin};
+use crate::spent::Spent;
 
 fn decode(row: &SqliteRow) -> Result<ModelRow, StoreError> {
     Ok(ModelRow {
@@ -20,8 +23,22 @@ fn decode(row: &SqliteRow) -> Result<ModelRow, StoreError> {
         blob: get(row, "blob")?,
         optimiser_blob: get(row, "optimiser_blob")?,
         origin: word(row, "origin", Origin::parse)?,
+        spent: spent(row)?,
         created_at: get(row, "created_at")?,
     })
+}
+
+fn spent(row: &SqliteRow) -> Result<Option<Spent>, StoreError> {
+    if raw::<Option<&str>>(row, "privacy")?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Spent {
+        mode: word(row, "privacy", |text| Privacy::MODES.into_iter().find(|&mode| mode == text))?,
+        through: get(row, "counted_through")?,
+        rounds: get(row, "noisy_rounds")?,
+        aggregate: Rho::from_units(get(row, "rho_aggregate")?),
+        alone: Rho::from_units(get(row, "rho_alone")?),
+    }))
 }
 
 impl Tx {
@@ -32,8 +49,8 @@ impl Tx {
     pub async fn insert_model(&mut self, row: &ModelRow) -> Result<bool, StoreError> {
         let query = sqlx::query(
             "INSERT INTO models (task, version, parent, round, cohort, digest, fingerprint, bytes, blob,
-                 optimiser_blob, origin, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+                 optimiser_blob, origin, created_at, privacy, counted_through, noisy_rounds, rho_aggregate, rho_alone)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
              ON CONFLICT (task, version) DO NOTHING",
         )
         .bind(row.task.as_str().to_owned())
@@ -47,7 +64,12 @@ impl Tx {
         .bind(row.blob.clone())
         .bind(row.optimiser_blob.clone())
         .bind(row.origin.as_str())
-        .bind(moment(row.created_at));
+        .bind(moment(row.created_at))
+        .bind(row.spent.map(|spent| spent.mode))
+        .bind(row.spent.map(|spent| int(spent.through)))
+        .bind(row.spent.map(|spent| int(spent.rounds)))
+        .bind(row.spent.map(|spent| int(spent.aggregate.units())))
+        .bind(row.spent.map(|spent| int(spent.alone.units())));
         Ok(self.execute(query).await? == 1)
     }
 

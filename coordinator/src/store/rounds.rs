@@ -1,5 +1,6 @@
 //! Rounds: the state machine as text, and columns to find it by.
 
+use bytes::Bytes;
 use scale_proto::ids::{RoundId, TaskId};
 use sqlx::sqlite::SqliteRow;
 
@@ -75,6 +76,27 @@ impl Tx {
             .bind(task.as_str().to_owned())
             .bind(i64::from(limit));
         self.all(query, decode).await
+    }
+
+    /// The configurations of a task's rounds after number `after`, up to `through`, of which a sum was released.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub async fn released_configs(
+        &mut self,
+        task: &TaskId,
+        after: u64,
+        through: u64,
+    ) -> Result<Vec<Bytes>, StoreError> {
+        let query = sqlx::query(
+            "SELECT config FROM rounds WHERE task = ?1 AND number > ?2 AND number <= ?3
+                 AND EXISTS (SELECT 1 FROM sessions WHERE round = rounds.id AND sum_blob IS NOT NULL)
+             ORDER BY number",
+        )
+        .bind(task.as_str().to_owned())
+        .bind(int(after))
+        .bind(int(through));
+        self.all(query, |row| get(row, "config")).await
     }
 
     /// Writes what changes in a round's life, over the revision before `row.revision`.

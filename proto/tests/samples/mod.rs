@@ -217,6 +217,19 @@ fn model_info() -> wire::ModelInfo {
         origin: "round".into(),
         url: "https://models.example/categories/7".into(),
         current: true,
+        privacy: Some(privacy_cost()),
+    }
+}
+
+fn privacy_cost() -> wire::PrivacyCost {
+    wire::PrivacyCost {
+        mode: "distributed".into(),
+        rounds: 12,
+        epsilon_aggregate: Some(0.75),
+        epsilon_alone: Some(48.5),
+        epsilon_at_most: Some(2.0),
+        rounds_at_most: 100,
+        delta: 1e-6,
     }
 }
 
@@ -353,6 +366,7 @@ pub fn all() -> Vec<Sample> {
         wire::GetModelInfoRequest { task: task(), version: 7 },
         wire::RollbackModelRequest { task: task(), version: 6 },
         model_info(),
+        privacy_cost(),
         wire::MintTokenRequest { kind: "enrol".into(), ttl_s: 86_400 },
         wire::MintTokenResponse { token: "token".into(), expires_at_ms: 1_700_000_000_000 },
         wire::ErrorDetail::from(problem()),

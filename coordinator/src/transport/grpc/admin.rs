@@ -16,6 +16,7 @@ use crate::auth::{Authority, Kind};
 use crate::clock::SharedClock;
 use crate::driver::{Coordinator, ModelInfo, RoundInfo, SessionInfo, TaskInfo};
 use crate::rows::TaskState;
+use crate::spent::Cost;
 
 /// Life of a token when the operator names none: a week to hand an enrolment token out, a day of administration.
 const ENROL_TTL: Duration = Duration::from_secs(7 * 86_400);
@@ -236,6 +237,21 @@ impl From<ModelInfo> for wire::ModelInfo {
             origin: info.origin.as_str().to_owned(),
             url: info.url,
             current: info.current,
+            privacy: info.cost.as_ref().map(Into::into),
+        }
+    }
+}
+
+impl From<&Cost> for wire::PrivacyCost {
+    fn from(cost: &Cost) -> Self {
+        Self {
+            mode: cost.mode.to_owned(),
+            rounds: cost.rounds,
+            epsilon_aggregate: cost.epsilon_aggregate,
+            epsilon_alone: cost.epsilon_alone,
+            epsilon_at_most: cost.at_most.map(|(epsilon, _)| epsilon),
+            rounds_at_most: cost.at_most.map_or(0, |(_, rounds)| rounds),
+            delta: cost.delta.unwrap_or(0.0),
         }
     }
 }
