@@ -9,6 +9,8 @@ use scale_proto::plan::Plan;
 use scale_proto::privacy::Privacy;
 use scale_proto::task::TaskConfig;
 
+use crate::demo;
+
 /// Plain SGD needs larger steps than devices whose updates a server optimiser rescales.
 pub const LEARNING_RATE: f32 = 1.0;
 
@@ -59,6 +61,7 @@ pub fn alone(task: &TaskConfig, person: &Dataset, seed: u64) -> Result<Vec<f32>,
 fn train(task: &TaskConfig, dataset: Dataset, epochs: u32, seed: u64) -> Result<Vec<f32>, TrainError> {
     let plan = Plan {
         epochs,
+        batch_size: demo::training().batch_size,
         learning_rate: LEARNING_RATE,
         proximal_mu: 0.0,
         holdout_permille: 0,

@@ -23,12 +23,21 @@ pub struct Curves {
     pub title: String,
     /// Accuracy of the initial model and after each round.
     pub accuracy: Vec<f64>,
-    /// Mean loss on the devices' examples, one per round, in nats.
-    pub loss: Vec<f64>,
+    /// What the second picture shows.
+    pub beside: Beside,
     /// The same model trained centrally.
     pub central: Option<f64>,
     /// The same model trained by one device alone.
     pub alone: Option<f64>,
+}
+
+/// A curve beside the accuracy.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Beside {
+    /// What it shows.
+    pub caption: String,
+    /// Round and value.
+    pub points: Vec<(f64, f64)>,
 }
 
 /// What can be drawn. Text is set in the font `sans-serif`, which is compiled in.
@@ -48,7 +57,7 @@ pub trait Picture {
 /// # Errors
 /// A file cannot be written, or there is no round to draw.
 pub fn draw(curves: &Curves, svg: &Path, png: &Path) -> anyhow::Result<()> {
-    anyhow::ensure!(!curves.loss.is_empty(), "there is no finished round to draw");
+    anyhow::ensure!(curves.accuracy.len() > 1, "there is no finished round to draw");
     save(curves, svg, png)
 }
 
@@ -89,7 +98,7 @@ fn panels<B: DrawingBackend>(
     root.fill(&WHITE)?;
     let root = root.titled(&curves.title, ("sans-serif", 24).into_font().color(&INK))?;
     let (left, right) = root.split_horizontally(WIDTH * 3 / 5);
-    let rounds = curves.loss.len() as f64;
+    let rounds = curves.accuracy.len() as f64 - 1.0;
 
     let references = [("trained centrally", curves.central, CENTRAL), ("one device alone", curves.alone, ALONE)];
     let top = curves.accuracy.iter().copied().chain(references.iter().filter_map(|r| r.1)).fold(0.1, f64::max);
@@ -105,7 +114,7 @@ fn panels<B: DrawingBackend>(
         .bold_line_style(FAINT)
         .axis_style(INK)
         .x_desc("round")
-        .x_labels(curves.loss.len().min(20) + 1)
+        .x_labels(curves.accuracy.len().min(21))
         .x_label_formatter(&|x| format!("{x:.0}"))
         .y_label_formatter(&|y| format!("{:.0} %", y * 100.0))
         .label_style(("sans-serif", 14).into_font().color(&INK))
@@ -132,14 +141,16 @@ fn panels<B: DrawingBackend>(
         .label_font(("sans-serif", 15).into_font().color(&INK))
         .draw()?;
 
-    let highest = curves.loss.iter().copied().fold(0.1, f64::max);
-    let mut loss = ChartBuilder::on(&right)
-        .caption("loss on the devices' examples (from the sum)", ("sans-serif", 18).into_font().color(&INK))
+    let Beside { caption, points } = &curves.beside;
+    let highest = points.iter().map(|point| point.1).fold(0.1, f64::max);
+    let mut beside = ChartBuilder::on(&right)
+        .caption(caption, ("sans-serif", 18).into_font().color(&INK))
         .margin(14)
         .x_label_area_size(36)
         .y_label_area_size(44)
         .build_cartesian_2d(0.0..rounds, 0.0..highest * 1.1)?;
-    loss.configure_mesh()
+    beside
+        .configure_mesh()
         .light_line_style(WHITE)
         .bold_line_style(FAINT)
         .axis_style(INK)
@@ -147,10 +158,8 @@ fn panels<B: DrawingBackend>(
         .x_label_formatter(&|x| format!("{x:.0}"))
         .label_style(("sans-serif", 14).into_font().color(&INK))
         .draw()?;
-    // The loss of round r is measured on the model that round r started from.
-    let points = || curves.loss.iter().enumerate().map(|(round, &value)| (round as f64, value));
-    loss.draw_series(LineSeries::new(points(), FEDERATED.stroke_width(3)))?;
-    loss.draw_series(points().map(|point| Circle::new(point, 4, FEDERATED.filled())))?;
+    beside.draw_series(LineSeries::new(points.iter().copied(), FEDERATED.stroke_width(3)))?;
+    beside.draw_series(points.iter().map(|point| Circle::new(*point, 4, FEDERATED.filled())))?;
     root.present()
 }
 
@@ -165,7 +174,7 @@ mod tests {
         let curves = Curves {
             title: "a run".into(),
             accuracy: vec![0.05, 0.3, 0.48],
-            loss: vec![2.9, 1.8],
+            beside: Beside { caption: "loss".into(), points: vec![(0.0, 2.9), (1.0, 1.8)] },
             central: Some(0.5),
             alone: Some(0.2),
         };
@@ -177,7 +186,8 @@ mod tests {
 
     #[test]
     fn nothing_to_draw_is_an_error() {
-        let curves = Curves { title: String::new(), accuracy: vec![0.1], loss: vec![], central: None, alone: None };
+        let curves =
+            Curves { title: String::new(), accuracy: vec![0.1], beside: Beside::default(), central: None, alone: None };
         assert!(draw(&curves, Path::new("x.svg"), Path::new("x.png")).is_err());
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 30)]
     devices: u32,
     /// How many rounds to run
-    #[arg(long, default_value_t = 12)]
+    #[arg(long, default_value_t = 16)]
     rounds: u32,
     /// Share of devices that drop out of each round, 0 to 1
     #[arg(long, default_value_t = 0.1)]
@@ -31,8 +31,8 @@ pub(crate) struct Options {
     /// Seed of everything that is drawn, so that a run can be repeated
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// What devices do before anything is uploaded: none, example, distributed or local
-    #[arg(long, value_name = "MODE", default_value = "none")]
+    /// What devices do before anything is uploaded: example, distributed, local or none
+    #[arg(long, value_name = "MODE", default_value = "example")]
     privacy: String,
     /// What all rounds may cost a person together; mode example: one training example
     #[arg(long, default_value_t = 8.0)]
@@ -74,7 +74,7 @@ pub(crate) fn check() -> Result<()> {
         rounds: 2,
         drop: 0.1,
         seed: 1,
-        privacy: "none".into(),
+        privacy: "example".into(),
         epsilon: 8.0,
         json: None,
         keep: None,

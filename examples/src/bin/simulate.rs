@@ -38,10 +38,10 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     seeds: u64,
     /// How alike people are: parameter of the Dirichlet distribution over categories.
-    #[arg(long, default_value_t = Habits::default().alpha)]
+    #[arg(long, default_value_t = demo::habits().alpha)]
     alpha: f64,
     /// Purchases at one merchant, on average.
-    #[arg(long, default_value_t = Habits::default().visits)]
+    #[arg(long, default_value_t = demo::habits().visits)]
     visits: f64,
     /// Share of the merchants that no device sees, 0 to 1.
     #[arg(long, default_value_t = demo::HELD_OUT)]
@@ -85,7 +85,7 @@ struct Arguments {
     /// L2 norm to which devices clip their updates.
     #[arg(long)]
     clip: Option<f64>,
-    /// Trains by DP-SGD: L2 norm to which the gradient of every example is clipped.
+    /// Trains by DP-SGD, in the demo's private setting: L2 norm to which the gradient of every example is clipped.
     #[arg(long)]
     example_clip: Option<f32>,
     /// Noise of DP-SGD, over the norm of `--example-clip`.
@@ -118,7 +118,10 @@ enum Rule {
 
 impl Arguments {
     fn task(&self) -> TaskConfig {
-        let mut task = demo::task(self.devices as u32);
+        let mut task = demo::task(self.devices as u32, self.privacy());
+        if self.example_clip.is_some() {
+            task.training = demo::private_training();
+        }
         if let Family::TextBag { buckets, dim, ngram_max, .. } = &mut task.model.family {
             *buckets = self.buckets.unwrap_or(*buckets);
             *dim = self.dim.unwrap_or(*dim);
@@ -131,11 +134,13 @@ impl Arguments {
         training.proximal_mu = self.mu.unwrap_or(training.proximal_mu);
         task.quantisation.clip = self.clip.unwrap_or(task.quantisation.clip);
         task.aggregation = self.aggregation(task.aggregation);
-        if let (Some(epsilon), Some(clip)) = (self.epsilon, self.example_clip) {
-            let rounds = u32::try_from(self.rounds).unwrap_or(u32::MAX);
-            task.privacy = Privacy::Example { epsilon, delta: self.delta, rounds, clip };
-        }
         task
+    }
+
+    fn privacy(&self) -> Privacy {
+        let (Some(epsilon), Some(clip)) = (self.epsilon, self.example_clip) else { return Privacy::None };
+        let rounds = u32::try_from(self.rounds).unwrap_or(u32::MAX);
+        Privacy::Example { epsilon, delta: self.delta, rounds, clip }
     }
 
     /// Noise that is given as a multiplier, in place of an epsilon; without either, gradients are clipped only.
@@ -203,7 +208,7 @@ fn main() -> anyhow::Result<()> {
     );
     for seed in arguments.seed..arguments.seed + arguments.seeds {
         let split = merchants::split(&all, arguments.held_out, seed);
-        let habits = Habits { alpha: arguments.alpha, visits: arguments.visits, ..Habits::default() };
+        let habits = Habits { alpha: arguments.alpha, visits: arguments.visits, ..demo::habits() };
         let people = people(arguments.devices, &split.train, habits, seed);
         if let (Some(path), true) = (&arguments.save_held_out, seed == arguments.seed) {
             save_merchants(path, &split.held_out)?;

@@ -20,11 +20,12 @@ use tokio::task::JoinSet;
 
 use super::coordinator::{CoordinatorProcess, Operator};
 use super::device::{Behaviour, Cores, Sighting, TakingTurns, client, live};
-use super::report::{Report, RoundRow};
-use crate::chart::{Curves, draw};
+use super::promise::Promise;
+use super::report::{Report, RoundRow, figure};
+use crate::chart::{Beside, Curves, draw};
 use crate::evaluate::{Evaluator, names, statement_lines, write_model};
 use crate::merchants::{self, Split};
-use crate::people::{Habits, Person, people};
+use crate::people::{Person, people};
 use crate::{baseline, demo};
 
 /// Name of the demo's task.
@@ -52,12 +53,12 @@ pub struct Options {
     /// Seed of everything that is drawn but keys and noise, so that a run can be repeated.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// What devices do before anything is uploaded: none; example (noise on training steps, protects one example);
-    /// distributed (noise that all bring together, protects a person from who sees sums); local (from everybody).
-    #[arg(long, value_parser = PossibleValuesParser::new(Privacy::MODES), default_value = "none")]
+    /// What devices do before anything is uploaded: example (noise on training steps, protects one example);
+    /// distributed (noise that all bring together, protects a person from who sees sums); local (from everybody); none.
+    #[arg(long, value_parser = PossibleValuesParser::new(Privacy::MODES), default_value = "example")]
     pub privacy: String,
     /// What all rounds may cost a person (mode example: one training example) together, at delta 1e-5.
-    #[arg(long, default_value_t = 8.0)]
+    #[arg(long, default_value_t = demo::EPSILON)]
     pub epsilon: f64,
     /// Write the figures to this file.
     #[arg(long, value_name = "FILE")]
@@ -79,6 +80,9 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let screen = Screen::new(options.rounds);
     let world = World::new(options)?;
     screen.say(&world.summary(options));
+    for line in world.promise.verdict().lines() {
+        screen.say(&format!("  {line}"));
+    }
 
     let folder = fresh_folder(&options.keep)?;
     let coordinator = CoordinatorProcess::start(&options.coordinator, &folder.join("coordinator")).await?;
@@ -109,7 +113,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
 
     let mut judge = Judge { watcher, names: world.judge(&world.names())?, task, last: vec![] };
     let accuracy_start = judge.score(1).await?;
-    let rows = watch_the_rounds(options, &mut operator, &mut judge, &mut fleet, sightings, &rounds_over, &screen).await;
+    let watching = Watching { options, promise: &world.promise, screen: &screen };
+    let rows = watching.rounds(&mut operator, &mut judge, &mut fleet, sightings, &rounds_over).await;
     let rows = rows.with_context(|| format!("the coordinator's log is {}", coordinator.log().display()))?;
     drop(rounds_over);
     fleet.shutdown().await;
@@ -133,6 +138,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         chart_png: file("chart.png"),
         devices: options.devices,
         drop: options.drop,
+        privacy: options.privacy.clone(),
+        promise: world.promise.sentence(),
         seed: options.seed,
         rounds: rows,
     };
@@ -168,16 +175,17 @@ struct World {
     config: TaskConfig,
     split: Split,
     people: Vec<Person>,
+    promise: Promise,
 }
 
 impl World {
     fn new(options: &Options) -> anyhow::Result<Self> {
         let split = merchants::split(&merchants::embedded()?, demo::HELD_OUT, options.seed);
-        let people = people(options.devices, &split.train, Habits::default(), options.seed);
-        let mut config = demo::task(u32::try_from(options.devices)?);
+        let people = people(options.devices, &split.train, demo::habits(), options.seed);
+        let mut config = demo::task(u32::try_from(options.devices)?, privacy(options)?);
         config.max_rounds = Some(options.rounds);
-        config.privacy = privacy(options)?;
-        Ok(Self { config, split, people })
+        let promise = Promise::of(&config, &people)?;
+        Ok(Self { config, split, people, promise })
     }
 
     fn summary(&self, options: &Options) -> String {
@@ -192,22 +200,8 @@ impl World {
             self.config.model.flat_len(),
             options.rounds,
             options.drop * 100.0,
-            self.promise(),
+            self.promise.sentence(),
         )
-    }
-
-    /// What the run promises its people.
-    fn promise(&self) -> String {
-        match self.config.privacy {
-            Privacy::None => "no noise; sums over at least ten people are all that leaves".to_owned(),
-            Privacy::Example { epsilon, delta, rounds, .. } => format!(
-                "noise on every training step; epsilon {epsilon} for one training example over {rounds} rounds, delta {delta:e}"
-            ),
-            Privacy::Distributed { epsilon, delta, rounds } | Privacy::Local { epsilon, delta, rounds } => {
-                let mode = self.config.privacy.mode();
-                format!("{mode} noise; epsilon {epsilon} for a person over {rounds} rounds, delta {delta:e}")
-            }
-        }
     }
 
     fn names(&self) -> scale_client_core::train::Dataset {
@@ -257,68 +251,80 @@ impl<H: Host> Judge<H> {
     }
 }
 
-/// Follows the rounds until enough of them have published a model.
-async fn watch_the_rounds<H: Host>(
-    options: &Options,
-    operator: &mut Operator,
-    judge: &mut Judge<H>,
-    fleet: &mut JoinSet<anyhow::Result<()>>,
-    mut sightings: mpsc::UnboundedReceiver<Sighting>,
-    rounds_over: &watch::Sender<u64>,
-    screen: &Screen,
-) -> anyhow::Result<Vec<RoundRow>> {
-    let mut rows: Vec<RoundRow> = vec![];
-    let mut seen = Seen::new(options.devices);
-    let mut last_change = Instant::now();
-    let mut tick = tokio::time::interval(Duration::from_millis(200));
-    loop {
-        tokio::select! {
-            Some(sighting) = sightings.recv() => seen.take(sighting, screen),
-            Some(ended) = fleet.join_next() => bail!("a device stopped: {:?}", ended.map_err(anyhow::Error::from).flatten()),
-            _ = tick.tick() => {
-                let finished = rows.iter().filter(|row| row.abandoned.is_none()).count() as u64;
-                screen.show(finished, &seen.line());
-                let over = |round: &&RoundInfo| round.phase == "finished" || round.phase == "abandoned";
-                let rounds = operator.rounds(TASK).await?;
-                for round in rounds.iter().filter(over).skip(rows.len()) {
-                    let row = row(round, judge).await?;
-                    screen.say(&row_line(&row));
-                    rows.push(row);
-                    rounds_over.send_replace(rows.len() as u64);
-                    last_change = Instant::now();
+/// Who watches the rounds.
+struct Watching<'a> {
+    options: &'a Options,
+    promise: &'a Promise,
+    screen: &'a Screen,
+}
+
+impl Watching<'_> {
+    /// Follows the rounds until enough of them have published a model.
+    async fn rounds<H: Host>(
+        &self,
+        operator: &mut Operator,
+        judge: &mut Judge<H>,
+        fleet: &mut JoinSet<anyhow::Result<()>>,
+        mut sightings: mpsc::UnboundedReceiver<Sighting>,
+        rounds_over: &watch::Sender<u64>,
+    ) -> anyhow::Result<Vec<RoundRow>> {
+        let Self { options, screen, .. } = *self;
+        let mut rows: Vec<RoundRow> = vec![];
+        let mut seen = Seen::new(options.devices);
+        let mut last_change = Instant::now();
+        let mut tick = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            tokio::select! {
+                Some(sighting) = sightings.recv() => seen.take(sighting, screen),
+                Some(ended) = fleet.join_next() => bail!("a device stopped: {:?}", ended.map_err(anyhow::Error::from).flatten()),
+                _ = tick.tick() => {
+                    let finished = rows.iter().filter(|row| row.abandoned.is_none()).count() as u64;
+                    screen.show(finished, &seen.line());
+                    let over = |round: &&RoundInfo| round.phase == "finished" || round.phase == "abandoned";
+                    let rounds = operator.rounds(TASK).await?;
+                    for round in rounds.iter().filter(over).skip(rows.len()) {
+                        let row = self.row(round, judge).await?;
+                        screen.say(&row_line(&row));
+                        rows.push(row);
+                        rounds_over.send_replace(rows.len() as u64);
+                        last_change = Instant::now();
+                    }
+                    if rows.iter().filter(|row| row.abandoned.is_none()).count() as u64 >= options.rounds {
+                        return Ok(rows);
+                    }
+                    ensure!(last_change.elapsed() < PATIENCE, "no round has ended for {PATIENCE:?}; devices: {}", seen.line());
                 }
-                if rows.iter().filter(|row| row.abandoned.is_none()).count() as u64 >= options.rounds {
-                    return Ok(rows);
-                }
-                ensure!(last_change.elapsed() < PATIENCE, "no round has ended for {PATIENCE:?}; devices: {}", seen.line());
             }
         }
     }
-}
 
-async fn row<H: Host>(round: &RoundInfo, judge: &mut Judge<H>) -> anyhow::Result<RoundRow> {
-    let abandoned = (round.phase == "abandoned").then(|| round.reason.clone());
-    let accuracy = if abandoned.is_none() { judge.score(round.new_version).await? } else { 0.0 };
-    Ok(RoundRow {
-        round: round.number,
-        cohort: round.cohort,
-        survivors: round.survivors,
-        loss: round.loss,
-        accuracy,
-        bytes_up: round.bytes_up_per_device,
-        seconds: round.closed_at_ms.saturating_sub(round.opened_at_ms) as f64 / 1000.0,
-        abandoned,
-    })
+    async fn row<H: Host>(&self, round: &RoundInfo, judge: &mut Judge<H>) -> anyhow::Result<RoundRow> {
+        let abandoned = (round.phase == "abandoned").then(|| round.reason.clone());
+        let accuracy = if abandoned.is_none() { judge.score(round.new_version).await? } else { 0.0 };
+        Ok(RoundRow {
+            round: round.number,
+            cohort: round.cohort,
+            survivors: round.survivors,
+            loss: self.promise.tells_loss().then_some(round.loss),
+            accuracy,
+            epsilon: self.promise.spent(round.number)?,
+            bytes_up: round.bytes_up_per_device,
+            seconds: round.closed_at_ms.saturating_sub(round.opened_at_ms) as f64 / 1000.0,
+            abandoned,
+        })
+    }
 }
 
 fn row_line(row: &RoundRow) -> String {
-    let RoundRow { round, cohort, survivors, loss, accuracy, seconds, .. } = row;
+    let RoundRow { round, cohort, survivors, loss, accuracy, epsilon, seconds, .. } = row;
     match &row.abandoned {
         Some(reason) => format!("Round {round:>2}: abandoned, nothing revealed: {reason}"),
         None => format!(
-            "Round {round:>2}: {survivors} of {cohort} devices in the sum, loss {loss:.3}, \
-             accuracy {:.1} %, {seconds:.1} s",
-            accuracy * 100.0
+            "Round {round:>2}: {survivors} of {cohort} devices in the sum, loss {}, accuracy {:.1} %, \
+             epsilon so far {}, {seconds:.1} s",
+            figure(*loss, 3),
+            accuracy * 100.0,
+            figure(*epsilon, 2),
         ),
     }
 }
@@ -374,9 +380,23 @@ fn curves(report: &Report) -> Curves {
             report.drop * 100.0
         ),
         accuracy: std::iter::once(report.accuracy_start).chain(finished().map(|row| row.accuracy)).collect(),
-        loss: finished().map(|row| row.loss).collect(),
+        beside: beside(finished),
         central: Some(report.accuracy_central),
         alone: Some(report.accuracy_alone),
+    }
+}
+
+/// The loss; where devices keep it to themselves, what is spent.
+fn beside<'a, I: Iterator<Item = &'a RoundRow>>(finished: impl Fn() -> I) -> Beside {
+    // The loss of round r is measured on the model that round r started from.
+    let loss = finished().enumerate().filter_map(|(round, row)| Some((round as f64, row.loss?)));
+    let spent = finished().enumerate().filter_map(|(round, row)| Some((round as f64 + 1.0, row.epsilon?)));
+    let loss: Vec<_> = loss.collect();
+    if loss.is_empty() {
+        let points = std::iter::once((0.0, 0.0)).chain(spent).collect();
+        Beside { caption: "epsilon spent (at most), delta 1e-5".into(), points }
+    } else {
+        Beside { caption: "loss on the devices' examples (from the sum)".into(), points: loss }
     }
 }
 

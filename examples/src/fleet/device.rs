@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use scale_client_core::device::{Client, ClientConfig, Outcome, Phase, Report, Requirements};
 use scale_client_core::host::Host;
 use scale_client_core::trainer::{LocalTrainer, TrainError, Trained};
+use scale_privacy::accounting::dp_sgd::DpSgd;
 use scale_proto::ids::TaskId;
 use scale_proto::plan::Plan;
 use tokio::sync::{Notify, mpsc, watch};
@@ -73,6 +74,10 @@ pub struct TakingTurns<T> {
 }
 
 impl<T: LocalTrainer> LocalTrainer for TakingTurns<T> {
+    fn price(&self, plan: &Plan) -> Result<Option<DpSgd>, TrainError> {
+        self.trainer.price(plan)
+    }
+
     fn train(
         &mut self,
         plan: &Plan,

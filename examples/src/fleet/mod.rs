@@ -3,4 +3,5 @@
 pub mod coordinator;
 pub mod demo;
 pub mod device;
+mod promise;
 pub mod report;

@@ -14,10 +14,13 @@ pub struct RoundRow {
     pub cohort: u32,
     /// Devices in the sum; 0 when the round was abandoned.
     pub survivors: u32,
-    /// Mean loss on the survivors' examples before they trained, nats, from the sum.
-    pub loss: f64,
+    /// Mean loss on the survivors' examples before they trained, nats, from the sum. `None` where devices keep it to
+    /// themselves: noise on training steps hides no loss.
+    pub loss: Option<f64>,
     /// Accuracy of the round's model on merchants that no device saw.
     pub accuracy: f64,
+    /// What all rounds so far have cost at most, by the accountant; `None` without noise.
+    pub epsilon: Option<f64>,
     /// Payload bytes that one device sent.
     pub bytes_up: u64,
     /// From the round's opening to its model.
@@ -54,6 +57,10 @@ pub struct Report {
     pub devices: usize,
     /// Share of devices lost in each round.
     pub drop: f64,
+    /// Privacy mode of the task: none, example, distributed or local.
+    pub privacy: String,
+    /// What `epsilon` is about, with its delta, in a sentence.
+    pub promise: String,
     /// Where every choice came from.
     pub seed: u64,
     /// Every round, in order.
@@ -70,26 +77,18 @@ impl Report {
     }
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(out, "  round  cohort  survivors    loss  accuracy  up/device  seconds")?;
-        writeln!(
-            out,
-            "  {:>5}  {:>6}  {:>9}  {:>6}  {:>8}  {:>9}  {:>7}",
-            "start",
-            "",
-            "",
-            "",
-            percent(self.accuracy_start),
-            "",
-            ""
-        )?;
+        writeln!(out, "  round  cohort  survivors    loss  accuracy  epsilon  up/device  seconds")?;
+        writeln!(out, "  {:>5}  {:>25}  {:>8}", "start", "", percent(self.accuracy_start))?;
         for row in &self.rounds {
-            let RoundRow { round, cohort, survivors, loss, seconds, .. } = row;
+            let RoundRow { round, cohort, survivors, loss, epsilon, seconds, .. } = row;
             match &row.abandoned {
                 Some(reason) => writeln!(out, "  {round:>5}  {cohort:>6}  abandoned: {reason}")?,
                 None => writeln!(
                     out,
-                    "  {round:>5}  {cohort:>6}  {survivors:>9}  {loss:>6.3}  {:>8}  {:>9}  {seconds:>7.1}",
+                    "  {round:>5}  {cohort:>6}  {survivors:>9}  {:>6}  {:>8}  {:>7}  {:>9}  {seconds:>7.1}",
+                    figure(*loss, 3),
                     percent(row.accuracy),
+                    figure(*epsilon, 2),
                     megabytes(row.bytes_up),
                 )?,
             }
@@ -102,12 +101,18 @@ impl Report {
         writeln!(out, "  one device alone          {}", percent(self.accuracy_alone))?;
         writeln!(out, "  on their statement lines  {}", percent(self.accuracy_statements))?;
         writeln!(out)?;
+        writeln!(out, "Privacy             {}", self.promise)?;
         writeln!(out, "Update on the wire  {} per device and round", megabytes(self.bytes_up))?;
         writeln!(out, "Time                {:.0} s", self.seconds)?;
         writeln!(out, "Model               {}", self.model_file.display())?;
         writeln!(out, "Chart               {}", self.chart_png.display())?;
         writeln!(out, "                    {}", self.chart_svg.display())
     }
+}
+
+/// A number, or a dash for one that nobody has.
+pub(super) fn figure(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(|| "—".to_owned(), |value| format!("{value:.digits$}"))
 }
 
 fn percent(share: f64) -> String {
@@ -127,12 +132,14 @@ mod tests {
             round: 1,
             cohort: 30,
             survivors: 28,
-            loss: 2.5,
+            loss: None,
             accuracy: 0.31,
+            epsilon: Some(1.5),
             bytes_up: 2_900_000,
             seconds: 6.0,
             abandoned: None,
         };
+        let told = RoundRow { round: 3, loss: Some(2.5), epsilon: None, ..row.clone() };
         let lost = RoundRow { round: 2, survivors: 0, abandoned: Some("too few devices".into()), ..row.clone() };
         Report {
             accuracy: 0.5,
@@ -147,8 +154,10 @@ mod tests {
             chart_png: "chart.png".into(),
             devices: 30,
             drop: 0.1,
+            privacy: "example".into(),
+            promise: "epsilon 8 for one training example".into(),
             seed: 1,
-            rounds: vec![row, lost],
+            rounds: vec![row, lost, told],
         }
     }
 
@@ -157,6 +166,14 @@ mod tests {
         let text = report().text();
         assert!(text.contains("31.0 %") && text.contains("2.90 MB") && text.contains("+45.0 points"), "{text}");
         assert!(text.contains("abandoned: too few devices"), "{text}");
+        assert!(text.contains("epsilon 8 for one training example"), "{text}");
+        let columns = |round: &str| -> Vec<&str> {
+            let line = text.lines().find(|line| line.trim_start().starts_with(round)).expect("a line for each round");
+            line.split_whitespace().collect()
+        };
+        assert_eq!(columns("1 ")[3..6], ["—", "31.0", "%"], "what nobody knows is no zero");
+        assert_eq!((columns("1 ")[6], columns("3 ")[6]), ("1.50", "—"));
+        assert_eq!(columns("3 ")[3], "2.500");
     }
 
     #[test]
@@ -167,7 +184,7 @@ mod tests {
         {
             assert!(!json[key].is_null(), "{key}");
         }
-        for key in ["cohort", "survivors", "loss", "accuracy", "seconds"] {
+        for key in ["cohort", "survivors", "epsilon", "accuracy", "seconds"] {
             assert!(json["rounds"][0][key].is_number(), "{key}");
         }
     }
