@@ -35,8 +35,7 @@ impl Spent {
             // Noise on gradients is the devices' own.
             Mechanism::None => self.rounds += u64::from(self.mode == Self::EXAMPLE),
             Mechanism::DistributedGaussian { local_variance, n_honest, rho } => {
-                let dim = config.vectors.iter().map(|vector| vector.len).sum();
-                let alone = distributed::Mechanism::new(config.grid, dim, local_variance, n_honest)
+                let alone = distributed::Mechanism::new(config.grid, config.dim(), local_variance, n_honest)
                     .and_then(|mechanism| mechanism.local());
                 self.rounds += 1;
                 self.aggregate = self.aggregate.plus(Rho::from_units(rho));

@@ -394,7 +394,7 @@ fn beside<'a, I: Iterator<Item = &'a RoundRow>>(finished: impl Fn() -> I) -> Bes
     let loss: Vec<_> = loss.collect();
     if loss.is_empty() {
         let points = std::iter::once((0.0, 0.0)).chain(spent).collect();
-        Beside { caption: "epsilon spent (at most), delta 1e-5".into(), points }
+        Beside { caption: format!("epsilon spent (at most), delta {:e}", demo::DELTA), points }
     } else {
         Beside { caption: "loss on the devices' examples (from the sum)".into(), points: loss }
     }

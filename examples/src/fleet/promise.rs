@@ -7,7 +7,7 @@ use scale_privacy::accounting::dp_sgd::DpSgd;
 use scale_privacy::accounting::zcdp::Rho;
 use scale_privacy::accounting::{Budget, UserLevel};
 use scale_privacy::plan::{Cohort, Trust, plan, plan_examples};
-use scale_proto::privacy::Privacy;
+use scale_proto::privacy::{Privacy, Target};
 use scale_proto::task::TaskConfig;
 use scale_secagg::config::width_needed;
 
@@ -27,23 +27,25 @@ enum Cost {
     Uncounted,
     /// Training by DP-SGD, one entry for each kind of device.
     Examples(Vec<DpSgd>),
-    /// A person, with the delta.
-    Person(Rho<UserLevel>, f64),
+    /// Noise on updates.
+    Person(Rho<UserLevel>),
 }
 
 impl Promise {
     /// # Errors
     /// The task's noise cannot be planned at all.
     pub(super) fn of(task: &TaskConfig, people: &[Person]) -> anyhow::Result<Self> {
+        let Some(target) = task.privacy.target() else {
+            return Ok(Self { privacy: task.privacy, cost: Cost::Uncounted, verdict: String::new() });
+        };
         let (cost, verdict) = match task.privacy {
-            Privacy::None => (Cost::Uncounted, String::new()),
-            Privacy::Example { .. } => (Cost::Examples(prices(task, people)?), on_examples(task, people)?),
-            Privacy::Distributed { epsilon, delta, rounds } | Privacy::Local { epsilon, delta, rounds } => {
+            Privacy::Example { .. } => (Cost::Examples(prices(task, people)?), on_examples(task, people, &target)?),
+            _ => {
                 let is_local = matches!(task.privacy, Privacy::Local { .. });
                 let trust = if is_local { Trust::Local } else { Trust::Distributed };
-                let rho = Rho::<UserLevel>::within(&Budget::new(epsilon, delta)?);
-                let a_round = Rho::from_units(rho.units() / u64::from(rounds.max(1)));
-                (Cost::Person(a_round, delta), on_people(task, trust, epsilon, delta, rounds)?)
+                let all = Rho::<UserLevel>::within(&Budget::new(target.epsilon, target.delta)?);
+                let a_round = Rho::from_units(all.units() / u64::from(target.rounds.max(1)));
+                (Cost::Person(a_round), on_people(task, trust, &target)?)
             }
         };
         Ok(Self { privacy: task.privacy, cost, verdict })
@@ -51,16 +53,14 @@ impl Promise {
 
     /// What the run promises its people.
     pub(super) fn sentence(&self) -> String {
-        match self.privacy {
-            Privacy::None => "no noise; sums over at least ten people are all that leaves".to_owned(),
-            Privacy::Example { epsilon, delta, rounds, .. } => format!(
-                "noise on every training step; epsilon {epsilon} for one training example over {rounds} rounds, delta {delta:e}"
-            ),
-            Privacy::Distributed { epsilon, delta, rounds } | Privacy::Local { epsilon, delta, rounds } => {
-                let mode = self.privacy.mode();
-                format!("{mode} noise; epsilon {epsilon} for a person over {rounds} rounds, delta {delta:e}")
-            }
-        }
+        let Some(Target { epsilon, delta, rounds }) = self.privacy.target() else {
+            return "no noise; sums over at least ten people are all that leaves".to_owned();
+        };
+        let (noise, whom) = match self.privacy {
+            Privacy::Example { .. } => ("noise on every training step".to_owned(), "one training example"),
+            _ => (format!("{} noise", self.privacy.mode()), "a person"),
+        };
+        format!("{noise}; epsilon {epsilon} for {whom} over {rounds} rounds, delta {delta:e}")
     }
 
     /// What the planner says about this cohort and this model.
@@ -78,20 +78,22 @@ impl Promise {
     /// # Errors
     /// The accountant has no bound.
     pub(super) fn spent(&self, rounds: u64) -> anyhow::Result<Option<f64>> {
-        match (&self.cost, self.privacy) {
-            (Cost::Examples(prices), Privacy::Example { delta, .. }) => {
+        let Some(Target { delta, .. }) = self.privacy.target() else { return Ok(None) };
+        let epsilon = match &self.cost {
+            Cost::Uncounted => return Ok(None),
+            Cost::Examples(prices) => {
                 let mut most: f64 = 0.0;
                 for price in prices {
                     let steps = u64::from(price.steps()).saturating_mul(rounds).try_into().context("too many steps")?;
                     most = most.max(DpSgd::new(price.noise_multiplier(), price.rate(), steps)?.epsilon(delta)?);
                 }
-                Ok(Some(most))
+                most
             }
-            (Cost::Person(a_round, delta), _) => {
-                Ok(Some(Rho::<UserLevel>::from_units(a_round.units().saturating_mul(rounds)).epsilon(*delta)?))
+            Cost::Person(a_round) => {
+                Rho::<UserLevel>::from_units(a_round.units().saturating_mul(rounds)).epsilon(delta)?
             }
-            _ => Ok(None),
-        }
+        };
+        Ok(Some(epsilon))
     }
 }
 
@@ -110,22 +112,28 @@ fn prices(task: &TaskConfig, people: &[Person]) -> anyhow::Result<Vec<DpSgd>> {
 }
 
 /// Noise on examples, and what noise on people would have been here.
-fn on_examples(task: &TaskConfig, people: &[Person]) -> anyhow::Result<String> {
-    let Privacy::Example { epsilon, delta, rounds, .. } = task.privacy else { return Ok(String::new()) };
+fn on_examples(task: &TaskConfig, people: &[Person], target: &Target) -> anyhow::Result<String> {
     let fewest = people.iter().map(|person| person.statement.len()).min().unwrap_or_default();
     let (examples, batch) = (u32::try_from(fewest)?, task.training.batch_size.min(u32::try_from(fewest)?));
-    let steps = examples.div_ceil(batch.max(1)) * task.training.epochs * rounds;
-    let budget = Budget::new(epsilon, delta)?;
+    let steps = examples.div_ceil(batch.max(1)) * task.training.epochs * target.rounds;
+    let budget = Budget::new(target.epsilon, target.delta)?;
     let planned = plan_examples(examples, batch, steps, task.model.flat_len(), &budget)?;
-    let people = on_people(task, Trust::Distributed, epsilon, delta, rounds)?;
+    let people = on_people(task, Trust::Distributed, target)?;
     Ok(format!("For one device's {fewest} examples or more: {}\nFor whole people instead: {people}", planned.sentence))
 }
 
 /// In the best case: everybody finishes, and nobody works for the server.
-fn on_people(task: &TaskConfig, trust: Trust, epsilon: f64, delta: f64, rounds: u32) -> anyhow::Result<String> {
+fn on_people(task: &TaskConfig, trust: Trust, target: &Target) -> anyhow::Result<String> {
     let devices = task.cohort.goal;
     let cohort = Cohort { devices, survivors_min: devices, corrupt: 0 };
-    let planned = plan(trust, &cohort, task.model.flat_len(), rounds, &Budget::new(epsilon, delta)?, width_needed);
+    let planned = plan(
+        trust,
+        &cohort,
+        task.model.flat_len(),
+        target.rounds,
+        &Budget::new(target.epsilon, target.delta)?,
+        width_needed,
+    );
     Ok(planned.map_or_else(|error| error.to_string(), |plan| plan.sentence))
 }
 

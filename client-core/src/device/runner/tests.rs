@@ -138,6 +138,17 @@ fn spawn_client(mut client: Client<TestHost>, number: usize) -> tokio::task::Joi
     })
 }
 
+/// Every device is in the sum, which is right, and none has sent two different things.
+async fn all_contribute(shared: &Shared, devices: Vec<tokio::task::JoinHandle<Result<Outcome, Error>>>) {
+    for device in devices {
+        let outcome = device.await.expect("no panic").expect("no error");
+        assert!(contributed(&outcome), "{outcome:?}");
+    }
+    let coordinator = shared.lock().expect("no panic");
+    assert_eq!(coordinator.released.as_ref().expect("released").vectors, sum(0..COHORT));
+    coordinator.assert_one_message_each();
+}
+
 fn contributed(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Contributed(Contribution { number: 3, version: ModelVersion(1), .. }))
 }
@@ -202,13 +213,7 @@ async fn twelve_certified_devices_give_the_exact_sum() {
         spawn_client(client_under(Some(&root), host), number)
     });
     let devices: Vec<_> = devices.collect();
-    for device in devices {
-        let outcome = device.await.expect("no panic").expect("no error");
-        assert!(contributed(&outcome), "{outcome:?}");
-    }
-    let coordinator = shared.lock().expect("no panic");
-    assert_eq!(coordinator.released.as_ref().expect("released").vectors, sum(0..COHORT));
-    coordinator.assert_one_message_each();
+    all_contribute(&shared, devices).await;
 }
 
 #[tokio::test]
@@ -224,13 +229,7 @@ async fn lost_answers_change_nothing() {
         }
         shared.lock().expect("no panic").link.lose_every = lose_every;
         let devices: Vec<_> = hosts.into_iter().enumerate().map(|(number, host)| spawn(host, number)).collect();
-        for device in devices {
-            let outcome = device.await.expect("no panic").expect("no error");
-            assert!(contributed(&outcome), "{outcome:?}");
-        }
-        let coordinator = shared.lock().expect("no panic");
-        assert_eq!(coordinator.released.as_ref().expect("released").vectors, sum(0..COHORT));
-        coordinator.assert_one_message_each();
+        all_contribute(&shared, devices).await;
     }
 }
 

@@ -92,6 +92,15 @@ fn loading_weights_ends_the_protection() {
     }
 }
 
+/// Weights after a step that clips and adds no noise.
+fn clipped_step(learner: &mut dyn Learner, weights: &[f32], batch: &[Example]) -> Vec<f32> {
+    let batch = prepare(learner, batch);
+    learner.load(weights).expect("the length fits");
+    learner.protect(protection(0.5, 0.0, 4.0));
+    learner.train_step(&batch.iter().collect::<Vec<_>>(), plain(0.1)).expect("a step");
+    learner.flatten().expect("read back")
+}
+
 #[test]
 fn gradients_that_are_not_finite_are_left_out() {
     let spec = mlp_spec();
@@ -99,13 +108,7 @@ fn gradients_that_are_not_finite_are_left_out() {
     let weights = numbers(learner.flat_len(), 2);
     let good = examples(&spec, 4);
     let bad = |value: f32| Example { input: Input::Dense(vec![value; 6]), label: 0 };
-    let mut step = |batch: &[Example]| {
-        let batch = prepare(learner.as_ref(), batch);
-        learner.load(&weights).expect("the length fits");
-        learner.protect(protection(0.5, 0.0, 4.0));
-        learner.train_step(&batch.iter().collect::<Vec<_>>(), plain(0.1)).expect("a step");
-        learner.flatten().expect("read back")
-    };
+    let mut step = |batch: &[Example]| clipped_step(learner.as_mut(), &weights, batch);
     let clean = step(&good[..2]);
     assert_eq!(clean, step(&[good[0].clone(), bad(f32::NAN), bad(f32::INFINITY), good[1].clone()]));
     assert_eq!(weights, step(&[bad(f32::NAN)]), "nothing is left");
@@ -121,13 +124,7 @@ fn gradients_that_are_not_finite_are_left_out() {
     for feature in hasher.rows("bbb").iter().filter(|feature| !shared.contains(&feature.row)) {
         weights[feature.row as usize * 5..][..5].fill(f32::MAX);
     }
-    let mut step = |batch: &[Example]| {
-        let batch = prepare(learner.as_ref(), batch);
-        learner.load(&weights).expect("the length fits");
-        learner.protect(protection(0.5, 0.0, 4.0));
-        learner.train_step(&batch.iter().collect::<Vec<_>>(), plain(0.1)).expect("a step");
-        learner.flatten().expect("read back")
-    };
+    let mut step = |batch: &[Example]| clipped_step(learner.as_mut(), &weights, batch);
     let clean = step(std::slice::from_ref(&fine));
     assert_eq!(clean, step(&[huge, fine]));
 }
