@@ -61,7 +61,7 @@ pub fn alone(task: &TaskConfig, person: &Dataset, seed: u64) -> Result<Vec<f32>,
 fn train(task: &TaskConfig, dataset: Dataset, epochs: u32, seed: u64) -> Result<Vec<f32>, TrainError> {
     let plan = Plan {
         epochs,
-        batch_size: demo::training().batch_size,
+        batch_size: demo::BATCH,
         learning_rate: LEARNING_RATE,
         proximal_mu: 0.0,
         holdout_permille: 0,

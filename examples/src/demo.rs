@@ -1,13 +1,14 @@
 //! The demo's task: a categoriser of bank transactions that learns from what people buy, without seeing it.
 
+use scale_proto::limits::COHORT_FLOOR;
 use scale_proto::model::{Family, ModelSpec};
 use scale_proto::task::{Aggregation, Cohort, Privacy, Quantisation, Schedule, TaskConfig, Timing, Training};
 
 use crate::merchants;
 use crate::people::Habits;
 
-/// Rounds after which the demo's model is good.
-pub const ROUNDS: u64 = 16;
+/// Examples of one step without noise on it.
+pub const BATCH: u32 = 32;
 
 /// Chance that an epsilon is exceeded.
 pub const DELTA: f64 = 1e-5;
@@ -15,62 +16,144 @@ pub const DELTA: f64 = 1e-5;
 /// Under DP-SGD, the L2 norm to which each example's gradient is clipped.
 pub const EXAMPLE_CLIP: f32 = 0.5;
 
-/// What all rounds may cost a training example together.
-pub const EPSILON: f64 = 8.0;
-
 /// Share of the merchants that no device sees.
 pub const HELD_OUT: f64 = 0.1;
 
-/// The categoriser: character n-grams of 2 to 5 in 65,536 rows: 1,179,990 parameters, 3.2 MB at 22 bits each.
-pub fn model() -> ModelSpec {
-    ModelSpec {
-        labels: merchants::categories(),
-        family: Family::TextBag { buckets: 65_536, dim: 18, ngram_min: 2, ngram_max: 5 },
+/// The two demos. What they do not say themselves they share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Size {
+    /// Some thirty devices and a model that is as good as the data allow: noise on training steps.
+    #[default]
+    Full,
+    /// A thousand devices and a small model: so many that noise for whole people leaves something to learn.
+    Light,
+}
+
+impl Size {
+    /// Devices that take part.
+    pub const fn devices(self) -> usize {
+        match self {
+            Self::Full => 30,
+            Self::Light => 1200,
+        }
     }
-}
 
-/// People with a year or two of statements: most buy at a merchant again and again.
-pub fn habits() -> Habits {
-    Habits { visits: 24.0, ..Habits::default() }
-}
-
-/// How devices train without noise of their own.
-pub fn training() -> Training {
-    Training {
-        epochs: 2,
-        batch_size: 32,
-        learning_rate: 0.3,
-        proximal_mu: 0.0,
-        time_limit_ms: 30_000,
-        max_weight: 1500,
-        holdout_permille: 0,
+    /// Rounds after which the model is good.
+    pub const fn rounds(self) -> u64 {
+        match self {
+            Self::Full => 16,
+            Self::Light => 8,
+        }
     }
-}
 
-/// How devices train under DP-SGD: one step of every example. At the same epsilon that beats several steps of a part
-/// (`docs/experiments/dp-sgd.md`); clipped gradients are short, so the step is long.
-pub fn private_training() -> Training {
-    Training { epochs: 1, batch_size: 100_000, learning_rate: 30.0, ..training() }
-}
+    /// Share of the devices that is lost in every round.
+    pub const fn drop(self) -> f64 {
+        match self {
+            Self::Full => 0.1,
+            Self::Light => 0.07,
+        }
+    }
 
-/// Devices selected per device wanted in the sum, in thousandths.
-const OVER_SELECTION_PERMILLE: u32 = 1300;
+    /// Whom noise protects: the mode's word.
+    pub const fn privacy(self) -> &'static str {
+        match self {
+            Self::Full => "example",
+            Self::Light => "distributed",
+        }
+    }
 
-/// The task, for a fleet of `devices` that all take part in every round: the goal is what over-selection leaves of them.
-///
-/// Stages are short, because everybody is on one machine, and every lost device holds its stage until the end.
-pub fn task(devices: u32, privacy: Privacy) -> TaskConfig {
-    let goal = (devices * 1000 / OVER_SELECTION_PERMILLE).max(scale_proto::limits::COHORT_FLOOR);
-    TaskConfig {
-        model: model(),
-        training: if matches!(privacy, Privacy::Example { .. }) { private_training() } else { training() },
-        cohort: Cohort {
-            goal,
-            floor: scale_proto::limits::COHORT_FLOOR,
-            over_selection_permille: OVER_SELECTION_PERMILLE,
-            session_max: 128,
-        },
-        timing: Timing {
+    /// What all rounds may cost together.
+    pub const fn epsilon(self) -> f64 {
+        match self {
+            Self::Full => 8.0,
+            Self::Light => 4.0,
+        }
+    }
+
+    /// The categoriser: hashed character n-grams. Full: 1,179,990 parameters, 3.2 MB at 22 bits each. Light: 8,354, because
+    /// noise for people grows with the root of their number.
+    pub fn model(self) -> ModelSpec {
+        let family = match self {
+            Self::Full => Family::TextBag { buckets: 65_536, dim: 18, ngram_min: 2, ngram_max: 5 },
+            Self::Light => Family::TextBag { buckets: 1024, dim: 8, ngram_min: 2, ngram_max: 4 },
+        };
+        ModelSpec { labels: merchants::categories(), family }
+    }
+
+    /// People with a year or two of statements: most buy at a merchant again and again. Light: a few months.
+    pub fn habits(self) -> Habits {
+        match self {
+            Self::Full => Habits { visits: 24.0, ..Habits::default() },
+            Self::Light => Habits::default(),
+        }
+    }
+
+    /// How devices train. Under DP-SGD in one step of every example: at the same epsilon that beats several steps of a
+    /// part (`docs/experiments/dp-sgd.md`); clipped gradients are short, so the step is long.
+    pub fn training(self, privacy: Privacy) -> Training {
+        let plain = Training {
+            epochs: 2,
+            batch_size: BATCH,
+            learning_rate: 0.3,
+            proximal_mu: 0.0,
+            time_limit_ms: 30_000,
+            max_weight: 1500,
+            holdout_permille: 0,
+        };
+        match privacy {
+            Privacy::Example { .. } => Training { epochs: 1, batch_size: 100_000, learning_rate: 30.0, ..plain },
+            _ => plain,
+        }
+    }
+
+    /// Devices selected per device wanted in the sum, in thousandths.
+    const fn over_selection_permille(self) -> u32 {
+        match self {
+            Self::Full => 1300,
+            Self::Light => 1100,
+        }
+    }
+
+    /// The task, for a fleet of `devices` that all take part in every round: the goal is what over-selection leaves of
+    /// them.
+    pub fn task(self, devices: u32, privacy: Privacy) -> TaskConfig {
+        let of_thousand = |permille: u32| (devices * 1000 / permille).max(COHORT_FLOOR);
+        let goal = of_thousand(self.over_selection_permille());
+        let (floor, quantisation, aggregation) = match self {
+            Self::Full => (
+                COHORT_FLOOR,
+                Quantisation { clip: 8.0, grid_factor: 64 },
+                Aggregation::FedAdam { learning_rate: 0.05, beta1: 0.5, beta2: 0.99, tau: 1e-3 },
+            ),
+            // Noise is sized for the floor: the higher it is, the less noise, and the fewer losses a round stands.
+            Self::Light => (
+                of_thousand(1150),
+                Quantisation { clip: 1.0, grid_factor: 64 },
+                Aggregation::FedAdam { learning_rate: 0.05, beta1: 0.5, beta2: 0.99, tau: 1e-3 },
+            ),
+        };
+        TaskConfig {
+            model: self.model(),
+            training: self.training(privacy),
+            cohort: Cohort {
+                goal,
+                floor,
+                over_selection_permille: self.over_selection_permille(),
+                session_max: 128,
+            },
+            timing: self.timing(),
+            schedule: Schedule::WhenReady,
+            aggregation,
+            quantisation,
+            secure_aggregation: Default::default(),
+            privacy,
+            max_rounds: Some(self.rounds()),
+        }
+    }
+
+    /// Stages are short, because everybody is on one machine, and every lost device holds its stage until the end.
+    fn timing(self) -> Timing {
+        let few = Timing {
             selecting_ms: 60_000,
             training_ms: 60_000,
             grace_ms: 2_000,
@@ -78,12 +161,10 @@ pub fn task(devices: u32, privacy: Privacy) -> TaskConfig {
             masked_input_ms: 6_000,
             agreement_ms: 3_000,
             unmask_ms: 3_000,
-        },
-        schedule: Schedule::WhenReady,
-        aggregation: Aggregation::FedAdam { learning_rate: 0.05, beta1: 0.5, beta2: 0.99, tau: 1e-3 },
-        quantisation: Quantisation { clip: 8.0, grid_factor: 64 },
-        secure_aggregation: Default::default(),
-        privacy,
-        max_rounds: Some(ROUNDS),
+        };
+        match self {
+            Self::Full => few,
+            Self::Light => Timing { shares_ms: 60_000, masked_input_ms: 60_000, agreement_ms: 60_000, unmask_ms: 60_000, ..few },
+        }
     }
 }

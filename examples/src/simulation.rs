@@ -5,6 +5,7 @@ use anyhow::Context as _;
 use scale_client_core::train::{Backend, Dataset, DatasetTrainer, ExamplePrivacy, fresh_weights};
 use scale_client_core::trainer::LocalTrainer as _;
 use scale_coordinator::aggregate::Optimiser;
+use scale_coordinator::noise::{self, Noise, NoiseError};
 use scale_privacy::accounting::AccountingError;
 use scale_privacy::accounting::dp_sgd::DpSgd;
 use scale_proto::task::TaskConfig;
@@ -32,6 +33,8 @@ pub struct Round {
 /// A fleet of simulated devices and the model that they share.
 pub struct Simulation {
     task: TaskConfig,
+    /// What the coordinator would sign.
+    noise: Noise,
     devices: Vec<DatasetTrainer>,
     /// What every device has spent at the level of examples.
     spent: Vec<Option<DpSgd>>,
@@ -43,12 +46,16 @@ pub struct Simulation {
 
 impl Simulation {
     /// Devices over these data sets and a fresh model.
-    pub fn new(task: TaskConfig, people: impl IntoIterator<Item = Dataset>, seed: u64) -> Self {
+    ///
+    /// # Errors
+    /// The task's noise cannot be had.
+    pub fn new(task: TaskConfig, people: impl IntoIterator<Item = Dataset>, seed: u64) -> Result<Self, NoiseError> {
         let weights = fresh_weights(&task.model, seed);
         let mut secrets = Random::new(seed, "secrets of the devices");
         let device = |dataset| DatasetTrainer::new(dataset, Backend::Flex).with_secret(secrets.seed());
         let devices: Vec<_> = people.into_iter().map(device).collect();
-        Self {
+        Ok(Self {
+            noise: noise::of(&task)?,
             spent: vec![None; devices.len()],
             devices,
             server: Optimiser::new(task.aggregation, weights.len()),
@@ -56,7 +63,7 @@ impl Simulation {
             random: Random::new(seed, "simulation"),
             round: 0,
             task,
-        }
+        })
     }
 
     /// The model as it is now.
@@ -91,7 +98,8 @@ impl Simulation {
     }
 
     /// One round: every device trains, a share of them is lost, the rest is averaged. Updates are clipped and rounded to
-    /// the task's grid as on a device, without noise on the grid. With DP-SGD all devices count the same.
+    /// the task's grid as on a device. Noise of the survivors together, if the task asks for it, is drawn once for the sum:
+    /// a normal number of the same variance. With noise all devices count the same.
     ///
     /// # Errors
     /// The first device's that fails, the accountant's, the optimiser's.
@@ -100,7 +108,8 @@ impl Simulation {
         let plan = plan(&self.task, self.round);
         let len = self.weights.len();
         let clip = self.task.quantisation.clip;
-        let unit = clip / (f64::from(self.task.quantisation.grid_factor) * (len as f64).sqrt());
+        let unit = clip / f64::from(self.noise.grid);
+        let variance = self.noise.mechanism.local_variance();
         let (mut sum, mut total, mut norms) = (vec![0.0f64; len], 0.0, Vec::new());
         let (mut loss, mut correct, mut examples, mut heaviest) = (0.0, 0, 0, 0);
         for (device, spent) in self.devices.iter_mut().zip(&mut self.spent) {
@@ -113,6 +122,7 @@ impl Simulation {
             let norm = delta.iter().map(|value| value * value).sum::<f64>().sqrt();
             // After clipping, a device scales by its share of the heaviest weight, so that the sum is weighted.
             let share = match trained.dp_sgd {
+                None if variance > 0 => 1.0,
                 None => f64::from(trained.weight.min(plan.max_weight)) / f64::from(plan.max_weight),
                 Some(cost) => {
                     let before = spent.map_or(0, |spent| spent.steps());
@@ -134,6 +144,10 @@ impl Simulation {
             correct += trained.correct;
             examples += trained.examples;
             heaviest = heaviest.max(trained.weight);
+        }
+        if variance > 0 {
+            let deviation = unit * (variance as f64 * norms.len() as f64).sqrt();
+            sum.iter_mut().for_each(|sum| *sum += deviation * self.random.normal());
         }
         if total > 0.0 {
             let mean: Vec<f32> = sum.into_iter().map(|value| (value / total) as f32).collect();

@@ -61,6 +61,25 @@ pub struct MeanUpdate {
     pub devices: u32,
 }
 
+impl MeanUpdate {
+    /// Its L2 norm over the expected one of the noise in it, when each device adds `local_variance` grid units squared to
+    /// every entry; `None` without noise. About 1: there is nothing but noise.
+    pub fn signal_to_noise(&self, scale: &Scale, local_variance: u64) -> Option<f64> {
+        let entries = self.update.len() as f64;
+        // Noise of n devices has the standard deviation sqrt(n V) in the sum, and the mean divides by n.
+        let noise = scale.unit() * (local_variance as f64 * entries / f64::from(self.devices)).sqrt();
+        let signal = self.update.iter().map(|&entry| f64::from(entry).powi(2)).sum::<f64>().sqrt();
+        (noise > 0.0 && noise.is_finite()).then(|| signal / noise)
+    }
+}
+
+impl Scale {
+    /// A grid unit in the model's units, less what devices shrink (annex section 9).
+    fn unit(&self) -> f64 {
+        self.clip * (1.0 + 2f64.powi(-20)) / f64::from(self.grid)
+    }
+}
+
 impl Totals {
     /// Nothing summed yet, for a model of `len` entries.
     pub fn new(len: usize) -> Self {
@@ -111,8 +130,7 @@ impl Totals {
                 return Err(Error::Implausible { what, value, most });
             }
         }
-        let unit = scale.clip * (1.0 + 2f64.powi(-20)) / f64::from(scale.grid);
-        let factor = unit * f64::from(scale.max_weight) / weight as f64;
+        let factor = scale.unit() * f64::from(scale.max_weight) / weight as f64;
         let update = self.update.iter().map(|&sum| (sum as f64 * factor) as f32).collect();
         Ok(MeanUpdate { update, statistics: Statistics { weight, loss, correct, examples }, devices: self.devices })
     }
@@ -156,6 +174,18 @@ mod tests {
         assert_eq!(mean.statistics, Statistics { weight: 500, loss: 0, correct: 0, examples: 0 });
         let nobody = Totals::new(1).mean(&Scale { noisy: true, ..SCALE }).map_err(|error| error.code());
         assert_eq!(nobody, Err("no_weight"));
+    }
+
+    #[test]
+    fn the_ratio_is_in_norms_of_the_mean() {
+        let mut totals = Totals::new(4);
+        totals.add(&[vec![300, 0, -400, 0], vec![0; 4]], 25).expect("the shape fits");
+        let scale = Scale { noisy: true, ..SCALE };
+        let mean = totals.mean(&scale).expect("there are devices");
+        // Norm 500 in the sum; noise of variance 25 x 16 on each of 4 entries: norm 40.
+        let ratio = mean.signal_to_noise(&scale, 16).expect("there is noise");
+        assert!((ratio - 12.5).abs() < 1e-5, "{ratio}");
+        assert_eq!(mean.signal_to_noise(&scale, 0), None);
     }
 
     #[test]

@@ -110,6 +110,7 @@ pub(super) fn round(round: &wire::RoundInfo) -> Output {
         rows.push(("loss", format!("{:.4}", round.loss)));
         rows.push(("accuracy", format!("{:.4}", round.accuracy)));
         rows.push(("bytes up", format!("{} per device", round.bytes_up_per_device)));
+        rows.push(("signal/noise", ratio(round)));
     }
     let mut text = sheet(&rows);
     if !round.sessions.is_empty() {
@@ -138,12 +139,18 @@ pub(super) fn rounds(rounds: &[wire::RoundInfo]) -> Output {
             if finished { format!("{} -> {}", round.base_version, round.new_version) } else { String::new() },
             if finished { format!("{:.4}", round.loss) } else { String::new() },
             if finished { format!("{:.4}", round.accuracy) } else { String::new() },
+            if finished { ratio(round) } else { String::new() },
             date(round.opened_at_ms),
             round.reason_code.clone(),
         ]
     });
-    let head = ["NUMBER", "ROUND", "PHASE", "COHORT", "SUM", "MODEL", "LOSS", "ACCURACY", "OPENED", "REASON"];
+    let head = ["NUMBER", "ROUND", "PHASE", "COHORT", "SUM", "MODEL", "LOSS", "ACCURACY", "SNR", "OPENED", "REASON"];
     Output { text: table(&head, rows, "no rounds yet"), json: rounds.iter().map(round_json).collect() }
+}
+
+/// The mean update over its noise; a dash without noise.
+fn ratio(round: &wire::RoundInfo) -> String {
+    round.signal_to_noise.map_or_else(|| NONE.to_owned(), |ratio| format!("{ratio:.2}"))
 }
 
 fn round_json(round: &wire::RoundInfo) -> Value {
@@ -182,6 +189,7 @@ fn round_json(round: &wire::RoundInfo) -> Value {
         "accuracy": finished.then_some(round.accuracy),
         "examples": finished.then_some(round.examples),
         "bytes_up_per_device": finished.then_some(round.bytes_up_per_device),
+        "signal_to_noise": round.signal_to_noise,
         "sessions": sessions,
     })
 }
@@ -370,6 +378,18 @@ mod tests {
             let alone = info.privacy.as_ref().and_then(|cost| cost.epsilon_alone);
             assert_eq!(json["privacy"]["epsilon_alone"].as_f64(), alone);
             assert_eq!(json["privacy"].is_null(), info.privacy.is_none());
+        }
+    }
+
+    #[test]
+    fn a_round_says_how_much_of_its_mean_is_noise() {
+        let info = |ratio| wire::RoundInfo { new_version: 2, signal_to_noise: ratio, ..Default::default() };
+        for (ratio, shown) in [(Some(1.504), "1.50"), (None, "—")] {
+            let (list, one) = (rounds(&[info(ratio)]), round(&info(ratio)));
+            assert!(one.text().contains(&format!("signal/noise  {shown}")), "{}", one.text());
+            assert!(list.text().lines().last().unwrap().contains(shown), "{}", list.text());
+            let json: Value = serde_json::from_str(&one.json()).unwrap();
+            assert_eq!(json["signal_to_noise"].as_f64(), ratio);
         }
     }
 

@@ -238,6 +238,7 @@ impl Inner {
             accuracy: mean.statistics.accuracy(),
             examples: u64::try_from(mean.statistics.examples).unwrap_or_default(),
             bytes_up_per_device: bytes_up(&config, &round),
+            signal_to_noise: mean.signal_to_noise(&scale, config.mechanism.local_variance()),
         };
         let mut state = self.lock(live).await?;
         if state.round.phase != Phase::Committing {

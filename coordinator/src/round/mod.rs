@@ -148,6 +148,10 @@ pub struct Summary {
     pub examples: u64,
     /// Payload bytes that one survivor sent.
     pub bytes_up_per_device: u64,
+    /// L2 norm of the mean update over that of the noise expected in it; `None` without noise on updates. The mean holds
+    /// its noise, so about 1 says that nothing else is in it.
+    #[serde(default)]
+    pub signal_to_noise: Option<f64>,
 }
 
 /// One round: everything that must survive a restart, and nothing else.

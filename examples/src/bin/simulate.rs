@@ -8,10 +8,11 @@ use std::time::Instant;
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use scale_client_core::train::ExamplePrivacy;
+use scale_examples::demo::{self, Size};
 use scale_examples::evaluate::{Evaluator, names, statement_lines, write_model};
 use scale_examples::people::{Habits, Person, people};
 use scale_examples::simulation::{Round, Simulation};
-use scale_examples::{baseline, demo, merchants};
+use scale_examples::{baseline, merchants};
 use scale_proto::model::Family;
 use scale_proto::task::{Aggregation, Privacy, TaskConfig};
 
@@ -22,15 +23,18 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// People with a device each.
-    #[arg(long, default_value_t = 30)]
-    devices: usize,
-    /// Rounds.
-    #[arg(long, default_value_t = demo::ROUNDS)]
-    rounds: u64,
-    /// Share of the devices that is lost in every round, 0 to 1.
-    #[arg(long, default_value_t = 0.1)]
-    lost: f64,
+    /// What is not given is as in the light demo: a thousand people and a small model.
+    #[arg(long)]
+    light: bool,
+    /// People with a device each [default: 30; 1200 with --light].
+    #[arg(long)]
+    devices: Option<usize>,
+    /// Rounds [default: 16; 8 with --light].
+    #[arg(long)]
+    rounds: Option<u64>,
+    /// Share of the devices that is lost in every round, 0 to 1 [default: 0.1; 0.07 with --light].
+    #[arg(long)]
+    lost: Option<f64>,
     /// Seed of everything; with `--seeds`, the first one.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -38,11 +42,11 @@ struct Arguments {
     #[arg(long, default_value_t = 1)]
     seeds: u64,
     /// How alike people are: parameter of the Dirichlet distribution over categories.
-    #[arg(long, default_value_t = demo::habits().alpha)]
+    #[arg(long, default_value_t = Habits::default().alpha)]
     alpha: f64,
-    /// Purchases at one merchant, on average.
-    #[arg(long, default_value_t = demo::habits().visits)]
-    visits: f64,
+    /// Purchases at one merchant, on average [default: 24; 3 with --light].
+    #[arg(long)]
+    visits: Option<f64>,
     /// Share of the merchants that no device sees, 0 to 1.
     #[arg(long, default_value_t = demo::HELD_OUT)]
     held_out: f64,
@@ -94,6 +98,9 @@ struct Arguments {
     /// Instead of `--noise-multiplier`: as much noise as keeps all rounds within this epsilon for every example.
     #[arg(long, requires = "example_clip")]
     epsilon: Option<f64>,
+    /// Noise of all devices together: as much as keeps all rounds within this epsilon for every person.
+    #[arg(long, conflicts_with = "example_clip")]
+    person_epsilon: Option<f64>,
     /// The delta of epsilon.
     #[arg(long, default_value_t = 1e-5)]
     delta: f64,
@@ -117,10 +124,24 @@ enum Rule {
 }
 
 impl Arguments {
+    const fn size(&self) -> Size {
+        if self.light { Size::Light } else { Size::Full }
+    }
+
+    fn devices(&self) -> usize {
+        self.devices.unwrap_or(self.size().devices())
+    }
+
+    fn rounds(&self) -> u64 {
+        self.rounds.unwrap_or(self.size().rounds())
+    }
+
     fn task(&self) -> TaskConfig {
-        let mut task = demo::task(self.devices as u32, self.privacy());
-        if self.example_clip.is_some() {
-            task.training = demo::private_training();
+        let mut task = self.size().task(self.devices() as u32, self.privacy());
+        if let Some(clip) = self.example_clip {
+            // How devices train under noise of any size.
+            let privacy = Privacy::Example { epsilon: 1.0, delta: self.delta, rounds: 1, clip };
+            task.training = self.size().training(privacy);
         }
         if let Family::TextBag { buckets, dim, ngram_max, .. } = &mut task.model.family {
             *buckets = self.buckets.unwrap_or(*buckets);
@@ -137,10 +158,18 @@ impl Arguments {
         task
     }
 
+    fn habits(&self) -> Habits {
+        let habits = self.size().habits();
+        Habits { alpha: self.alpha, visits: self.visits.unwrap_or(habits.visits), ..habits }
+    }
+
     fn privacy(&self) -> Privacy {
-        let (Some(epsilon), Some(clip)) = (self.epsilon, self.example_clip) else { return Privacy::None };
-        let rounds = u32::try_from(self.rounds).unwrap_or(u32::MAX);
-        Privacy::Example { epsilon, delta: self.delta, rounds, clip }
+        let (delta, rounds) = (self.delta, u32::try_from(self.rounds()).unwrap_or(u32::MAX));
+        match (self.person_epsilon, self.epsilon, self.example_clip) {
+            (Some(epsilon), ..) => Privacy::Distributed { epsilon, delta, rounds },
+            (None, Some(epsilon), Some(clip)) => Privacy::Example { epsilon, delta, rounds, clip },
+            _ => Privacy::None,
+        }
     }
 
     /// Noise that is given as a multiplier, in place of an epsilon; without either, gradients are clipped only.
@@ -192,13 +221,13 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let task = arguments.task();
     let all = merchants::embedded()?;
-    let mut rows = vec![Row::default(); arguments.rounds as usize];
+    let mut rows = vec![Row::default(); arguments.rounds() as usize];
     let (mut central, mut alone, mut norms, mut heaviest) = ([0.0; 2], [0.0; 2], Vec::new(), 0);
     let (mut federated_time, mut baseline_time) = (0.0, 0.0);
 
     println!(
         "{} devices, {} parameters, {:?}, {} epochs, batch {}, rate {}, mu {}",
-        arguments.devices,
+        arguments.devices(),
         task.model.flat_len(),
         task.aggregation,
         task.training.epochs,
@@ -208,8 +237,8 @@ fn main() -> anyhow::Result<()> {
     );
     for seed in arguments.seed..arguments.seed + arguments.seeds {
         let split = merchants::split(&all, arguments.held_out, seed);
-        let habits = Habits { alpha: arguments.alpha, visits: arguments.visits, ..demo::habits() };
-        let people = people(arguments.devices, &split.train, habits, seed);
+        let habits = arguments.habits();
+        let people = people(arguments.devices(), &split.train, habits, seed);
         if let (Some(path), true) = (&arguments.save_held_out, seed == arguments.seed) {
             save_merchants(path, &split.held_out)?;
         }
@@ -217,16 +246,16 @@ fn main() -> anyhow::Result<()> {
         let mut on_names = Evaluator::new(&task.model, &names(&split.held_out))?;
         let mut on_lines = Evaluator::new(&task.model, &statement_lines(&split.held_out, seed))?;
 
-        let mut simulation = Simulation::new(task.clone(), people.iter().map(|person| person.statement.clone()), seed);
+        let mut simulation = Simulation::new(task.clone(), people.iter().map(|person| person.statement.clone()), seed)?;
         if let Some(privacy) = arguments.example_privacy()? {
             simulation.protect(privacy);
         }
-        let bar = ProgressBar::new(arguments.rounds)
+        let bar = ProgressBar::new(arguments.rounds())
             .with_style(ProgressStyle::with_template("seed {prefix} {bar:30} round {pos}/{len}  names {msg}")?);
         bar.set_prefix(seed.to_string());
         for row in &mut rows {
             let start = Instant::now();
-            let Round { devices, loss, accuracy, norms: own, heaviest: most, .. } = simulation.round(arguments.lost)?;
+            let Round { devices, loss, accuracy, norms: own, heaviest: most, .. } = simulation.round(arguments.lost.unwrap_or(arguments.size().drop()))?;
             federated_time += start.elapsed().as_secs_f64();
             norms.extend(own);
             heaviest = heaviest.max(most);

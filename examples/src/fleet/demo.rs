@@ -23,10 +23,11 @@ use super::device::{Behaviour, Cores, Sighting, TakingTurns, client, live};
 use super::promise::Promise;
 use super::report::{Report, RoundRow, figure};
 use crate::chart::{Beside, Curves, draw};
+use crate::demo::{self, Size};
 use crate::evaluate::{Evaluator, names, statement_lines, write_model};
 use crate::merchants::{self, Split};
 use crate::people::{Person, people};
-use crate::{baseline, demo};
+use crate::baseline;
 
 /// Name of the demo's task.
 const TASK: &str = "categoriser";
@@ -45,7 +46,7 @@ pub struct Options {
     #[arg(long, default_value_t = 30)]
     pub devices: usize,
     /// How many rounds to run.
-    #[arg(long, default_value_t = demo::ROUNDS)]
+    #[arg(long, default_value_t = Size::Full.rounds())]
     pub rounds: u64,
     /// Share of the devices that is lost in every round, at a random stage, 0 to 0.5.
     #[arg(long, default_value_t = 0.1)]
@@ -58,7 +59,7 @@ pub struct Options {
     #[arg(long, value_parser = PossibleValuesParser::new(Privacy::MODES), default_value = "example")]
     pub privacy: String,
     /// What all rounds may cost a person (mode example: one training example) together, at delta 1e-5.
-    #[arg(long, default_value_t = demo::EPSILON)]
+    #[arg(long, default_value_t = Size::Full.epsilon())]
     pub epsilon: f64,
     /// Write the figures to this file.
     #[arg(long, value_name = "FILE")]
@@ -181,8 +182,8 @@ struct World {
 impl World {
     fn new(options: &Options) -> anyhow::Result<Self> {
         let split = merchants::split(&merchants::embedded()?, demo::HELD_OUT, options.seed);
-        let people = people(options.devices, &split.train, demo::habits(), options.seed);
-        let mut config = demo::task(u32::try_from(options.devices)?, privacy(options)?);
+        let people = people(options.devices, &split.train, Size::Full.habits(), options.seed);
+        let mut config = Size::Full.task(u32::try_from(options.devices)?, privacy(options)?);
         config.max_rounds = Some(options.rounds);
         let promise = Promise::of(&config, &people)?;
         Ok(Self { config, split, people, promise })

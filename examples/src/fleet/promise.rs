@@ -141,17 +141,18 @@ fn on_people(task: &TaskConfig, trust: Trust, target: &Target) -> anyhow::Result
 mod tests {
     use super::*;
     use crate::people::people;
-    use crate::{demo, merchants};
+    use crate::demo::{self, Size};
+    use crate::merchants;
 
     fn promise(privacy: Privacy) -> Promise {
         let merchants = merchants::embedded().expect("the data is in the repository");
-        let people = people(30, &merchants, demo::habits(), 1);
-        Promise::of(&demo::task(30, privacy), &people).expect("can be planned")
+        let people = people(30, &merchants, Size::Full.habits(), 1);
+        Promise::of(&Size::Full.task(30, privacy), &people).expect("can be planned")
     }
 
     #[test]
     fn all_rounds_together_cost_what_was_promised() {
-        let (epsilon, delta, rounds) = (demo::EPSILON, demo::DELTA, 12);
+        let (epsilon, delta, rounds) = (Size::Full.epsilon(), demo::DELTA, 12);
         let modes = [
             Privacy::Example { epsilon, delta, rounds, clip: demo::EXAMPLE_CLIP },
             Privacy::Distributed { epsilon, delta, rounds },
@@ -168,7 +169,7 @@ mod tests {
 
     #[test]
     fn the_planner_warns_of_noise_that_drowns_the_model() {
-        let (epsilon, delta, rounds) = (demo::EPSILON, demo::DELTA, 12);
+        let (epsilon, delta, rounds) = (Size::Full.epsilon(), demo::DELTA, 12);
         let example = promise(Privacy::Example { epsilon, delta, rounds, clip: demo::EXAMPLE_CLIP });
         assert!(example.verdict().contains("Training can work"), "{}", example.verdict());
         assert!(example.verdict().contains("For whole people instead: Training cannot work"), "{}", example.verdict());

@@ -187,6 +187,7 @@ fn round_info() -> wire::RoundInfo {
         examples: 12_000,
         bytes_up_per_device: 131_072,
         sessions: vec![session_info()],
+        signal_to_noise: Some(3.5),
     }
 }
 

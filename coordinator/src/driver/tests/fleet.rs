@@ -63,8 +63,12 @@ pub(super) struct Site {
 
 impl Site {
     pub(super) async fn new() -> Arc<Self> {
+        Self::over(Blobs::in_memory()).await
+    }
+
+    pub(super) async fn over(blobs: Blobs) -> Arc<Self> {
         let folder = tempfile::tempdir().expect("a folder");
-        let (store, blobs) = (Store::open_in_memory().await.expect("a database"), Blobs::in_memory());
+        let store = Store::open_in_memory().await.expect("a database");
         let clock = MockClock::at(Timestamp::from_millis(1_700_000_000_000));
         let task_key = Arc::new(IdentityKey::from_seed(&[42; 32]));
         let current = Self::begin(&store, &blobs, &clock, &task_key, folder.path()).await;

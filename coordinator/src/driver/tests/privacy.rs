@@ -1,26 +1,37 @@
 //! The account of a task whose devices add noise: what each version has cost, and what the noise left of each round.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::memory::InMemory;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use scale_privacy::accounting::{UserLevel, zcdp::Rho};
 use scale_proto::ids::ModelVersion;
 use scale_proto::privacy::Privacy;
 
 use super::fleet::*;
-use crate::driver::{Error, ModelInfo};
+use crate::blobs::Blobs;
+use crate::driver::{Error, ModelInfo, RoundInfo};
 use crate::noise;
+use crate::round::SessionStage;
 use crate::spent::Cost;
 
 const DELTA: f64 = 1e-6;
 const NOISY: Privacy = Privacy::Distributed { epsilon: 8.0, delta: DELTA, rounds: 10 };
 
-async fn site(privacy: Privacy) -> std::sync::Arc<Site> {
-    let site = Site::new().await;
+async fn site(privacy: Privacy) -> Arc<Site> {
+    site_over(Site::new().await, privacy).await
+}
+
+/// A site with a task.
+async fn site_over(site: Arc<Site>, privacy: Privacy) -> Arc<Site> {
     let config = scale_proto::task::TaskConfig { privacy, ..task("manual") };
     site.now().create_task(task_id(), config, None).await.expect("a good task");
     site
 }
 
 /// One round of twelve devices.
-async fn round(site: &std::sync::Arc<Site>, story: Story) -> Told {
+async fn round(site: &Arc<Site>, story: Story) -> Told {
     site.now().open_round(&task_id()).await.expect("none is open");
     tell(site, 12, story).await
 }
@@ -45,6 +56,12 @@ fn planned(rounds: u32) -> Cost {
     }
 }
 
+/// Of one device's noise, grid units squared.
+fn local_variance() -> f64 {
+    let config = scale_proto::task::TaskConfig { privacy: NOISY, ..task("manual") };
+    noise::of(&config).expect("a plan").mechanism.local_variance() as f64
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_version_says_what_all_rounds_so_far_have_cost() {
     let site = site(NOISY).await;
@@ -52,6 +69,11 @@ async fn every_version_says_what_all_rounds_so_far_have_cost() {
     for version in [2, 3] {
         let told = round(&site, Story::default()).await;
         assert_eq!(told.info.new_version(), Some(ModelVersion(version)), "{:?}", told.errors);
+        // By hand: the sum's norm over the root of 12 devices' variance on 8 entries; the mean divides both alike.
+        let sums = (0..ENTRIES).map(|entry| told.inputs.iter().map(|(update, _)| update[entry]).sum::<i64>() as f64);
+        let expected = sums.map(|sum| sum * sum).sum::<f64>().sqrt() / (12.0 * 8.0 * local_variance()).sqrt();
+        let ratio = told.info.round.summary.and_then(|summary| summary.signal_to_noise).expect("there is noise");
+        assert!((ratio / expected - 1.0).abs() < 0.01, "{ratio} is not {expected}");
     }
     let two = cost(&site, 3).await;
     assert_eq!((cost(&site, 2).await, two), (planned(1), planned(2)));
@@ -71,9 +93,15 @@ async fn every_version_says_what_all_rounds_so_far_have_cost() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sum_that_was_seen_is_counted_also_when_nothing_was_published() {
     let site = site(NOISY).await;
-    for (released, rounds) in [(false, 0), (true, 1), (false, 1)] {
-        let told = round(&site, Story { lost: [0, 0, 3, 0, 0], ..Story::default() }).await;
-        assert_eq!(told.info.reason().map(|(code, _)| code), Some("too_few_inputs"));
+    // Three are lost before stage 2, or six before the last: in both cases no mask comes off.
+    for (lost, code, released, rounds) in [
+        ([0, 0, 3, 0, 0], "too_few_inputs", false, 0),
+        ([0, 0, 0, 0, 6], "too_few_shares", false, 0),
+        ([0, 0, 3, 0, 0], "too_few_inputs", true, 1),
+        ([0, 0, 0, 0, 6], "too_few_shares", false, 1),
+    ] {
+        let told = round(&site, Story { lost, ..Story::default() }).await;
+        assert_eq!(told.info.reason().map(|(code, _)| code), Some(code));
         let session = told.info.round.sessions[0].id;
         if released {
             // As if it had failed one step later.
@@ -83,8 +111,45 @@ async fn a_sum_that_was_seen_is_counted_also_when_nothing_was_published() {
             write.await.expect("the session is there");
         }
         let model = site.now().rollback_model(&task_id(), ModelVersion(1)).await.expect("it is there");
-        assert_eq!(model.cost, Some(planned(rounds)), "{released}");
+        assert_eq!(model.cost, Some(planned(rounds)), "{code}, {released}");
     }
+}
+
+/// The masks come off while an operator takes the model back: the round ends, but its sum has been seen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sum_that_is_ready_after_its_round_has_ended_is_counted_and_not_kept() {
+    let store = Arc::new(ThrottledStore::new(InMemory::new(), ThrottleConfig::default()));
+    let site = site_over(Site::over(Blobs::over(store.clone())).await, NOISY).await;
+    site.now().open_round(&task_id()).await.expect("none is open");
+    let mut phones = gather(&site, 12).await;
+    let (last, earlier) = SessionStage::OPEN.split_last().expect("five stages");
+    let act = |stage| move |mut phone: Phone| async move { phone.act(stage).await.map(|()| phone) };
+    for stage in earlier {
+        let (alive, errors) = together(phones, act(*stage)).await;
+        assert!(errors.is_empty(), "{errors:?}");
+        phones = alive;
+    }
+    store.config_mut(|config| config.wait_put_per_call = Duration::from_secs(1));
+    let reveal = tokio::spawn(together(phones, act(*last)));
+    let unmasking = |info: &RoundInfo| info.round.sessions.iter().any(|s| s.stage == *last && s.closing);
+    site.until("the end of stage 4", unmasking).await;
+    let back = site.now().rollback_model(&task_id(), ModelVersion(1)).await.expect("it is there");
+    store.config_mut(|config| config.wait_put_per_call = Duration::ZERO);
+    reveal.await.expect("no panic");
+
+    let ended = site.round().await;
+    assert_eq!(ended.round.phase.name(), "abandoned");
+    assert_eq!(ended.round.sessions[0].stage, SessionStage::Abandoned, "the rollback came before the sum");
+    assert_eq!(back.cost, Some(planned(1)));
+    round(&site, Story::default()).await;
+    assert_eq!(cost(&site, 3).await, planned(2));
+    for _ in 0..500 {
+        if site.blobs.list("sums").await.expect("no error").is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the sum of a round that ended without a model is left");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -93,7 +158,8 @@ async fn noise_on_gradients_is_counted_in_rounds_and_none_is_not_counted() {
     for (privacy, rounds, at_most, delta) in [(example, 1, Some((8.0, 5)), Some(DELTA)), (Privacy::None, 0, None, None)]
     {
         let site = site(privacy).await;
-        round(&site, Story::default()).await;
+        let told = round(&site, Story::default()).await;
+        assert_eq!(told.info.round.summary.expect("finished").signal_to_noise, None);
         let expected =
             Cost { mode: privacy.mode(), rounds, epsilon_aggregate: None, epsilon_alone: None, at_most, delta };
         assert_eq!(cost(&site, 2).await, expected);

@@ -199,6 +199,7 @@ impl From<RoundInfo> for wire::RoundInfo {
             accuracy: summary.accuracy,
             examples: summary.examples,
             bytes_up_per_device: summary.bytes_up_per_device,
+            signal_to_noise: summary.signal_to_noise,
             sessions: info.round.sessions.iter().map(Into::into).collect(),
             task: info.round.task.into(),
         }

@@ -1,0 +1,50 @@
+//! Files that were imported, so that the same one is recognised.
+
+use scale_proto::time::Timestamp;
+
+use super::{Text, UploadId, UserId};
+
+/// SHA-256 of a file's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileHash(pub [u8; 32]);
+
+/// A file about to be imported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewUpload {
+    /// Of its bytes.
+    pub file_hash: FileHash,
+    /// As the person's machine calls it, without folders.
+    pub filename: Text<255>,
+    /// `csv` or `json`.
+    pub upload_type: &'static str,
+}
+
+/// What became of a file's rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UploadCounts {
+    /// Rows that are transactions now.
+    pub inserted: u64,
+    /// Rows that were there already, in the store or further up in the file.
+    pub skipped_duplicates: u64,
+    /// Rows that are no transactions.
+    pub rejected: u64,
+}
+
+/// A file that was imported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// Its name.
+    pub id: UploadId,
+    /// Whose.
+    pub user_id: UserId,
+    /// Of its bytes.
+    pub file_hash: FileHash,
+    /// As the person's machine calls it.
+    pub filename: String,
+    /// `csv` or `json`.
+    pub upload_type: String,
+    /// What became of its rows.
+    pub counts: UploadCounts,
+    /// When.
+    pub created_at: Timestamp,
+}

@@ -1,0 +1,3 @@
+//! The REST facade: a person's transactions, and what training is doing.
+
+#![forbid(unsafe_code)]
