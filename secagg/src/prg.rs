@@ -16,12 +16,14 @@ mod lanes;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
+mod stream;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 pub(crate) use portable::Words;
+pub use stream::Stream;
 
 /// Entries of a vector that one key can mask: 2^32 blocks of 16.
 pub const MAX_ENTRIES: u64 = 1 << 36;

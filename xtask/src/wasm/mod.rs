@@ -4,6 +4,7 @@
 mod debian;
 mod toolchain;
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -31,13 +32,19 @@ const NOT_RUN_HERE: &[&str] =
     &["burn-flex", "burn-tensor", "burn-autodiff", "gemm", "gemm-common", "gemm-f32", "macerator"];
 
 /// Test targets that run in Node.js.
-const TESTS: &[(&str, &str)] = &[("scale-secagg", "vectors")];
+const TESTS: &[(&str, &str)] = &[("scale-secagg", "vectors"), ("scale-privacy", "known_answers")];
+
+/// Says what noise costs; run optimised.
+const SPEED: (&str, &str) = ("scale-secagg", "wasm_speed");
 
 #[derive(Args)]
 pub(crate) struct Options {
     /// Only see that the crates compile; run nothing
     #[arg(long)]
     check_only: bool,
+    /// Also say what a sample of noise costs in Node.js, with optimised code
+    #[arg(long, conflicts_with = "check_only")]
+    speed: bool,
     /// Where the compiler for wasm32 comes from
     #[arg(long, value_enum, default_value_t)]
     toolchain: Choice,
@@ -46,7 +53,7 @@ pub(crate) struct Options {
 impl Options {
     /// What `test` and `ci` run.
     pub(crate) fn everything() -> Self {
-        Self { check_only: false, toolchain: Choice::default() }
+        Self { check_only: false, speed: false, toolchain: Choice::default() }
     }
 }
 
@@ -66,6 +73,25 @@ pub(crate) fn steps(report: &mut Report, options: &Options) {
     if !options.check_only {
         report.test_step("wasm tests", |tally| tests(&toolchain, tally));
     }
+    if options.speed {
+        report.step("wasm speed", || speed(&toolchain));
+    }
+}
+
+/// Prints what noise costs.
+fn speed(toolchain: &toolchain::Toolchain) -> Result<()> {
+    let (runner, node) = (test_runner()?, Node::ensure()?);
+    let (package, target) = SPEED;
+    command::run(test(toolchain, &runner, &node, package, target).args(["--release", "--", "--nocapture"]))
+}
+
+/// The command that runs one test target in Node.js.
+fn test(toolchain: &toolchain::Toolchain, runner: &Path, node: &Node, package: &str, target: &str) -> Command {
+    let mut cargo = cargo("test", toolchain);
+    cargo.args(["--package", package, "--test", target]);
+    cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
+    node.configure(&mut cargo);
+    cargo
 }
 
 fn tests(toolchain: &toolchain::Toolchain, tally: &mut Tally) -> Result<()> {
@@ -74,10 +100,7 @@ fn tests(toolchain: &toolchain::Toolchain, tally: &mut Tally) -> Result<()> {
     let mut result = Ok(());
     let mut wasm = Tally::default();
     for (package, target) in TESTS {
-        let mut cargo = cargo("test", toolchain);
-        cargo.args(["--package", package, "--test", target]);
-        cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", &runner);
-        node.configure(&mut cargo);
+        let mut cargo = test(toolchain, &runner, &node, package, target);
         let mut one = Tally::default();
         let ran = command::run_reading(&mut cargo, |line| one.read_line(line)).and_then(|()| {
             ensure!(one.passed() > 0, "{package} ran no test from {target}: is everything in it left out on wasm32?");
@@ -127,7 +150,7 @@ fn first_line_of(program: &str, argument: &str) -> Result<String> {
 }
 
 /// The runner must be of the very version of the wasm-bindgen that the tests link.
-fn test_runner() -> Result<std::path::PathBuf> {
+fn test_runner() -> Result<PathBuf> {
     let lock = Lockfile::read(workspace::root())?;
     let [version] = lock.versions("wasm-bindgen")[..] else {
         bail!("Cargo.lock must hold exactly one version of wasm-bindgen");
