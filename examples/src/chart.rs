@@ -15,6 +15,7 @@ pub(crate) const FAINT: RGBColor = RGBColor(222, 226, 230);
 const FEDERATED: RGBColor = RGBColor(0, 107, 166);
 const CENTRAL: RGBColor = RGBColor(46, 125, 50);
 const ALONE: RGBColor = RGBColor(191, 87, 0);
+const PLAIN: RGBColor = RGBColor(130, 136, 142);
 
 /// What the picture shows. Accuracies are shares of 1, on merchants that no device saw.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct Curves {
     pub central: Option<f64>,
     /// The same model trained by one device alone.
     pub alone: Option<f64>,
+    /// The same rounds without noise.
+    pub plain: Option<f64>,
 }
 
 /// A curve beside the accuracy.
@@ -100,7 +103,11 @@ fn panels<B: DrawingBackend>(
     let (left, right) = root.split_horizontally(WIDTH * 3 / 5);
     let rounds = curves.accuracy.len() as f64 - 1.0;
 
-    let references = [("trained centrally", curves.central, CENTRAL), ("one device alone", curves.alone, ALONE)];
+    let references = [
+        ("trained centrally", curves.central, CENTRAL),
+        ("without noise", curves.plain, PLAIN),
+        ("one device alone", curves.alone, ALONE),
+    ];
     let top = curves.accuracy.iter().copied().chain(references.iter().filter_map(|r| r.1)).fold(0.1, f64::max);
     let mut accuracy = ChartBuilder::on(&left)
         .caption("accuracy on merchants no device saw", ("sans-serif", 18).into_font().color(&INK))
@@ -177,17 +184,25 @@ mod tests {
             beside: Beside { caption: "loss".into(), points: vec![(0.0, 2.9), (1.0, 1.8)] },
             central: Some(0.5),
             alone: Some(0.2),
+            plain: Some(0.55),
         };
         draw(&curves, &svg, &png).unwrap();
         let text = std::fs::read_to_string(&svg).unwrap();
         assert!(text.contains("federated: 48.0 %") && text.contains("one device alone: 20.0 %"));
+        assert!(text.contains("without noise: 55.0 %"));
         assert!(std::fs::read(&png).unwrap().starts_with(b"\x89PNG"));
     }
 
     #[test]
     fn nothing_to_draw_is_an_error() {
-        let curves =
-            Curves { title: String::new(), accuracy: vec![0.1], beside: Beside::default(), central: None, alone: None };
+        let curves = Curves {
+            title: String::new(),
+            accuracy: vec![0.1],
+            beside: Beside::default(),
+            central: None,
+            alone: None,
+            plain: None,
+        };
         assert!(draw(&curves, Path::new("x.svg"), Path::new("x.png")).is_err());
     }
 }

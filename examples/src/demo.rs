@@ -2,8 +2,11 @@
 
 use scale_proto::limits::COHORT_FLOOR;
 use scale_proto::model::{Family, ModelSpec};
-use scale_proto::task::{Aggregation, Cohort, Privacy, Quantisation, Schedule, TaskConfig, Timing, Training};
+use scale_proto::task::{
+    Aggregation, Cohort, Privacy, Quantisation, Schedule, SecureAggregation, Sessions, TaskConfig, Timing, Training,
+};
 
+use crate::fleet::device::Loss;
 use crate::merchants;
 use crate::people::Habits;
 
@@ -34,11 +37,12 @@ impl Size {
     pub const fn devices(self) -> usize {
         match self {
             Self::Full => 30,
-            Self::Light => 1200,
+            Self::Light => 1050,
         }
     }
 
-    /// Rounds after which the model is good.
+    /// Rounds after which the model is good. Light: with fewer, one round would cost a device more by itself than its
+    /// guardrails allow (`docs/experiments/user-level.md`).
     pub const fn rounds(self) -> u64 {
         match self {
             Self::Full => 16,
@@ -51,6 +55,14 @@ impl Size {
         match self {
             Self::Full => 0.1,
             Self::Light => 0.07,
+        }
+    }
+
+    /// How devices are lost. Where few wait, silence is the harder test; a thousand would wait for minutes.
+    pub const fn loss(self) -> Loss {
+        match self {
+            Self::Full => Loss::Silent,
+            Self::Light => Loss::Told,
         }
     }
 
@@ -70,12 +82,12 @@ impl Size {
         }
     }
 
-    /// The categoriser: hashed character n-grams. Full: 1,179,990 parameters, 3.2 MB at 22 bits each. Light: 8,354, because
+    /// The categoriser: hashed character n-grams. Full: 1,179,990 parameters, 3.2 MB at 22 bits each. Light: 37,206, because
     /// noise for people grows with the root of their number.
     pub fn model(self) -> ModelSpec {
         let family = match self {
             Self::Full => Family::TextBag { buckets: 65_536, dim: 18, ngram_min: 2, ngram_max: 5 },
-            Self::Light => Family::TextBag { buckets: 1024, dim: 8, ngram_min: 2, ngram_max: 4 },
+            Self::Light => Family::TextBag { buckets: 2048, dim: 18, ngram_min: 2, ngram_max: 3 },
         };
         ModelSpec { labels: merchants::categories(), family }
     }
@@ -100,9 +112,12 @@ impl Size {
             max_weight: 1500,
             holdout_permille: 0,
         };
-        match privacy {
-            Privacy::Example { .. } => Training { epochs: 1, batch_size: 100_000, learning_rate: 30.0, ..plain },
-            _ => plain,
+        match (self, privacy) {
+            // A small model needs long steps; the clip bounds what comes of them. Its grid is coarse, and no weight may
+            // exceed that.
+            (Self::Light, _) => Training { learning_rate: 3.0, max_weight: 250, ..plain },
+            (_, Privacy::Example { .. }) => Training { epochs: 1, batch_size: 100_000, learning_rate: 30.0, ..plain },
+            (Self::Full, _) => plain,
         }
     }
 
@@ -119,15 +134,17 @@ impl Size {
     pub fn task(self, devices: u32, privacy: Privacy) -> TaskConfig {
         let of_thousand = |permille: u32| (devices * 1000 / permille).max(COHORT_FLOOR);
         let goal = of_thousand(self.over_selection_permille());
-        let (floor, quantisation, aggregation) = match self {
+        let (floor, sessions, quantisation, aggregation) = match self {
             Self::Full => (
                 COHORT_FLOOR,
+                Sessions::Auto,
                 Quantisation { clip: 8.0, grid_factor: 64 },
                 Aggregation::FedAdam { learning_rate: 0.05, beta1: 0.5, beta2: 0.99, tau: 1e-3 },
             ),
             // Noise is sized for the floor: the higher it is, the less noise, and the fewer losses a round stands.
             Self::Light => (
                 of_thousand(1150),
+                Sessions::One,
                 Quantisation { clip: 1.0, grid_factor: 64 },
                 Aggregation::FedAdam { learning_rate: 0.05, beta1: 0.5, beta2: 0.99, tau: 1e-3 },
             ),
@@ -135,17 +152,12 @@ impl Size {
         TaskConfig {
             model: self.model(),
             training: self.training(privacy),
-            cohort: Cohort {
-                goal,
-                floor,
-                over_selection_permille: self.over_selection_permille(),
-                session_max: 128,
-            },
+            cohort: Cohort { goal, floor, over_selection_permille: self.over_selection_permille(), session_max: 128 },
             timing: self.timing(),
             schedule: Schedule::WhenReady,
             aggregation,
             quantisation,
-            secure_aggregation: Default::default(),
+            secure_aggregation: SecureAggregation { sessions, ..Default::default() },
             privacy,
             max_rounds: Some(self.rounds()),
         }
@@ -164,7 +176,15 @@ impl Size {
         };
         match self {
             Self::Full => few,
-            Self::Light => Timing { shares_ms: 60_000, masked_input_ms: 60_000, agreement_ms: 60_000, unmask_ms: 60_000, ..few },
+            Self::Light => Timing {
+                training_ms: 120_000,
+                grace_ms: 10_000,
+                shares_ms: 60_000,
+                masked_input_ms: 60_000,
+                agreement_ms: 60_000,
+                unmask_ms: 60_000,
+                ..few
+            },
         }
     }
 }

@@ -9,34 +9,39 @@ use clap::Args;
 
 use crate::command;
 use crate::report::clock;
-use crate::workspace::root;
+use crate::workspace::target_dir;
 
 /// Where the fleet program lives.
 pub(crate) const PACKAGE: &str = "scale-examples";
 /// The program that starts a coordinator and plays many devices.
 pub(crate) const FLEET: &str = "fleet";
-const COORDINATOR: &str = "scale-coordinator";
+/// The coordinator: package and program.
+pub(crate) const COORDINATOR: &str = "scale-coordinator";
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// How many devices take part
-    #[arg(long, default_value_t = 30)]
-    devices: u32,
-    /// How many rounds to run
-    #[arg(long, default_value_t = 16)]
-    rounds: u32,
-    /// Share of devices that drop out of each round, 0 to 1
-    #[arg(long, default_value_t = 0.1)]
-    drop: f64,
-    /// Seed of everything that is drawn, so that a run can be repeated
+    /// A thousand devices and a small model, with noise that protects whole people instead of training examples
+    #[arg(long)]
+    light: bool,
+    /// How many devices take part [default: 30; --light: 1050]
+    #[arg(long)]
+    devices: Option<u32>,
+    /// How many rounds to run [default: 16; --light: 8]
+    #[arg(long)]
+    rounds: Option<u32>,
+    /// Share of devices that drop out of each round, 0 to 0.5 [default: 0.1; --light: 0.07]
+    #[arg(long)]
+    drop: Option<f64>,
+    /// Seed of everything that is drawn but keys and noise, so that a run can be repeated
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// What devices do before anything is uploaded: example, distributed, local or none
-    #[arg(long, value_name = "MODE", default_value = "example")]
-    privacy: String,
-    /// What all rounds may cost a person together; mode example: one training example
-    #[arg(long, default_value_t = 8.0)]
-    epsilon: f64,
+    /// What devices do before anything is uploaded: example, distributed, local or none [default: example; --light:
+    /// distributed]
+    #[arg(long, value_name = "MODE")]
+    privacy: Option<String>,
+    /// What all rounds may cost a person together; mode example: one training example [default: 8; --light: 4]
+    #[arg(long)]
+    epsilon: Option<f64>,
     /// Write what happened in each round to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -70,12 +75,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// If a program does not build, or the demo does not end well within ten minutes.
 pub(crate) fn check() -> Result<()> {
     let small = Options {
-        devices: 14,
-        rounds: 2,
-        drop: 0.1,
+        light: false,
+        devices: Some(14),
+        rounds: Some(2),
+        drop: None,
         seed: 1,
-        privacy: "example".into(),
-        epsilon: 8.0,
+        privacy: None,
+        epsilon: None,
         json: None,
         keep: None,
         check: true,
@@ -93,8 +99,7 @@ fn build(profile: &str) -> Result<PathBuf> {
     cargo.args(["--package", COORDINATOR, "--package", PACKAGE, "--bin", COORDINATOR, "--bin", FLEET]);
     command::run(&mut cargo)?;
     println!("  built in {}", clock(started.elapsed()));
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir));
-    Ok(target.join(if profile == "dev" { "debug" } else { profile }))
+    Ok(target_dir().join(if profile == "dev" { "debug" } else { profile }))
 }
 
 fn fleet(programs: &std::path::Path, options: &Options) -> Command {
@@ -105,9 +110,22 @@ fn fleet(programs: &std::path::Path, options: &Options) -> Command {
         fleet.current_dir(here);
     }
     fleet.arg("demo").arg("--coordinator").arg(program(COORDINATOR));
-    fleet.args(["--devices", &options.devices.to_string(), "--rounds", &options.rounds.to_string()]);
-    fleet.args(["--drop", &options.drop.to_string(), "--seed", &options.seed.to_string()]);
-    fleet.args(["--privacy", &options.privacy, "--epsilon", &options.epsilon.to_string()]);
+    if options.light {
+        fleet.arg("--light");
+    }
+    // What is not given is for the fleet to say: it knows both demos.
+    let text = |number: f64| number.to_string();
+    let flags = [
+        ("--devices", options.devices.map(|number| number.to_string())),
+        ("--rounds", options.rounds.map(|number| number.to_string())),
+        ("--drop", options.drop.map(text)),
+        ("--seed", Some(options.seed.to_string())),
+        ("--privacy", options.privacy.clone()),
+        ("--epsilon", options.epsilon.map(text)),
+    ];
+    for (flag, value) in flags {
+        fleet.args(value.iter().flat_map(|value| [flag, value]));
+    }
     if let Some(file) = &options.json {
         fleet.arg("--json").arg(file);
     }
@@ -137,12 +155,13 @@ mod tests {
     #[test]
     fn flags_reach_the_fleet() {
         let options = Options {
-            devices: 12,
-            rounds: 3,
-            drop: 0.25,
+            light: true,
+            devices: Some(12),
+            rounds: None,
+            drop: Some(0.25),
             seed: 7,
-            privacy: "example".into(),
-            epsilon: 4.0,
+            privacy: Some("example".into()),
+            epsilon: Some(4.0),
             json: Some("out.json".into()),
             keep: None,
             check: false,
@@ -152,7 +171,7 @@ mod tests {
         let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy().into_owned()).collect();
         assert_eq!(
             arguments.join(" "),
-            "demo --coordinator /programs/scale-coordinator --devices 12 --rounds 3 --drop 0.25 --seed 7 \
+            "demo --coordinator /programs/scale-coordinator --light --devices 12 --drop 0.25 --seed 7 \
              --privacy example --epsilon 4 --json out.json --quiet"
         );
     }

@@ -21,14 +21,27 @@ struct Arguments {
 enum Command {
     /// Starts a coordinator of its own, trains for some rounds, and shows what came of it.
     Demo(demo::Options),
+    /// The coordinator that is built into this program: what `demo` starts, with the coordinator's own flags.
+    #[command(disable_help_flag = true)]
+    Serve {
+        #[arg(hide = true, allow_hyphen_values = true, trailing_var_arg = true)]
+        flags: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Demo(options) => show(&options),
+        // Reads the command line by itself.
+        Command::Serve { .. } => scale_coordinator::cli::main(),
+    }
 }
 
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn show(options: &demo::Options) -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("SCALE_LOG").unwrap_or_else(|_| "error".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let Command::Demo(options) = Arguments::parse().command;
-    match demo::run(&options).await {
+    match demo::run(options).await {
         Ok(report) => {
             println!("\n{}", report.text());
             ExitCode::SUCCESS

@@ -26,7 +26,7 @@ struct Arguments {
     /// What is not given is as in the light demo: a thousand people and a small model.
     #[arg(long)]
     light: bool,
-    /// People with a device each [default: 30; 1200 with --light].
+    /// People with a device each [default: 30; 1050 with --light].
     #[arg(long)]
     devices: Option<usize>,
     /// Rounds [default: 16; 8 with --light].
@@ -255,7 +255,8 @@ fn main() -> anyhow::Result<()> {
         bar.set_prefix(seed.to_string());
         for row in &mut rows {
             let start = Instant::now();
-            let Round { devices, loss, accuracy, norms: own, heaviest: most, .. } = simulation.round(arguments.lost.unwrap_or(arguments.size().drop()))?;
+            let Round { devices, loss, accuracy, norms: own, heaviest: most, .. } =
+                simulation.round(arguments.lost.unwrap_or(arguments.size().drop()))?;
             federated_time += start.elapsed().as_secs_f64();
             norms.extend(own);
             heaviest = heaviest.max(most);

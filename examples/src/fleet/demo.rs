@@ -1,5 +1,6 @@
-//! The demo: a coordinator in a process of its own, a fleet of devices, and what came of it.
+//! The demos: a coordinator in a process of its own, a fleet of devices, and what came of it.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -9,8 +10,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use scale_client_core::device::Client;
 use scale_client_core::host::Host;
 use scale_client_core::host::native::NativeHost;
-use scale_client_core::train::{Backend, DatasetTrainer};
-use scale_client_core::transport::native::Connection;
+use scale_client_core::train::{Backend, Dataset, DatasetTrainer};
+use scale_client_core::transport::native::{Connection, GrpcTransport};
 use scale_proto::ids::{ModelVersion, TaskId};
 use scale_proto::privacy::{Privacy, Target};
 use scale_proto::task::TaskConfig;
@@ -19,48 +20,61 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::coordinator::{CoordinatorProcess, Operator};
-use super::device::{Behaviour, Cores, Sighting, TakingTurns, client, live};
+use super::device::{Behaviour, Cores, Sighting, TakingTurns, client, crowd_host, live};
 use super::promise::Promise;
 use super::report::{Report, RoundRow, figure};
+use crate::baseline;
 use crate::chart::{Beside, Curves, draw};
 use crate::demo::{self, Size};
 use crate::evaluate::{Evaluator, names, statement_lines, write_model};
 use crate::merchants::{self, Split};
 use crate::people::{Person, people};
-use crate::baseline;
+use crate::simulation::Simulation;
 
 /// Name of the demo's task.
 const TASK: &str = "categoriser";
 /// A round that takes longer than this has a problem that waiting does not solve.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Abandoned rounds in a row after which the next one would end like them.
+const FAILURES: usize = 5;
 /// Devices that are trained alone, for comparison.
 const ALONE: usize = 3;
+/// Devices of a crowd on one connection; a server lets 200 calls on it be open at once.
+const ON_ONE_CONNECTION: usize = 100;
 
 /// What a person chooses.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Options {
-    /// The coordinator's program.
+    /// The coordinator's program [default: the coordinator that is built into this one].
     #[arg(long, value_name = "FILE")]
-    pub coordinator: PathBuf,
-    /// How many devices take part; at least 13, so that a session stands the loss of some.
-    #[arg(long, default_value_t = 30)]
-    pub devices: usize,
-    /// How many rounds to run.
-    #[arg(long, default_value_t = Size::Full.rounds())]
-    pub rounds: u64,
-    /// Share of the devices that is lost in every round, at a random stage, 0 to 0.5.
-    #[arg(long, default_value_t = 0.1)]
-    pub drop: f64,
+    pub coordinator: Option<PathBuf>,
+    /// A thousand devices and a small model: so many that noise which protects whole people leaves something to learn.
+    #[arg(long)]
+    pub light: bool,
+    /// How many devices take part; at least 13, so that a session stands the loss of some [default: 30; --light: 1050].
+    #[arg(long)]
+    pub devices: Option<usize>,
+    /// How many rounds to run [default: 16; --light: 8].
+    #[arg(long)]
+    pub rounds: Option<u64>,
+    /// Share of the devices that is lost in every round, at a random stage, 0 to 0.5 [default: 0.1; --light: 0.07].
+    #[arg(long)]
+    pub drop: Option<f64>,
     /// Seed of everything that is drawn but keys and noise, so that a run can be repeated.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// What devices do before anything is uploaded: example (noise on training steps, protects one example);
-    /// distributed (noise that all bring together, protects a person from who sees sums); local (from everybody); none.
-    #[arg(long, value_parser = PossibleValuesParser::new(Privacy::MODES), default_value = "example")]
-    pub privacy: String,
-    /// What all rounds may cost a person (mode example: one training example) together, at delta 1e-5.
-    #[arg(long, default_value_t = Size::Full.epsilon())]
-    pub epsilon: f64,
+    /// distributed (noise that all bring together, protects a person from who sees sums); local (from everybody); none
+    /// [default: example; --light: distributed].
+    #[arg(long, value_parser = PossibleValuesParser::new(Privacy::MODES), hide_possible_values = true)]
+    pub privacy: Option<String>,
+    /// What all rounds may cost a person (mode example: one training example) together, at delta 1e-5 [default: 8;
+    /// --light: 4].
+    #[arg(long)]
+    pub epsilon: Option<f64>,
+    /// Leave out what the run is compared with: central training, single devices, no noise.
+    #[arg(long)]
+    pub no_baselines: bool,
     /// Write the figures to this file.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -69,24 +83,54 @@ pub struct Options {
     pub keep: PathBuf,
 }
 
+/// What was chosen, and what the demo's size says about the rest.
+struct Settings {
+    size: Size,
+    devices: usize,
+    rounds: u64,
+    drop: f64,
+    seed: u64,
+    privacy: Privacy,
+}
+
+impl Settings {
+    fn new(options: &Options) -> anyhow::Result<Self> {
+        let size = if options.light { Size::Light } else { Size::Full };
+        let devices = options.devices.unwrap_or(size.devices());
+        let rounds = options.rounds.unwrap_or(size.rounds());
+        let drop = options.drop.unwrap_or(size.drop());
+        ensure!(devices >= 13, "--devices {devices}: at least 13 are needed, so that losses leave ten");
+        ensure!((0.0..=0.5).contains(&drop), "--drop {drop}: a share between 0 and 0.5");
+        ensure!(rounds >= 1, "--rounds must be at least 1");
+        let mode = options.privacy.as_deref().unwrap_or(size.privacy());
+        let epsilon = options.epsilon.unwrap_or(size.epsilon());
+        let target = Target { epsilon, delta: demo::DELTA, rounds: u32::try_from(rounds)? };
+        let clip = if mode == "example" { demo::EXAMPLE_CLIP } else { 0.0 };
+        let privacy = if mode == "none" { Privacy::None } else { Privacy::parse(mode, target, clip)? };
+        Ok(Self { size, devices, rounds, drop, seed: options.seed, privacy })
+    }
+}
+
 /// Runs the demo and returns its figures.
 ///
 /// # Errors
 /// A setting is out of range, a process or file fails, or a round does not end.
 pub async fn run(options: &Options) -> anyhow::Result<Report> {
-    ensure!(options.devices >= 13, "--devices {}: at least 13 are needed, so that losses leave ten", options.devices);
-    ensure!((0.0..=0.5).contains(&options.drop), "--drop {}: a share between 0 and 0.5", options.drop);
-    ensure!(options.rounds >= 1, "--rounds must be at least 1");
+    let settings = Settings::new(options)?;
     let started = Instant::now();
-    let screen = Screen::new(options.rounds);
-    let world = World::new(options)?;
-    screen.say(&world.summary(options));
+    let screen = Screen::new(settings.rounds);
+    let world = World::new(&settings)?;
+    screen.say(&world.summary(&settings));
     for line in world.promise.verdict().lines() {
         screen.say(&format!("  {line}"));
     }
 
     let folder = fresh_folder(&options.keep)?;
-    let coordinator = CoordinatorProcess::start(&options.coordinator, &folder.join("coordinator")).await?;
+    let program = match &options.coordinator {
+        Some(program) => program.clone(),
+        None => std::env::current_exe().context("the path of this program is not known")?,
+    };
+    let coordinator = CoordinatorProcess::start(&program, &folder.join("coordinator")).await?;
     screen.say(&format!("Coordinator on {}, its log in {}", coordinator.url, coordinator.log().display()));
     let mut operator = coordinator.operator().await?;
     operator.create_task(TASK, &world.config).await?;
@@ -96,52 +140,75 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let (rounds_over, watch_rounds) = watch::channel(0);
     let (tell, sightings) = mpsc::unbounded_channel();
     let mut fleet = JoinSet::new();
-    let cores = Cores::all();
+    let joining = Joining {
+        task: task.clone(),
+        task_key: coordinator.task_key,
+        enrol_token: enrol_token.clone(),
+        cores: Cores::all(),
+        behaviour: Behaviour { drop: settings.drop, loss: settings.size.loss(), seed: settings.seed },
+        rounds_over: watch_rounds,
+        tell,
+    };
+    let mut shared = None;
     for (index, person) in world.people.iter().enumerate() {
-        let host = NativeHost::open(&folder.join(format!("devices/{index:03}")), Connection::new(&coordinator.url))?;
-        let device = client(host, &task, coordinator.task_key);
-        device.enroll(&enrol_token).await.with_context(|| format!("device {index} cannot enrol"))?;
-        let trainer = DatasetTrainer::new(person.statement.clone(), Backend::Flex).with_secret(secret()?);
-        let trainer = TakingTurns { trainer, cores: cores.clone() };
-        let behaviour = Behaviour { drop: options.drop, seed: options.seed };
-        fleet.spawn(live(index, device, trainer, behaviour, watch_rounds.clone(), tell.clone()));
+        let connection = Connection::new(&coordinator.url);
+        match settings.size {
+            Size::Full => {
+                let host = NativeHost::open(&folder.join(format!("devices/{index:03}")), connection)?;
+                fleet.spawn(joining.clone().join(index, host, person.statement.clone()));
+            }
+            Size::Light => {
+                let transport = match &shared {
+                    Some(transport) if index % ON_ONE_CONNECTION != 0 => GrpcTransport::clone(transport),
+                    _ => shared.insert(GrpcTransport::new(connection)?).clone(),
+                };
+                fleet.spawn(joining.clone().join(index, crowd_host(transport)?, person.statement.clone()));
+            }
+        }
     }
-    drop((watch_rounds, tell));
+    drop(joining);
     let watcher = NativeHost::open(&folder.join("watcher"), Connection::new(&coordinator.url))?;
     let watcher = client(watcher, &task, coordinator.task_key);
     watcher.enroll(&enrol_token).await?;
-    screen.say(&format!("{} devices have enrolled; rounds begin", options.devices));
+    screen.say(&format!("{} devices enrol; rounds begin", settings.devices));
 
     let mut judge = Judge { watcher, names: world.judge(&world.names())?, task, last: vec![] };
     let accuracy_start = judge.score(1).await?;
-    let watching = Watching { options, promise: &world.promise, screen: &screen };
+    let watching = Watching { settings: &settings, promise: &world.promise, screen: &screen };
     let rows = watching.rounds(&mut operator, &mut judge, &mut fleet, sightings, &rounds_over).await;
     let rows = rows.with_context(|| format!("the coordinator's log is {}", coordinator.log().display()))?;
     drop(rounds_over);
     fleet.shutdown().await;
     drop(coordinator);
 
-    screen.say("Training the same model centrally, and on single devices alone, for comparison");
     let accuracy = rows.iter().rev().find(|row| row.abandoned.is_none()).map_or(accuracy_start, |row| row.accuracy);
-    let (central, alone) = tokio::task::block_in_place(|| world.baselines(options.seed))?;
-    let accuracy_statements = world.judge(&world.lines(options.seed))?.score(&judge.last)?.accuracy;
+    let Baselines { central, alone, plain } = if options.no_baselines {
+        Baselines::default()
+    } else {
+        screen.say("Training the same model in other ways, for comparison");
+        tokio::task::block_in_place(|| world.baselines(&settings))?
+    };
+    let accuracy_statements = world.judge(&world.lines(settings.seed))?.score(&judge.last)?.accuracy;
     let file = |name: &str| folder.join(name);
     let report = Report {
         accuracy,
         accuracy_start,
         accuracy_central: central,
         accuracy_alone: alone,
+        accuracy_majority: world.majority(),
+        accuracy_plain: plain,
         accuracy_statements,
         bytes_up: rows.iter().map(|row| row.bytes_up).max().unwrap_or_default(),
         seconds: started.elapsed().as_secs_f64(),
         model_file: file("model.safetensors"),
         chart_svg: file("chart.svg"),
         chart_png: file("chart.png"),
-        devices: options.devices,
-        drop: options.drop,
-        privacy: options.privacy.clone(),
+        devices: settings.devices,
+        drop: settings.drop,
+        privacy: settings.privacy.mode().to_owned(),
         promise: world.promise.sentence(),
-        seed: options.seed,
+        verdict: world.promise.verdict().to_owned(),
+        seed: settings.seed,
         rounds: rows,
     };
     write_model(&report.model_file, &world.config.model, &judge.last)?;
@@ -154,14 +221,27 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// The privacy that the task asks for.
-fn privacy(options: &Options) -> anyhow::Result<Privacy> {
-    if options.privacy == "none" {
-        return Ok(Privacy::None);
+/// What every device of the fleet needs.
+#[derive(Clone)]
+struct Joining {
+    task: TaskId,
+    task_key: [u8; 32],
+    enrol_token: String,
+    cores: Cores,
+    behaviour: Behaviour,
+    rounds_over: watch::Receiver<u64>,
+    tell: mpsc::UnboundedSender<Sighting>,
+}
+
+impl Joining {
+    /// One device's life: it enrols, then takes part in round after round.
+    async fn join<H: Host>(self, index: usize, host: H, statement: Dataset) -> anyhow::Result<()> {
+        let Self { task, task_key, enrol_token, cores, behaviour, rounds_over, tell } = self;
+        let device = client(host, &task, task_key);
+        device.enroll(&enrol_token).await.with_context(|| format!("device {index} cannot enrol"))?;
+        let trainer = DatasetTrainer::new(statement, Backend::Flex).with_secret(secret()?);
+        live(index, device, TakingTurns { trainer, cores }, behaviour, rounds_over, tell).await
     }
-    let target = Target { epsilon: options.epsilon, delta: demo::DELTA, rounds: u32::try_from(options.rounds)? };
-    let clip = if options.privacy == "example" { demo::EXAMPLE_CLIP } else { 0.0 };
-    Ok(Privacy::parse(&options.privacy, target, clip)?)
 }
 
 /// Where a device's batches and noise come from: never from the demo's seed.
@@ -180,16 +260,17 @@ struct World {
 }
 
 impl World {
-    fn new(options: &Options) -> anyhow::Result<Self> {
-        let split = merchants::split(&merchants::embedded()?, demo::HELD_OUT, options.seed);
-        let people = people(options.devices, &split.train, Size::Full.habits(), options.seed);
-        let mut config = Size::Full.task(u32::try_from(options.devices)?, privacy(options)?);
-        config.max_rounds = Some(options.rounds);
+    fn new(settings: &Settings) -> anyhow::Result<Self> {
+        let &Settings { size, devices, rounds, seed, privacy, .. } = settings;
+        let split = merchants::split(&merchants::embedded()?, demo::HELD_OUT, seed);
+        let people = people(devices, &split.train, size.habits(), seed);
+        let mut config = size.task(u32::try_from(devices)?, privacy);
+        config.max_rounds = Some(rounds);
         let promise = Promise::of(&config, &people)?;
         Ok(Self { config, split, people, promise })
     }
 
-    fn summary(&self, options: &Options) -> String {
+    fn summary(&self, settings: &Settings) -> String {
         let lines: usize = self.people.iter().map(|person| person.statement.len()).sum();
         format!(
             "{} people buy from {} merchants ({lines} statement lines); {} merchants are held out\n\
@@ -199,40 +280,77 @@ impl World {
             self.split.train.len(),
             self.split.held_out.len(),
             self.config.model.flat_len(),
-            options.rounds,
-            options.drop * 100.0,
+            settings.rounds,
+            settings.drop * 100.0,
             self.promise.sentence(),
         )
     }
 
-    fn names(&self) -> scale_client_core::train::Dataset {
+    fn names(&self) -> Dataset {
         names(&self.split.held_out)
     }
 
-    fn lines(&self, seed: u64) -> scale_client_core::train::Dataset {
+    fn lines(&self, seed: u64) -> Dataset {
         statement_lines(&self.split.held_out, seed)
     }
 
-    fn judge(&self, dataset: &scale_client_core::train::Dataset) -> anyhow::Result<Evaluator> {
+    fn judge(&self, dataset: &Dataset) -> anyhow::Result<Evaluator> {
         Evaluator::new(&self.config.model, dataset)
     }
 
-    /// Accuracy of the same model trained centrally, and the mean over a few trained by one device alone.
-    fn baselines(&self, seed: u64) -> anyhow::Result<(f64, f64)> {
+    /// What the run is compared with, on both cores.
+    fn baselines(&self, settings: &Settings) -> anyhow::Result<Baselines> {
+        let seed = settings.seed;
+        let score = |weights: &[f32]| Ok(self.judge(&self.names())?.score(weights)?.accuracy);
         std::thread::scope(|scope| {
             let central = scope.spawn(|| -> anyhow::Result<f64> {
-                let weights = baseline::central(&self.config, self.people.iter().map(|p| &p.statement), seed)?;
-                Ok(self.judge(&self.names())?.score(&weights)?.accuracy)
+                score(&baseline::central(&self.config, self.people.iter().map(|p| &p.statement), seed)?)
             });
-            let mut judge = self.judge(&self.names())?;
             let mut alone = 0.0;
             for person in self.people.iter().take(ALONE) {
-                alone += judge.score(&baseline::alone(&self.config, &person.statement, seed)?)?.accuracy / ALONE as f64;
+                alone += score(&baseline::alone(&self.config, &person.statement, seed)?)? / ALONE as f64;
             }
+            let plain = match settings.size {
+                Size::Full => None,
+                Size::Light => Some(score(&self.without_noise(settings)?)?),
+            };
             let central = central.join().map_err(|_| anyhow::anyhow!("the central training panicked"))??;
-            Ok((central, alone))
+            Ok(Baselines { central: Some(central), alone: Some(alone), plain })
         })
     }
+
+    /// The same rounds without noise, in the open: weights after the last one.
+    fn without_noise(&self, settings: &Settings) -> anyhow::Result<Vec<f32>> {
+        let task = TaskConfig { privacy: Privacy::None, ..self.config.clone() };
+        let people = self.people.iter().map(|person| person.statement.clone());
+        let mut simulation = Simulation::new(task, people, settings.seed)?;
+        for _ in 0..settings.rounds {
+            simulation.round(settings.drop)?;
+        }
+        Ok(simulation.weights().to_vec())
+    }
+
+    /// Accuracy of always giving the category that people buy in most.
+    fn majority(&self) -> f64 {
+        let mut counts = [0u32; merchants::CATEGORIES.len()];
+        for example in self.people.iter().flat_map(|person| &person.statement.examples) {
+            counts[example.label as usize] += 1;
+        }
+        let most = (0u32..).zip(counts).max_by_key(|&(_, count)| count).map(|(label, _)| label);
+        let right = self.split.held_out.iter().filter(|merchant| Some(merchant.label) == most).count();
+        right as f64 / self.split.held_out.len().max(1) as f64
+    }
+}
+
+/// Accuracies on merchants that no device saw.
+#[derive(Default)]
+struct Baselines {
+    /// The same model trained centrally.
+    central: Option<f64>,
+    /// By one device alone; the mean over a few.
+    alone: Option<f64>,
+    /// The same rounds without noise, where they are quick.
+    plain: Option<f64>,
 }
 
 /// Scores published models, as an app gets them: through the device's own client, verified.
@@ -254,7 +372,7 @@ impl<H: Host> Judge<H> {
 
 /// Who watches the rounds.
 struct Watching<'a> {
-    options: &'a Options,
+    settings: &'a Settings,
     promise: &'a Promise,
     screen: &'a Screen,
 }
@@ -269,9 +387,9 @@ impl Watching<'_> {
         mut sightings: mpsc::UnboundedReceiver<Sighting>,
         rounds_over: &watch::Sender<u64>,
     ) -> anyhow::Result<Vec<RoundRow>> {
-        let Self { options, screen, .. } = *self;
+        let Self { settings, screen, .. } = *self;
         let mut rows: Vec<RoundRow> = vec![];
-        let mut seen = Seen::new(options.devices);
+        let mut seen = Seen::new(settings.devices);
         let mut last_change = Instant::now();
         let mut tick = tokio::time::interval(Duration::from_millis(200));
         loop {
@@ -288,9 +406,11 @@ impl Watching<'_> {
                         screen.say(&row_line(&row));
                         rows.push(row);
                         rounds_over.send_replace(rows.len() as u64);
+                        let failed = rows.iter().rev().take_while(|row| row.abandoned.is_some()).count();
+                        ensure!(failed < FAILURES, "{failed} rounds in a row were abandoned");
                         last_change = Instant::now();
                     }
-                    if rows.iter().filter(|row| row.abandoned.is_none()).count() as u64 >= options.rounds {
+                    if rows.iter().filter(|row| row.abandoned.is_none()).count() as u64 >= settings.rounds {
                         return Ok(rows);
                     }
                     ensure!(last_change.elapsed() < PATIENCE, "no round has ended for {PATIENCE:?}; devices: {}", seen.line());
@@ -302,13 +422,15 @@ impl Watching<'_> {
     async fn row<H: Host>(&self, round: &RoundInfo, judge: &mut Judge<H>) -> anyhow::Result<RoundRow> {
         let abandoned = (round.phase == "abandoned").then(|| round.reason.clone());
         let accuracy = if abandoned.is_none() { judge.score(round.new_version).await? } else { 0.0 };
+        let spent = self.promise.spent(round.number)?;
         Ok(RoundRow {
             round: round.number,
             cohort: round.cohort,
             survivors: round.survivors,
             loss: self.promise.tells_loss().then_some(round.loss),
             accuracy,
-            epsilon: self.promise.spent(round.number)?,
+            epsilon: spent.map(|spent| spent.epsilon),
+            epsilon_alone: spent.and_then(|spent| spent.alone),
             bytes_up: round.bytes_up_per_device,
             seconds: round.closed_at_ms.saturating_sub(round.opened_at_ms) as f64 / 1000.0,
             abandoned,
@@ -333,11 +455,13 @@ fn row_line(row: &RoundRow) -> String {
 /// What every device was last seen doing.
 struct Seen {
     at: Vec<&'static str>,
+    /// Why devices left, as far as it was told.
+    told: HashSet<String>,
 }
 
 impl Seen {
     fn new(devices: usize) -> Self {
-        Self { at: vec!["waiting"; devices] }
+        Self { at: vec!["waiting"; devices], told: HashSet::new() }
     }
 
     fn take(&mut self, sighting: Sighting, screen: &Screen) {
@@ -358,7 +482,13 @@ impl Seen {
             // After a loss the old round is over; that is how it should be, and nothing to tell.
             Sighting::Left(_, code, _)
                 if ["late", "unknown_round", "unknown_session", "deadline"].contains(&code.as_str()) => {}
-            Sighting::Left(index, code, sentence) => screen.note(&format!("device {index} left: {sentence} ({code})")),
+            Sighting::Left(index, code, sentence) => {
+                // A crowd that leaves for one reason is one piece of news.
+                let note = format!("device {index} left: {sentence} ({code}); others that do are not listed");
+                if self.told.insert(code) {
+                    screen.note(&note);
+                }
+            }
         }
     }
 
@@ -382,8 +512,9 @@ fn curves(report: &Report) -> Curves {
         ),
         accuracy: std::iter::once(report.accuracy_start).chain(finished().map(|row| row.accuracy)).collect(),
         beside: beside(finished),
-        central: Some(report.accuracy_central),
-        alone: Some(report.accuracy_alone),
+        central: report.accuracy_central,
+        alone: report.accuracy_alone,
+        plain: report.accuracy_plain,
     }
 }
 

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use scale_client_core::device::{Client, ClientConfig, Outcome, Phase, Report, Requirements};
-use scale_client_core::host::Host;
+use scale_client_core::host::memory::{FixedConditions, MemoryKeys, MemoryLedger, MemoryStore};
+use scale_client_core::host::native::{SystemClock, SystemRandomness};
+use scale_client_core::host::{DeviceConditions, Host, Parts, Randomness as _};
 use scale_client_core::trainer::{LocalTrainer, TrainError, Trained};
+use scale_client_core::transport::native::GrpcTransport;
 use scale_privacy::accounting::dp_sgd::DpSgd;
 use scale_proto::ids::TaskId;
 use scale_proto::plan::Plan;
@@ -29,11 +32,22 @@ pub enum Sighting {
     Left(usize, String, String),
 }
 
+/// How a device is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// It falls silent, as when its process ends: every stage waits for it until the stage's time is over.
+    Silent,
+    /// It says that it leaves, as when a person takes the phone back: nobody waits for it.
+    Told,
+}
+
 /// How a device behaves.
 #[derive(Clone, Copy, Debug)]
 pub struct Behaviour {
     /// Share of rounds in which it is lost.
     pub drop: f64,
+    /// How.
+    pub loss: Loss,
     /// Where its losses come from.
     pub seed: u64,
 }
@@ -90,6 +104,30 @@ impl<T: LocalTrainer> LocalTrainer for TakingTurns<T> {
     }
 }
 
+/// A device of a crowd: keys, ledger, clock and randomness are real; its state is in memory, so that a thousand of them do
+/// not wait for one disk. Nothing is kept after the process.
+pub type CrowdHost =
+    Parts<GrpcTransport, MemoryStore, MemoryKeys, FixedConditions, SystemClock, SystemRandomness, MemoryLedger>;
+
+/// A device of a crowd on a connection that it may share with others: a thousand sockets are more than many systems let a
+/// process have.
+///
+/// # Errors
+/// The system gives no random bytes.
+pub fn crowd_host(transport: GrpcTransport) -> anyhow::Result<CrowdHost> {
+    let mut identity = [0; 32];
+    SystemRandomness.fill(&mut identity)?;
+    Ok(CrowdHost {
+        transport,
+        store: MemoryStore::default(),
+        keys: MemoryKeys::new(identity),
+        conditions: FixedConditions(DeviceConditions::FINE),
+        clock: SystemClock,
+        randomness: SystemRandomness,
+        ledger: MemoryLedger::default(),
+    })
+}
+
 /// A client of `task` that does not care whether its machine is charging.
 pub fn client<H: Host>(host: H, task: &TaskId, task_key: [u8; 32]) -> Client<H> {
     let mut config = ClientConfig::new(vec![task.clone()], task_key);
@@ -117,10 +155,13 @@ pub async fn live<H: Host>(
         rounds_over.borrow_and_update();
         let silence = Arc::new(Notify::new());
         let mut observer = {
-            let (silence, sightings) = (silence.clone(), sightings.clone());
+            let (silence, cancel, sightings) = (silence.clone(), client.cancel_handle(), sightings.clone());
             move |report: Report| {
                 if Some(report.phase) == lost_at {
-                    silence.notify_one();
+                    match behaviour.loss {
+                        Loss::Silent => silence.notify_one(),
+                        Loss::Told => cancel.cancel(),
+                    }
                 }
                 // Nobody may be watching any more.
                 let _ = sightings.send(Sighting::At(index, report));
@@ -132,7 +173,12 @@ pub async fn live<H: Host>(
             outcome = client.participate(&mut trainer, &mut observer) => Some(outcome.context("a device failed")?),
         };
         match outcome {
-            None => {
+            Some(Outcome::Left { reason, .. }) if reason.code != "cancelled" => {
+                let _ = sightings.send(Sighting::Left(index, reason.code.into_owned(), reason.sentence));
+                lost_at = pick(&mut random);
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            None | Some(Outcome::Left { .. }) => {
                 if let Some(phase) = lost_at.take() {
                     let _ = sightings.send(Sighting::Lost(index, phase));
                 }
@@ -147,11 +193,6 @@ pub async fn live<H: Host>(
                     () = tokio::time::sleep(retry.after + spread) => {}
                     changed = rounds_over.changed() => if changed.is_err() { return Ok(()) },
                 }
-            }
-            Some(Outcome::Left { reason, .. }) => {
-                let _ = sightings.send(Sighting::Left(index, reason.code.into_owned(), reason.sentence));
-                lost_at = pick(&mut random);
-                tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }
         if rounds_over.has_changed().is_err() {

@@ -3,10 +3,9 @@
 use anyhow::Context as _;
 use scale_client_core::train::{Backend, DatasetTrainer};
 use scale_client_core::trainer::LocalTrainer as _;
+use scale_coordinator::noise;
 use scale_privacy::accounting::dp_sgd::DpSgd;
-use scale_privacy::accounting::zcdp::Rho;
-use scale_privacy::accounting::{Budget, UserLevel};
-use scale_privacy::plan::{Cohort, Trust, plan, plan_examples};
+use scale_privacy::plan::{Cohort, Plan, Trust, plan, plan_examples};
 use scale_proto::privacy::{Privacy, Target};
 use scale_proto::task::TaskConfig;
 use scale_secagg::config::width_needed;
@@ -27,8 +26,17 @@ enum Cost {
     Uncounted,
     /// Training by DP-SGD, one entry for each kind of device.
     Examples(Vec<DpSgd>),
-    /// Noise on updates.
-    Person(Rho<UserLevel>),
+    /// Noise on updates, as the coordinator signs it and every device checks it.
+    Person(Box<Plan>),
+}
+
+/// Epsilons of some rounds, for somebody who took part in all of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Spent {
+    /// What the run promises: of a training example, or of a person against who sees only sums.
+    pub(super) epsilon: f64,
+    /// Of a person against who sees the device's uploads one by one: what is left if secure aggregation fails.
+    pub(super) alone: Option<f64>,
 }
 
 impl Promise {
@@ -41,11 +49,9 @@ impl Promise {
         let (cost, verdict) = match task.privacy {
             Privacy::Example { .. } => (Cost::Examples(prices(task, people)?), on_examples(task, people, &target)?),
             _ => {
-                let is_local = matches!(task.privacy, Privacy::Local { .. });
-                let trust = if is_local { Trust::Local } else { Trust::Distributed };
-                let all = Rho::<UserLevel>::within(&Budget::new(target.epsilon, target.delta)?);
-                let a_round = Rho::from_units(all.units() / u64::from(target.rounds.max(1)));
-                (Cost::Person(a_round), on_people(task, trust, &target)?)
+                let plan = noise::of(task)?.plan.context("noise on updates has a plan")?;
+                let verdict = format!("{} {}", plan.sentence, plan.promise());
+                (Cost::Person(plan), verdict)
             }
         };
         Ok(Self { privacy: task.privacy, cost, verdict })
@@ -70,16 +76,16 @@ impl Promise {
 
     /// Whether the server reads the cohort's loss.
     pub(super) fn tells_loss(&self) -> bool {
-        !matches!(self.privacy, Privacy::Example { .. })
+        self.privacy == Privacy::None
     }
 
-    /// Epsilon of this many rounds for somebody who took part in all of them; `None` without noise.
+    /// Epsilons of this many rounds for somebody who took part in all of them; `None` without noise.
     ///
     /// # Errors
     /// The accountant has no bound.
-    pub(super) fn spent(&self, rounds: u64) -> anyhow::Result<Option<f64>> {
+    pub(super) fn spent(&self, rounds: u64) -> anyhow::Result<Option<Spent>> {
         let Some(Target { delta, .. }) = self.privacy.target() else { return Ok(None) };
-        let epsilon = match &self.cost {
+        let spent = match &self.cost {
             Cost::Uncounted => return Ok(None),
             Cost::Examples(prices) => {
                 let mut most: f64 = 0.0;
@@ -87,13 +93,20 @@ impl Promise {
                     let steps = u64::from(price.steps()).saturating_mul(rounds).try_into().context("too many steps")?;
                     most = most.max(DpSgd::new(price.noise_multiplier(), price.rate(), steps)?.epsilon(delta)?);
                 }
-                most
+                Spent { epsilon: most, alone: None }
             }
-            Cost::Person(a_round) => {
-                Rho::<UserLevel>::from_units(a_round.units().saturating_mul(rounds)).epsilon(delta)?
+            Cost::Person(plan) => {
+                let rounds = u32::try_from(rounds).context("too many rounds")?;
+                let alone = plan.rho_local.times(rounds).epsilon(delta)?;
+                match plan.trust {
+                    Trust::Distributed => {
+                        Spent { epsilon: plan.rho_aggregate.times(rounds).epsilon(delta)?, alone: Some(alone) }
+                    }
+                    Trust::Local => Spent { epsilon: alone, alone: Some(alone) },
+                }
             }
         };
-        Ok(Some(epsilon))
+        Ok(Some(spent))
     }
 }
 
@@ -116,33 +129,27 @@ fn on_examples(task: &TaskConfig, people: &[Person], target: &Target) -> anyhow:
     let fewest = people.iter().map(|person| person.statement.len()).min().unwrap_or_default();
     let (examples, batch) = (u32::try_from(fewest)?, task.training.batch_size.min(u32::try_from(fewest)?));
     let steps = examples.div_ceil(batch.max(1)) * task.training.epochs * target.rounds;
-    let budget = Budget::new(target.epsilon, target.delta)?;
+    let budget = noise::budget(target)?;
     let planned = plan_examples(examples, batch, steps, task.model.flat_len(), &budget)?;
-    let people = on_people(task, Trust::Distributed, target)?;
+    let people = on_people(task, target)?;
     Ok(format!("For one device's {fewest} examples or more: {}\nFor whole people instead: {people}", planned.sentence))
 }
 
-/// In the best case: everybody finishes, and nobody works for the server.
-fn on_people(task: &TaskConfig, trust: Trust, target: &Target) -> anyhow::Result<String> {
+/// What noise of all devices together would do, in the best case: everybody finishes, and nobody works for the server.
+fn on_people(task: &TaskConfig, target: &Target) -> anyhow::Result<String> {
     let devices = task.cohort.goal;
     let cohort = Cohort { devices, survivors_min: devices, corrupt: 0 };
-    let planned = plan(
-        trust,
-        &cohort,
-        task.model.flat_len(),
-        target.rounds,
-        &Budget::new(target.epsilon, target.delta)?,
-        width_needed,
-    );
+    let budget = noise::budget(target)?;
+    let planned = plan(Trust::Distributed, &cohort, noise::dim(task), target.rounds, &budget, width_needed);
     Ok(planned.map_or_else(|error| error.to_string(), |plan| plan.sentence))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::people::people;
     use crate::demo::{self, Size};
     use crate::merchants;
+    use crate::people::people;
 
     fn promise(privacy: Privacy) -> Promise {
         let merchants = merchants::embedded().expect("the data is in the repository");
@@ -160,11 +167,22 @@ mod tests {
         ];
         for privacy in modes {
             let promise = promise(privacy);
-            let spent = |rounds| promise.spent(rounds).expect("bounded").expect("noise");
+            let spent = |rounds| promise.spent(rounds).expect("bounded").expect("noise").epsilon;
             assert!((spent(12) / epsilon - 1.0).abs() < 1e-3, "{privacy:?}: {}", spent(12));
             assert!(spent(12) <= epsilon && spent(1) < spent(6) && spent(6) < spent(12), "{privacy:?}");
         }
         assert_eq!(promise(Privacy::None).spent(12).expect("nothing to count"), None);
+    }
+
+    #[test]
+    fn a_thousand_devices_with_a_small_model_are_told_both_epsilons() {
+        let (epsilon, delta, rounds) = (Size::Light.epsilon(), demo::DELTA, Size::Light.rounds() as u32);
+        let task = Size::Light.task(Size::Light.devices() as u32, Privacy::Distributed { epsilon, delta, rounds });
+        let promise = Promise::of(&task, &[]).expect("can be planned");
+        assert!(promise.verdict().starts_with("Training can work"), "{}", promise.verdict());
+        let spent = promise.spent(rounds.into()).expect("bounded").expect("noise");
+        assert!(spent.epsilon <= epsilon && spent.epsilon > 0.99 * epsilon, "{spent:?}");
+        assert!(spent.alone.is_some_and(|alone| alone > 100.0), "{spent:?}");
     }
 
     #[test]

@@ -21,6 +21,9 @@ pub struct RoundRow {
     pub accuracy: f64,
     /// What all rounds so far have cost at most, by the accountant; `None` without noise.
     pub epsilon: Option<f64>,
+    /// With noise on updates, what they have cost a person against who sees the device's uploads one by one: what is left
+    /// if secure aggregation fails.
+    pub epsilon_alone: Option<f64>,
     /// Payload bytes that one device sent.
     pub bytes_up: u64,
     /// From the round's opening to its model.
@@ -38,9 +41,16 @@ pub struct Report {
     /// Of the initial model.
     pub accuracy_start: f64,
     /// Of the same model trained centrally on all devices' data.
-    pub accuracy_central: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy_central: Option<f64>,
     /// Of the same model trained by one device alone; the mean over a few devices.
-    pub accuracy_alone: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy_alone: Option<f64>,
+    /// Of always giving the category that people buy in most.
+    pub accuracy_majority: f64,
+    /// Of the same rounds without noise, simulated; `None` where that takes too long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy_plain: Option<f64>,
     /// Of the last model on statement lines of those merchants.
     pub accuracy_statements: f64,
     /// Payload bytes that one device sent in one round.
@@ -61,6 +71,8 @@ pub struct Report {
     pub privacy: String,
     /// What `epsilon` is about, with its delta, in a sentence.
     pub promise: String,
+    /// What the planner says about it, with this cohort and this model.
+    pub verdict: String,
     /// Where every choice came from.
     pub seed: u64,
     /// Every round, in order.
@@ -77,15 +89,19 @@ impl Report {
     }
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(out, "  round  cohort  survivors    loss  accuracy  epsilon  up/device  seconds")?;
+        // Only noise on updates leaves a device anything by itself.
+        let tells_alone = self.rounds.iter().any(|row| row.epsilon_alone.is_some());
+        let alone = if tells_alone { "   alone" } else { "" };
+        writeln!(out, "  round  cohort  survivors    loss  accuracy  epsilon{alone}  up/device  seconds")?;
         writeln!(out, "  {:>5}  {:>25}  {:>8}", "start", "", percent(self.accuracy_start))?;
         for row in &self.rounds {
-            let RoundRow { round, cohort, survivors, loss, epsilon, seconds, .. } = row;
+            let RoundRow { round, cohort, survivors, loss, epsilon, epsilon_alone, seconds, .. } = row;
+            let alone = if tells_alone { format!("  {:>6}", figure(*epsilon_alone, 0)) } else { String::new() };
             match &row.abandoned {
                 Some(reason) => writeln!(out, "  {round:>5}  {cohort:>6}  abandoned: {reason}")?,
                 None => writeln!(
                     out,
-                    "  {round:>5}  {cohort:>6}  {survivors:>9}  {:>6}  {:>8}  {:>7}  {:>9}  {seconds:>7.1}",
+                    "  {round:>5}  {cohort:>6}  {survivors:>9}  {:>6}  {:>8}  {:>7}{alone}  {:>9}  {seconds:>7.1}",
                     figure(*loss, 3),
                     percent(row.accuracy),
                     figure(*epsilon, 2),
@@ -97,11 +113,20 @@ impl Report {
         writeln!(out, "Accuracy on merchants that no device saw")?;
         writeln!(out, "  federated, {} devices     {}", self.devices, percent(self.accuracy))?;
         writeln!(out, "  gain over the start       {:+.1} points", (self.accuracy - self.accuracy_start) * 100.0)?;
-        writeln!(out, "  trained centrally         {}", percent(self.accuracy_central))?;
-        writeln!(out, "  one device alone          {}", percent(self.accuracy_alone))?;
+        if let Some(plain) = self.accuracy_plain {
+            writeln!(out, "  the same without noise    {}", percent(plain))?;
+        }
+        if let (Some(central), Some(alone)) = (self.accuracy_central, self.accuracy_alone) {
+            writeln!(out, "  trained centrally         {}", percent(central))?;
+            writeln!(out, "  one device alone          {}", percent(alone))?;
+        }
+        writeln!(out, "  always the most frequent  {}", percent(self.accuracy_majority))?;
         writeln!(out, "  on their statement lines  {}", percent(self.accuracy_statements))?;
         writeln!(out)?;
         writeln!(out, "Privacy             {}", self.promise)?;
+        for line in self.verdict.lines() {
+            writeln!(out, "                    {line}")?;
+        }
         writeln!(out, "Update on the wire  {} per device and round", megabytes(self.bytes_up))?;
         writeln!(out, "Time                {:.0} s", self.seconds)?;
         writeln!(out, "Model               {}", self.model_file.display())?;
@@ -120,7 +145,7 @@ fn percent(share: f64) -> String {
 }
 
 fn megabytes(bytes: u64) -> String {
-    format!("{:.2} MB", bytes as f64 / 1e6)
+    if bytes < 1_000_000 { format!("{:.1} kB", bytes as f64 / 1e3) } else { format!("{:.2} MB", bytes as f64 / 1e6) }
 }
 
 #[cfg(test)]
@@ -135,6 +160,7 @@ mod tests {
             loss: None,
             accuracy: 0.31,
             epsilon: Some(1.5),
+            epsilon_alone: None,
             bytes_up: 2_900_000,
             seconds: 6.0,
             abandoned: None,
@@ -144,8 +170,10 @@ mod tests {
         Report {
             accuracy: 0.5,
             accuracy_start: 0.05,
-            accuracy_central: 0.52,
-            accuracy_alone: 0.2,
+            accuracy_central: Some(0.52),
+            accuracy_alone: Some(0.2),
+            accuracy_majority: 0.1,
+            accuracy_plain: None,
             accuracy_statements: 0.45,
             bytes_up: 2_900_000,
             seconds: 100.0,
@@ -156,6 +184,7 @@ mod tests {
             drop: 0.1,
             privacy: "example".into(),
             promise: "epsilon 8 for one training example".into(),
+            verdict: "Training can work.".into(),
             seed: 1,
             rounds: vec![row, lost, told],
         }
@@ -174,6 +203,18 @@ mod tests {
         assert_eq!(columns("1 ")[3..6], ["—", "31.0", "%"], "what nobody knows is no zero");
         assert_eq!((columns("1 ")[6], columns("3 ")[6]), ("1.50", "—"));
         assert_eq!(columns("3 ")[3], "2.500");
+    }
+
+    #[test]
+    fn noise_on_updates_is_told_with_what_is_left_without_masks() {
+        let mut report = report();
+        report.accuracy_plain = Some(0.375);
+        report.rounds[0].epsilon_alone = Some(163.4);
+        report.rounds[0].bytes_up = 21_430;
+        let text = report.text();
+        for part in ["epsilon   alone  up/device", "1.50     163    21.4 kB", "without noise    37.5 %"] {
+            assert!(text.contains(part), "{part:?} in {text}");
+        }
     }
 
     #[test]
