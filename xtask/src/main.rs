@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this program's output is the terminal")]
 
+mod api;
 mod ci;
 mod command;
 mod demo;
@@ -13,6 +14,7 @@ mod deny;
 mod layers;
 mod lockfile;
 mod report;
+mod services;
 mod tally;
 mod test;
 mod tools;
@@ -39,8 +41,12 @@ enum Task {
     Test(test::Options),
     /// What a change must pass: format, lints, docs, layers, licences, every test, a short demo
     Ci(ci::Options),
+    /// Test the running REST API with random requests against its own OpenAPI document; installs schemathesis
+    Api(api::Options),
     /// Check dependency directions, forbidden imports and banned packages
     Layers,
+    /// Start throw-away Postgres and Redis servers, run a command that uses them, and stop them
+    Services(services::Options),
     /// Build the device crates for wasm32-unknown-unknown and run the protocol's test vectors in Node.js
     Wasm(wasm::Options),
     /// Check licences, bans and sources of every dependency with cargo-deny, and known vulnerabilities when online
@@ -53,7 +59,9 @@ fn main() -> ExitCode {
         Task::Demo(options) => report.step("demo", || demo::run(&options)),
         Task::Test(options) => test::steps(&mut report, &options),
         Task::Ci(options) => ci::steps(&mut report, &options),
+        Task::Api(options) => report.step("rest api", || api::run(&options)),
         Task::Layers => report.step("layers", layers::run),
+        Task::Services(options) => report.step("services", || services::run(&options)),
         Task::Wasm(options) => wasm::steps(&mut report, &options),
         Task::Deny => deny::steps(&mut report),
     }

@@ -5,8 +5,9 @@ use clap::Args;
 
 use crate::command;
 use crate::report::Report;
+use crate::services::Services;
 use crate::tally::Tally;
-use crate::{layers, wasm};
+use crate::{api, layers, wasm};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -32,10 +33,23 @@ impl Options {
 }
 
 pub(crate) fn steps(report: &mut Report, options: &Options) {
-    report.test_step("native tests", |tally| native(options, tally));
+    let mut services = None;
+    if !options.fast {
+        // Without them the tests that need them fail, and all others still show how they are.
+        report.step("services", || {
+            services = Some(Services::start()?);
+            Ok(())
+        });
+    }
+    report.test_step("native tests", |tally| native(options, services.as_ref(), tally));
+    drop(services);
     report.step("layers", layers::run);
+    if !options.fast {
+        report.step("rest api", || api::run(&api::Options::after_tests()));
+    }
     if options.fast {
         report.not_run("integration tests", "--fast");
+        report.not_run("rest api", "--fast");
         report.not_run("wasm", "--fast");
     } else if options.no_wasm {
         report.not_run("wasm", "--no-wasm");
@@ -44,8 +58,8 @@ pub(crate) fn steps(report: &mut Report, options: &Options) {
     }
 }
 
-/// Plain `cargo test`, so that nothing needs to be installed.
-fn native(options: &Options, tally: &mut Tally) -> Result<()> {
+/// Plain `cargo test`, so that nothing needs to be installed but what the services are.
+fn native(options: &Options, services: Option<&Services>, tally: &mut Tally) -> Result<()> {
     let mut cargo = command::cargo();
     cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
     if options.fast {
@@ -53,6 +67,9 @@ fn native(options: &Options, tally: &mut Tally) -> Result<()> {
     }
     if let Some(rounds) = options.rounds {
         cargo.env("SCALE_ROUNDS", rounds.to_string());
+    }
+    if let Some(services) = services {
+        services.tell(&mut cargo);
     }
     let mut native = Tally::default();
     let result = command::run_reading(&mut cargo, |line| native.read_line(line)).and_then(|()| {

@@ -106,7 +106,8 @@ pub(crate) fn on_path(program: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(&file).is_file())
 }
 
-fn is_root() -> bool {
+/// Whether this process may do anything on this machine.
+pub(crate) fn is_root() -> bool {
     let id = command::output(command::command("id").arg("-u"));
     id.is_ok_and(|id| id.trim() == "0")
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use scale_proto::time::Timestamp;
 
-use super::{JobId, UserId};
+use super::{Invalid, JobId, UserId, one_of};
 
 /// How far a job is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +20,25 @@ pub enum JobStatus {
 }
 
 impl JobStatus {
+    /// Its name in rows and in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Processing => "processing",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// From its name.
+    ///
+    /// # Errors
+    /// If there is no such status.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let all = [Self::Pending, Self::Processing, Self::Completed, Self::Failed];
+        one_of("status", text, &all.map(|status| (status.as_str(), status)))
+    }
+
     /// Whether it can still change: a person has at most one such job.
     pub fn is_active(self) -> bool {
         matches!(self, Self::Pending | Self::Processing)
@@ -91,4 +110,17 @@ pub enum JobChange {
         /// Why, for a person.
         reason: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_are_read_as_they_are_written() {
+        for status in [JobStatus::Pending, JobStatus::Processing, JobStatus::Completed, JobStatus::Failed] {
+            assert_eq!(JobStatus::parse(status.as_str()), Ok(status));
+        }
+        assert!(JobStatus::parse("done").unwrap_err().problem.contains("processing"));
+    }
 }

@@ -9,6 +9,7 @@ mod money;
 mod transaction;
 mod upload;
 
+pub(crate) use category::unaccented;
 pub use category::{Category, CategorySlug};
 pub use ids::{JobId, Scope, TransactionId, UploadId, UserId};
 pub use job::{JobChange, JobStatus, Metrics, NewJob, TrainingJob};
@@ -32,4 +33,18 @@ impl Invalid {
     pub(crate) fn new(field: &'static str, problem: impl Into<String>) -> Self {
         Self { field, problem: problem.into() }
     }
+}
+
+/// The value that `text` names, among all that the field can have.
+fn one_of<T: Copy>(field: &'static str, text: &str, words: &[(&str, T)]) -> Result<T, Invalid> {
+    words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
+        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        Invalid::new(field, format!("unknown; one of {}", known.join(", ")))
+    })
+}
+
+/// The 32 bytes of a SHA-256.
+fn bytes_of(digest: ring::digest::Digest) -> [u8; 32] {
+    // Invariant: every caller hashes with SHA-256, which is 32 bytes long.
+    digest.as_ref().try_into().expect("SHA-256 is 32 bytes")
 }

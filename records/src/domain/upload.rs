@@ -8,6 +8,13 @@ use super::{Text, UploadId, UserId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileHash(pub [u8; 32]);
 
+impl FileHash {
+    /// Of a whole file.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(super::bytes_of(ring::digest::digest(&ring::digest::SHA256, bytes)))
+    }
+}
+
 /// A file about to be imported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewUpload {
@@ -47,4 +54,16 @@ pub struct Upload {
     pub counts: UploadCounts,
     /// When.
     pub created_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_is_sha_256() {
+        // FIPS 180-2, appendix B.1.
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(hex::encode(FileHash::of(b"abc").0), expected);
+    }
 }

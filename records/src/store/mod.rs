@@ -10,6 +10,9 @@
 //! | `categories` | [`Categories`] |
 //! | `training_jobs` | [`Jobs`] |
 //! | all of one person | [`People`] |
+//!
+//! [`open()`] gives all of them for a [`Location`]. Behind it each family is one file with one implementation, `Store<DB>`;
+//! `engine.rs` says in what the databases differ, and `sqlite.rs` and `postgres.rs` answer. SQL is nowhere else.
 
 use async_trait::async_trait;
 use scale_proto::time::Timestamp;
@@ -19,6 +22,21 @@ use crate::domain::{
     Category, CategoryChange, CategorySlug, Currency, JobChange, JobId, NewJob, NewTransaction, NewUpload, Scope,
     TrainingJob, Transaction, TransactionId, Upload, UploadCounts, UserId,
 };
+
+mod categories;
+mod column;
+mod engine;
+mod imports;
+mod jobs;
+mod migrations;
+mod open;
+mod postgres;
+mod sqlite;
+mod transactions;
+mod tx;
+
+pub use migrations::Step;
+pub use open::{Location, migrate, missing_steps, open, revert};
 
 /// All families together: what the API holds, as `Arc<dyn Records>`.
 pub trait Records: Transactions + Imports + Categories + Jobs + People + std::fmt::Debug {}
@@ -114,6 +132,9 @@ pub trait Transactions: Send + Sync {
 #[async_trait]
 pub trait Imports: Send + Sync {
     /// Takes the file's hash; of two imports of the same file at once, one waits for the other and finds it there.
+    ///
+    /// Until the import ends, the person's other imports wait, and in SQLite everybody who changes anything: have the whole
+    /// file before, and do nothing slow in between.
     async fn begin_import(&self, user: UserId, file: &NewUpload, now: Timestamp) -> Result<Begun, Error>;
     /// Files, newest first, at most `limit`.
     async fn uploads(&self, scope: Scope, limit: u16) -> Result<Vec<Upload>, Error>;
@@ -179,7 +200,8 @@ pub trait People: Send + Sync {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The database does not answer, or no connection is free; trying again later helps.
+    /// The database does not answer, or no connection is free; trying again later helps. (If it went away while it was
+    /// keeping a change, that one may be kept: every change may be asked for again.)
     #[error("the database does not answer: {0}")]
     Unavailable(String),
     /// The disk is full.
