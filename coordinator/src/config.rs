@@ -22,6 +22,8 @@ pub struct Config {
     pub tokens: Tokens,
     /// Rounds.
     pub rounds: Rounds,
+    /// The REST facade.
+    pub rest: scale_rest::Config,
     /// Logs.
     pub log: Log,
 }
@@ -171,6 +173,9 @@ pub enum ConfigError {
         /// Where, and what.
         problem: String,
     },
+    /// A value of the REST facade is out of range.
+    #[error(transparent)]
+    Rest(#[from] scale_rest::config::ConfigError),
     /// A value is out of range.
     #[error("setting `{setting}`: {problem}")]
     Value {
@@ -221,6 +226,7 @@ impl Config {
                 return value(setting, "must be at least 1".to_owned());
             }
         }
+        self.rest.check()?;
         if self.rounds.long_poll_ms > 60_000 {
             return value("rounds.long_poll_ms", "at most 60000: proxies cut longer calls".to_owned());
         }
@@ -242,10 +248,12 @@ mod tests {
         assert_eq!(example, Config::default());
         example.check().unwrap();
         let text = std::fs::read_to_string(path).unwrap();
-        let commented = text.replace("# public_url", "public_url").replace("# tls_", "tls_");
+        let uncommented = ["public_url", "tls_", "database_url", "redis_url", "issuer", "hs256_", "jwks_url"];
+        let commented = uncommented.iter().fold(text, |text, name| text.replace(&format!("# {name}"), name));
         let everything: Config = toml::from_str(&commented).unwrap();
         everything.check().unwrap();
         assert!(everything.server.public_url.is_some() && everything.server.tls_key.is_some());
+        assert!(everything.rest.database_url.is_some() && everything.rest.auth.is_configured());
     }
 
     #[test]

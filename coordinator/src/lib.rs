@@ -19,5 +19,6 @@ pub mod blobs;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod facade;
 pub mod store;
 pub mod transport;

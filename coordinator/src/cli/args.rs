@@ -45,6 +45,8 @@ pub(super) struct Remote {
 pub(super) enum Command {
     /// Run a coordinator
     Serve(ServeArgs),
+    /// Bring the schema of people's rows (the REST facade's) up to date; `serve` does it by itself on SQLite
+    Migrate(MigrateArgs),
     #[command(flatten)]
     Client(ClientCommand),
 }
@@ -73,6 +75,41 @@ pub(super) struct ServeArgs {
     /// Log one JSON object a line
     #[arg(long, env = "SCALE_LOG_JSON")]
     pub(super) log_json: bool,
+}
+
+/// What to do about people's rows.
+#[derive(Debug, Default, Args)]
+pub(super) struct MigrateArgs {
+    /// Configuration file (see docs/coordinator.example.toml): says where people's rows are
+    #[arg(long, env = "SCALE_CONFIG", value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Change nothing, and fail if something is missing
+    #[arg(long)]
+    pub(super) check: bool,
+}
+
+/// What a person's token says of them.
+#[derive(Debug, Args)]
+pub(super) struct PersonToken {
+    /// With --kind person: their id [default: a new one]
+    #[arg(long, value_name = "UUID")]
+    pub(super) user: Option<uuid::Uuid>,
+    /// With --kind person: what they may do
+    #[arg(long, value_enum, default_value = "user")]
+    pub(super) role: PersonRole,
+    /// With --kind person: they have shown a second factor
+    #[arg(long)]
+    pub(super) mfa: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum PersonRole {
+    /// See and change their own rows
+    User,
+    /// Also look after rounds and models
+    Operator,
+    /// Everything
+    Service,
 }
 
 #[derive(Debug, Subcommand)]
@@ -183,9 +220,11 @@ pub(super) enum TokenCommand {
         /// What it opens
         #[arg(long, value_enum)]
         kind: TokenKind,
-        /// How long, such as 90m, 12h or 30d [default: 7d for enrolment, 1d for operators]
+        /// How long, such as 90m, 12h or 30d [default: 7d for enrolment, 1d for operators and persons]
         #[arg(long, value_name = "TIME", value_parser = seconds)]
         ttl: Option<u64>,
+        #[command(flatten)]
+        person: PersonToken,
     },
 }
 
@@ -195,6 +234,8 @@ pub(super) enum TokenKind {
     Enrol,
     /// Lets a person or a script administer this coordinator
     Operator,
+    /// Lets a person use the REST API, for development: signed by the key in the data folder
+    Person,
 }
 
 impl TokenKind {
@@ -202,6 +243,7 @@ impl TokenKind {
         match self {
             Self::Enrol => "enrol",
             Self::Operator => "operator",
+            Self::Person => "person",
         }
     }
 }
@@ -249,6 +291,8 @@ mod tests {
             "scale-coordinator rounds abandon 00000000-0000-0000-0000-000000000000 --reason test",
             "scale-coordinator models download merchants 3 -o x.safetensors",
             "scale-coordinator token mint --kind enrol --ttl 30d",
+            "scale-coordinator token mint --kind person --role operator --mfa",
+            "scale-coordinator migrate --check",
             "scale-coordinator health",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
@@ -267,6 +311,7 @@ mod tests {
             "scale-coordinator rounds abandon x",
             "scale-coordinator rounds list merchants --limit 0",
             "scale-coordinator token mint --kind device",
+            "scale-coordinator token mint --kind person --user somebody",
             "scale-coordinator token mint --kind enrol --ttl 5",
             "scale-coordinator token mint --kind enrol --ttl 0d",
         ] {

@@ -10,7 +10,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::Failure;
-use super::args::{ClientCommand, ModelsCommand, Remote, RoundsCommand, TaskCommand, TokenCommand};
+use super::args::{ClientCommand, ModelsCommand, Remote, RoundsCommand, TaskCommand, TokenCommand, TokenKind};
 use super::client::{self, Admin, explain};
 use super::output::{self, Output};
 
@@ -25,7 +25,10 @@ pub(super) async fn run(command: ClientCommand, remote: &Remote, data: &Path, js
         }
         ClientCommand::Rounds(command) => rounds(command, client::admin(remote, data).await?).await?,
         ClientCommand::Models(command) => models(command, client::admin(remote, data).await?).await?,
-        ClientCommand::Token(TokenCommand::Mint { kind, ttl }) => {
+        ClientCommand::Token(TokenCommand::Mint { kind: TokenKind::Person, ttl, person }) => {
+            super::people::mint(&person, ttl, data)?
+        }
+        ClientCommand::Token(TokenCommand::Mint { kind, ttl, .. }) => {
             let request = wire::MintTokenRequest { kind: kind.word().to_owned(), ttl_s: ttl.unwrap_or(0) };
             let minted =
                 client::admin(remote, data).await?.mint_token(request).await.map_err(|status| explain(&status))?;

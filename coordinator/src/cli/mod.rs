@@ -10,6 +10,7 @@ mod args;
 mod client;
 mod commands;
 mod output;
+mod people;
 mod plan;
 mod serve;
 mod task;
@@ -65,9 +66,12 @@ failure_from!(
     crate::blobs::BlobError,
     crate::config::ConfigError,
     crate::driver::Error,
+    crate::facade::FacadeError,
     crate::store::StoreError,
     crate::transport::TlsError,
     scale_proto::error::Invalid,
+    scale_records::store::Error,
+    scale_rest::auth::DevIssuerError,
 );
 
 /// Runs the program with the process's arguments.
@@ -99,6 +103,11 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<(), Failure> {
     match cli.command {
         args::Command::Serve(serve) => serve::run(&serve, cli.data).await,
+        args::Command::Migrate(migrate) => {
+            let output = people::migrate(&migrate, cli.data).await?;
+            println!("{}", if cli.json { output.json() } else { output.text().to_owned() });
+            Ok(())
+        }
         args::Command::Client(command) => {
             let data = cli.data.unwrap_or_else(|| PathBuf::from("data"));
             commands::run(command, &cli.remote, &data, cli.json).await

@@ -18,6 +18,7 @@ use crate::blobs::Blobs;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::driver::{Coordinator, Parts, Settings};
+use crate::facade::{self, Facade};
 use crate::store::{Options, Store};
 use crate::transport::{self, App, grpc, server};
 
@@ -57,6 +58,7 @@ pub(super) async fn run(args: &ServeArgs, data: Option<PathBuf>) -> Result<(), F
     let authority = Arc::new(secrets.authority());
     let signer = Arc::new(secrets.url_signer(&url));
     let task_key = Arc::new(secrets.task_key());
+    let (news, inbox) = facade::news();
     let coordinator = {
         let (signer, signing_clock) = (signer.clone(), clock.clone());
         let ttl = Duration::from_secs(config.rounds.model_url_ttl_s);
@@ -68,9 +70,16 @@ pub(super) async fn run(args: &ServeArgs, data: Option<PathBuf>) -> Result<(), F
             clock: clock.clone(),
             task_key: task_key.clone(),
             model_url,
+            watch: if config.rest.enabled { Arc::new(news) } else { Arc::new(()) },
             settings: settings(&config),
         };
         Coordinator::start(parts).await?
+    };
+    let facade = if config.rest.enabled {
+        let ttl = Duration::from_secs(config.rounds.model_url_ttl_s);
+        Some(Facade::open(&config.rest, folder, &coordinator, ttl, &clock, inbox).await?)
+    } else {
+        None
     };
     let enrolment = Enrolment {
         store: store.clone(),
@@ -89,6 +98,7 @@ pub(super) async fn run(args: &ServeArgs, data: Option<PathBuf>) -> Result<(), F
         enrolment,
         clock: clock.clone(),
         cors_origins: origins(&config)?,
+        rest: facade.as_ref().map(|facade| facade.api.clone()),
     };
 
     let status = Status { url: local_url.clone(), pid: std::process::id(), task_key: hex::encode(task_key.public()) };
@@ -110,6 +120,9 @@ pub(super) async fn run(args: &ServeArgs, data: Option<PathBuf>) -> Result<(), F
         }
     };
     server::serve(listener, transport::router(app, health), tls, config.server.limits(), stop).await;
+    if let Some(facade) = facade {
+        facade.close().await;
+    }
     store.close().await;
     // A file that is gone already is fine.
     let _ = std::fs::remove_file(status_path);
@@ -117,15 +130,22 @@ pub(super) async fn run(args: &ServeArgs, data: Option<PathBuf>) -> Result<(), F
     Ok(())
 }
 
-/// Defaults, then the file, then environment and flags.
-fn configuration(args: &ServeArgs, data: Option<PathBuf>) -> Result<Config, Failure> {
-    let mut config = match &args.config {
+/// Defaults, then the file, then the folder that the command names.
+pub(super) fn read_configuration(file: Option<&Path>, data: Option<PathBuf>) -> Result<Config, Failure> {
+    let mut config = match file {
         Some(path) => Config::read(path)?,
         None => Config::default(),
     };
     if let Some(folder) = data {
         config.data.folder = folder;
     }
+    config.check()?;
+    Ok(config)
+}
+
+/// [`read_configuration`], then environment and flags.
+fn configuration(args: &ServeArgs, data: Option<PathBuf>) -> Result<Config, Failure> {
+    let mut config = read_configuration(args.config.as_deref(), data)?;
     if let Some(listen) = args.listen {
         config.server.listen = listen;
     }
@@ -157,7 +177,7 @@ fn start_log(config: &Config) -> Result<(), Failure> {
 }
 
 /// Makes the data folder, for this user alone.
-fn private_folder(folder: &Path) -> Result<(), Failure> {
+pub(super) fn private_folder(folder: &Path) -> Result<(), Failure> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -235,6 +255,12 @@ fn banner(config: &Config, status: &Status, url: &str, enrol: &str, folder: &Pat
         version = env!("CARGO_PKG_VERSION"),
         key = status.task_key,
     );
+    if config.rest.enabled {
+        lines += &format!("Apps:  {url}/docs\n");
+        if !config.rest.auth.is_configured() {
+            lines += &format!("       scale-coordinator token mint --kind person --data {data}   (development only)\n");
+        }
+    }
     if !config.server.listen.ip().is_loopback() {
         if config.server.public_url.is_none() {
             lines += "\nNote: devices on other machines cannot download models until --public-url says how to reach\n\

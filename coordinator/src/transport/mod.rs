@@ -10,6 +10,7 @@
 //! | `/grpc.health.v1.Health/…`, `/grpc.reflection.…` | standard services | anybody |
 //! | `/v1/blobs/{path}?exp=…&kid=…&sig=…` | models | whoever has the URL |
 //! | `/health`, `/ready` | probes | anybody |
+//! | `/api/v1/…`, `/docs` | people's apps: `scale_rest` | a person's token |
 
 pub mod grpc;
 pub mod http;
@@ -59,6 +60,8 @@ pub struct App {
     pub clock: SharedClock,
     /// Origins of web pages that may call; `*` is any. Calls carry tokens and never cookies.
     pub cors_origins: Vec<HeaderValue>,
+    /// The REST facade, if it is served.
+    pub rest: Option<scale_rest::Api>,
 }
 
 impl std::fmt::Debug for App {
@@ -70,11 +73,17 @@ impl std::fmt::Debug for App {
 /// Everything on one router. `health` answers for `grpc.health.v1` and for `/ready`.
 pub fn router(app: App, health: grpc::Health) -> Router {
     let cors = cors(&app.cors_origins);
-    http::router(app.clone(), health.clone())
+    let rest = app.rest.clone();
+    let own = http::router(app.clone(), health.clone())
         .merge(grpc::router(app, health))
         .fallback(problem::unknown_path)
         .layer(cors)
-        .layer(axum::middleware::from_fn(trace))
+        .layer(axum::middleware::from_fn(trace));
+    // The facade brings its own layers: its origins, limits and ids are not those of devices.
+    match rest {
+        Some(rest) => own.merge(scale_rest::router(rest)),
+        None => own,
+    }
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{ConnectInfo, Request};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
@@ -87,9 +88,9 @@ pub async fn serve(
         let accepted = async {
             // The semaphore is never closed.
             let permit = free.clone().acquire_owned().await.expect("the semaphore stays open");
-            listener.accept().await.map(|(stream, _)| (stream, permit))
+            listener.accept().await.map(|(stream, peer)| (stream, peer, permit))
         };
-        let (stream, permit) = tokio::select! {
+        let (stream, peer, permit) = tokio::select! {
             biased;
             () = &mut stop => break,
             accepted = accepted => match accepted {
@@ -107,7 +108,7 @@ pub async fn serve(
         let (router, tls, stopping) = (router.clone(), tls.clone(), stopping.clone());
         connections.spawn(async move {
             let _permit = permit;
-            connection(stream, router, tls, limits, stopping).await;
+            connection(stream, peer, router, tls, limits, stopping).await;
         });
     }
     drop(listener);
@@ -126,6 +127,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 async fn connection(
     stream: TcpStream,
+    peer: SocketAddr,
     router: Router,
     tls: Option<TlsAcceptor>,
     limits: Limits,
@@ -134,16 +136,16 @@ async fn connection(
     // Small messages must not wait for each other. A failure shows at the first read.
     let _ = stream.set_nodelay(true);
     match tls {
-        None => requests(stream, router, limits, stopping).await,
+        None => requests(stream, peer, router, limits, stopping).await,
         Some(tls) => match tokio::time::timeout(GREETING, tls.accept(stream)).await {
-            Ok(Ok(stream)) => requests(stream, router, limits, stopping).await,
+            Ok(Ok(stream)) => requests(stream, peer, router, limits, stopping).await,
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => tracing::debug!("TLS handshake took too long"),
         },
     }
 }
 
-async fn requests<S>(stream: S, router: Router, limits: Limits, stopping: CancellationToken)
+async fn requests<S>(stream: S, peer: SocketAddr, router: Router, limits: Limits, stopping: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -158,6 +160,12 @@ where
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(HEADER_BYTES);
+    // Who calls is known here and nowhere behind.
+    let router = tower::util::MapRequest::new(router, move |request: http::Request<_>| {
+        let mut request: Request<_> = request;
+        request.extensions_mut().insert(ConnectInfo(peer));
+        request
+    });
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     tokio::pin!(connection);
     let aged = async {

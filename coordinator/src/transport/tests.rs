@@ -129,6 +129,7 @@ impl Running {
                 let (signer, clock) = (signer.clone(), clock.clone());
                 Arc::new(move |path: &str| signer.sign_get(path, HOUR, clock.now()).unwrap())
             },
+            watch: Arc::new(()),
             settings: Settings::new(folder.path().join("staging")),
         })
         .await
@@ -141,7 +142,8 @@ impl Running {
             device_ttl: 24 * HOUR,
         };
         let cors_origins = vec![HeaderValue::from_static("*")];
-        let app = App { coordinator, store, blobs, signer, authority, enrolment, clock: shared, cors_origins };
+        let app =
+            App { coordinator, store, blobs, signer, authority, enrolment, clock: shared, cors_origins, rest: None };
         let router = router(app.clone(), grpc::Health::serving().await);
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();

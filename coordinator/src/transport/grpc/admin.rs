@@ -239,6 +239,7 @@ impl From<ModelInfo> for wire::ModelInfo {
             url: info.url,
             current: info.current,
             privacy: info.cost.as_ref().map(Into::into),
+            clip: info.clip,
         }
     }
 }

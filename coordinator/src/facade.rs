@@ -1,0 +1,303 @@
+//! The REST facade's place in the coordinator: opens people's rows, and brings models and the news of rounds to it.
+//!
+//! ```text
+//! driver ─Watch─▶ News ─▶ inbox ─▶ Hub          what devices report, and how their round ended
+//! facade ─LatestModel─▶ Coordinator             what `models/latest` answers
+//! ```
+//!
+//! News are a shortcut, and one that is full drops them: once a minute jobs whose round is over are looked up.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use scale_proto::answer::Progress;
+use scale_proto::ids::{RoundId, TaskId};
+use scale_records::store::{self, Location, Records};
+use scale_rest::auth::{DevIssuer, Verifier};
+use scale_rest::http::{Api, LatestModel, Model, ModelError};
+use scale_rest::limit::Limiter;
+use scale_rest::redis::Link;
+use scale_rest::training::{Hub, Options, Outcome, Report};
+use scale_rest::{Config, Now};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::SharedClock;
+use crate::driver::{Coordinator, Error, Watch};
+use crate::round::{Phase, Round};
+
+/// People's rows, in the data folder.
+pub const DATABASE_FILE: &str = "people.sqlite3";
+/// The key with which the development issuer signs people's tokens, in the data folder.
+pub const ISSUER_FILE: &str = "people-issuer.key";
+
+/// News that wait for the facade.
+const INBOX: usize = 4096;
+/// Between two looks for jobs whose round is over.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// Why the facade cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum FacadeError {
+    /// People's rows.
+    #[error("people's rows: {0}")]
+    Store(#[from] store::Error),
+    /// Whose tokens are believed.
+    #[error("rest.auth: {0}")]
+    Auth(#[from] scale_rest::auth::AuthSetupError),
+    /// The development issuer's key.
+    #[error("the key that signs people's tokens: {0}")]
+    Issuer(#[from] scale_rest::auth::DevIssuerError),
+    /// Redis.
+    #[error("rest.redis_url: {0}")]
+    Redis(#[from] scale_rest::redis::LinkSetupError),
+}
+
+/// Where people's rows are with these settings.
+pub fn location(config: &Config, folder: &Path) -> Location {
+    match &config.database_url {
+        Some(url) => Location::Postgres(url.expose().to_owned(), config.database_max_connections),
+        None => Location::Sqlite(folder.join(DATABASE_FILE)),
+    }
+}
+
+/// The facade, opened.
+pub struct Facade {
+    /// What its routes stand on.
+    pub api: Api,
+    /// Whether its tokens come from the development issuer.
+    pub development: bool,
+    records: Arc<dyn Records>,
+    stop: CancellationToken,
+    work: TaskTracker,
+}
+
+impl Facade {
+    /// Opens rows and keys, and begins to follow `inbox`.
+    ///
+    /// # Errors
+    /// What cannot be opened, and what to do about it.
+    pub async fn open(
+        config: &Config,
+        folder: &Path,
+        coordinator: &Coordinator,
+        model_url_ttl: Duration,
+        clock: &SharedClock,
+        inbox: Inbox,
+    ) -> Result<Self, FacadeError> {
+        let development = !config.auth.is_configured();
+        let verifier = if development {
+            Verifier::development(&DevIssuer::load_or_create(&folder.join(ISSUER_FILE))?)
+        } else {
+            Verifier::new(&config.auth)?
+        };
+        let redis = config.redis_url.as_ref().map(|url| Link::open(url.expose())).transpose()?;
+        let records = store::open(&location(config, folder)).await?;
+        let now: Now = {
+            let clock = clock.clone();
+            Arc::new(move || clock.now())
+        };
+        let options = Options {
+            replicas: config.database_url.is_some() && redis.is_some(),
+            stale_after: Duration::from_secs(config.job_stale_h * 3600),
+        };
+        let hub = Hub::new(records.clone(), redis.clone(), now.clone(), options);
+        let (stop, work) = (CancellationToken::new(), TaskTracker::new());
+        let running = hub.clone();
+        let stopping = stop.clone();
+        work.spawn(async move { running.run(stopping).await });
+        let follower = Follower {
+            hub: hub.clone(),
+            records: records.clone(),
+            coordinator: coordinator.clone(),
+            clock: clock.clone(),
+        };
+        let stopping = stop.clone();
+        work.spawn(async move {
+            tokio::select! {
+                () = follower.follow(inbox) => {}
+                () = stopping.cancelled() => {}
+            }
+        });
+        let models = Models { coordinator: coordinator.clone(), url_ttl: model_url_ttl, clock: clock.clone() };
+        let api = Api {
+            records: records.clone(),
+            verifier,
+            limiter: Limiter::new(&config.limit, redis),
+            hub,
+            models: Arc::new(models),
+            now,
+            config: config.clone(),
+        };
+        Ok(Self { api, development, records, stop, work })
+    }
+
+    /// Keeps what is not kept yet and closes people's rows.
+    pub async fn close(self) {
+        self.stop.cancel();
+        self.work.close();
+        self.work.wait().await;
+        self.records.close().await;
+    }
+}
+
+impl std::fmt::Debug for Facade {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Facade").field("development", &self.development).finish_non_exhaustive()
+    }
+}
+
+/// The driver's news on their way to the facade.
+#[derive(Debug)]
+pub struct News(mpsc::Sender<Message>);
+
+/// Where [`News`] arrive.
+#[derive(Debug)]
+pub struct Inbox(mpsc::Receiver<Message>);
+
+/// A way for news.
+pub fn news() -> (News, Inbox) {
+    let (sender, receiver) = mpsc::channel(INBOX);
+    (News(sender), Inbox(receiver))
+}
+
+#[derive(Debug)]
+enum Message {
+    Progress(Progress),
+    Over(RoundId, Outcome),
+}
+
+impl Watch for News {
+    fn progress(&self, progress: &Progress) {
+        if progress.job.is_some() {
+            // Full: the next report says more.
+            let _ = self.0.try_send(Message::Progress(progress.clone()));
+        }
+    }
+
+    fn round_over(&self, id: RoundId, round: &Round) {
+        if let Some(outcome) = outcome(round) {
+            // Full: the look once a minute finds it.
+            let _ = self.0.try_send(Message::Over(id, outcome));
+        }
+    }
+}
+
+/// How a round ended, in the facade's words; `None`: it goes on.
+fn outcome(round: &Round) -> Option<Outcome> {
+    match &round.phase {
+        Phase::Finished { version, .. } => {
+            let known = round.summary.as_ref().filter(|summary| summary.examples > 0);
+            let metrics = known.map(|summary| [("accuracy", summary.accuracy), ("loss", summary.loss)]);
+            let finite = metrics.into_iter().flatten().filter(|(_, value)| value.is_finite());
+            let metrics = finite.map(|(name, value)| (name.to_owned(), value)).collect();
+            Some(Outcome::Committed { version: version.0, metrics })
+        }
+        Phase::Abandoned { sentence, .. } => Some(Outcome::Abandoned { reason: sentence.clone() }),
+        Phase::Selecting { .. } | Phase::Training | Phase::Securing | Phase::Committing => None,
+    }
+}
+
+/// Brings news to the hub.
+struct Follower {
+    hub: Hub,
+    records: Arc<dyn Records>,
+    coordinator: Coordinator,
+    clock: SharedClock,
+}
+
+impl Follower {
+    async fn follow(&self, mut inbox: Inbox) {
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                message = inbox.0.recv() => match message {
+                    Some(message) => self.take(message).await,
+                    None => return,
+                },
+                _ = looks.tick() => self.look().await,
+            }
+        }
+    }
+
+    async fn take(&self, message: Message) {
+        let taken = match &message {
+            Message::Progress(Progress { round, done_permille, job: Some(job) }) => {
+                let report = Report {
+                    // At most 1000, as the wire checks.
+                    done_permille: u16::try_from(*done_permille).unwrap_or(1000),
+                    round_id: Some(round.uuid()),
+                };
+                self.hub.report(job.as_bytes(), report).await
+            }
+            Message::Progress(_) => Ok(()),
+            Message::Over(round, outcome) => self.hub.round_ended(round.uuid(), outcome).await.map(drop),
+        };
+        if let Err(error) = taken {
+            tracing::debug!(code = error.code(), %error, "news of a training job are not kept");
+        }
+    }
+
+    /// Ends the jobs whose round ended unheard: the process was killed in between, or the inbox was full.
+    async fn look(&self) {
+        let before = self.clock.now().as_millis().saturating_sub(LOOK.as_millis() as u64);
+        let quiet = self.records.stale_jobs(scale_proto::time::Timestamp::from_millis(before)).await;
+        let mut rounds: Vec<_> = quiet.unwrap_or_default().iter().filter_map(|job| job.round_id).collect();
+        rounds.sort();
+        rounds.dedup();
+        for id in rounds {
+            let Ok(round) = RoundId::try_from(id.as_bytes().as_slice()) else { continue };
+            let ended = match self.coordinator.get_round(round).await {
+                Ok(info) => outcome(&info.round),
+                Err(Error::UnknownRound) => {
+                    Some(Outcome::Abandoned { reason: "its round is not known any more".into() })
+                }
+                Err(_) => None,
+            };
+            if let Some(ended) = ended {
+                self.take(Message::Over(round, ended)).await;
+            }
+        }
+    }
+}
+
+/// The coordinator's models, as the facade shows them.
+struct Models {
+    coordinator: Coordinator,
+    url_ttl: Duration,
+    clock: SharedClock,
+}
+
+#[async_trait]
+impl LatestModel for Models {
+    async fn tasks(&self) -> Result<Vec<String>, ModelError> {
+        let tasks = self.coordinator.list_tasks().await.map_err(unreadable)?;
+        Ok(tasks.into_iter().map(|task| task.task.to_string()).collect())
+    }
+
+    async fn latest(&self, task: &str) -> Result<Option<Model>, ModelError> {
+        let Ok(task) = task.parse::<TaskId>() else { return Ok(None) };
+        let now = self.clock.now();
+        match self.coordinator.get_model_info(&task, None).await {
+            Ok(found) => Ok(Some(Model {
+                task: found.task.to_string(),
+                version: found.version.0,
+                sha256: found.digest.0,
+                url: found.url,
+                url_expires: now.plus(self.url_ttl),
+                size_bytes: found.bytes,
+                created_at: found.created_at,
+            })),
+            Err(Error::UnknownTask(_) | Error::UnknownModel { .. }) => Ok(None),
+            Err(error) => Err(unreadable(error)),
+        }
+    }
+}
+
+fn unreadable(error: Error) -> ModelError {
+    ModelError(error.to_string())
+}
