@@ -1,7 +1,8 @@
-//! What the measurements share: CPU clocks and memory figures.
+//! What the measurements share: CPU clocks, memory figures, quantiles of latencies.
 //!
-//! Every time is CPU time: it hardly changes when the machine has other work to do.
+//! Times are CPU time, which hardly changes when the machine has other work to do. Only latencies are wall time.
 
 pub mod clock;
 pub mod generator;
 pub mod memory;
+pub mod quantiles;

@@ -4,6 +4,7 @@
 //! noise cannot be had, or would drown what is learned, is refused with the planner's figures.
 
 use scale_privacy::accounting::{AccountingError, Budget};
+use scale_privacy::adaptive::{Split, TooUncertain};
 use scale_privacy::plan::{self, Plan, PlanError, Trust, Verdict};
 use scale_proto::plan::STATISTICS_LEN;
 use scale_proto::privacy::{Privacy, Target};
@@ -49,6 +50,9 @@ pub enum NoiseError {
         /// The planner's sentence.
         sentence: String,
     },
+    /// The clip norm is to follow the devices, and cannot.
+    #[error(transparent)]
+    Clip(#[from] TooUncertain),
     /// Even without noise the grid does not fit 32 bits.
     #[error("a grid of {0} times the root of the entries does not fit 32 bits; lower grid_factor")]
     Grid(u32),
@@ -60,6 +64,7 @@ impl NoiseError {
         match self {
             Self::Plan { why, .. } => why.code(),
             Self::Hopeless { .. } => "hopeless",
+            Self::Clip(_) => "clip_uncertain",
             Self::Grid(_) => "too_wide",
         }
     }
@@ -76,7 +81,9 @@ pub fn dim(task: &TaskConfig) -> u64 {
 /// [`NoiseError`].
 pub fn of(task: &TaskConfig) -> Result<Noise, NoiseError> {
     let (trust, target) = match (task.privacy, task.privacy.target()) {
-        (Privacy::Distributed { .. }, Some(target)) => (Trust::Distributed, target),
+        (Privacy::Distributed { .. } | Privacy::DistributedAdaptive { .. }, Some(target)) => {
+            (Trust::Distributed, target)
+        }
         (Privacy::Local { .. }, Some(target)) => (Trust::Local, target),
         // Noise on gradients is the device's own; only it knows how many examples it has.
         _ => return Ok(Noise { mechanism: Mechanism::None, grid: plain_grid(task)?, plan: None }),
@@ -85,7 +92,12 @@ pub fn of(task: &TaskConfig) -> Result<Noise, NoiseError> {
         |why| NoiseError::Plan { mode: task.privacy.mode(), epsilon: target.epsilon, rounds: target.rounds, why };
     let budget = budget(&target).map_err(|error| refused(error.into()))?;
     let cohort = cohort(task);
-    let plan = plan::plan(trust, &cohort, dim(task), target.rounds, &budget, width_needed).map_err(refused)?;
+    let mut plan = plan::plan(trust, &cohort, dim(task), target.rounds, &budget, width_needed).map_err(refused)?;
+    if task.privacy.clip_range().is_some() {
+        let split = Split::of(plan.mechanism.grid());
+        split.check(plan.mechanism.local_variance(), cohort.survivors_min)?;
+        plan = plan.with_clip_bit(&split);
+    }
     let mechanism = Mechanism::DistributedGaussian {
         local_variance: plan.mechanism.local_variance(),
         n_honest: plan.mechanism.n_honest(),
@@ -137,6 +149,8 @@ fn plain_grid(task: &TaskConfig) -> Result<u32, NoiseError> {
 
 #[cfg(test)]
 mod tests {
+    use scale_proto::privacy::ClipRange;
+
     use super::*;
     use crate::driver::tests::fleet;
 
@@ -173,6 +187,29 @@ mod tests {
         assert!(error.to_string().contains("10 devices") && error.to_string().contains("times the signal"), "{error}");
         let nobody = task(1000, 10, DISTRIBUTED);
         assert_eq!(check(&nobody).unwrap_err().code(), "no_honest_survivor", "100 of 1000 may be corrupt, 10 survive");
+    }
+
+    #[test]
+    fn a_clip_norm_follows_from_250_survivors_on() {
+        let clip = ClipRange { min: 0.1, max: 10.0 };
+        let follows = |devices, floor, epsilon| {
+            let privacy = Privacy::DistributedAdaptive { epsilon, delta: 1e-6, rounds: 10, clip };
+            of(&task(devices, floor, privacy))
+        };
+        let (plain, fine) = (of(&task(300, 250, DISTRIBUTED)).unwrap(), follows(300, 250, 8.0).unwrap());
+        // The same noise at the same cost; what is learned has a twenty-first less of the norm.
+        assert_eq!((fine.mechanism, fine.grid), (plain.mechanism, plain.grid));
+        let ratio = |noise: &Noise| noise.plan.as_ref().unwrap().noise_to_signal;
+        let factor = ratio(&fine) / ratio(&plain);
+        // 1.05, and what a norm of 14 units loses by rounding down.
+        assert!((1.05..1.08).contains(&factor), "{factor}");
+        for (devices, floor, epsilon, said) in
+            [(249, 249, 8.0, "249 survivors"), (300, 100, 8.0, "100 survivors"), (250, 250, 1.0, "known to 11.1 %")]
+        {
+            let error = follows(devices, floor, epsilon).unwrap_err();
+            assert_eq!(error.code(), "clip_uncertain", "{error}");
+            assert!(error.to_string().contains(said) && error.to_string().contains("at least 250"), "{error}");
+        }
     }
 
     #[test]

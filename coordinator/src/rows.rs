@@ -154,7 +154,7 @@ pub struct SessionRow {
     pub ordinal: u32,
     /// The stage that is open.
     pub stage: SessionStage,
-    /// Blob of the released sum.
+    /// Blob of the sum, from before the masks are taken off; `None` again if they could not be.
     pub sum_blob: Option<String>,
 }
 
@@ -230,7 +230,7 @@ pub struct SegmentRow {
 }
 
 /// One published model.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ModelRow {
     /// The task.
     pub task: TaskId,
@@ -254,6 +254,8 @@ pub struct ModelRow {
     pub optimiser_blob: Option<String>,
     /// Where it came from.
     pub origin: Origin,
+    /// Clip norm of rounds that train it, where it follows the devices.
+    pub clip: Option<f64>,
     /// What its making has cost in privacy; `None` in rows older than the account.
     pub spent: Option<Spent>,
     /// When it was published.

@@ -1,7 +1,8 @@
 //! What the rounds behind a model version have cost in privacy, kept in the accountant's own unit (pure).
 //!
-//! Counted is every round whose sum was released, also one that published nothing. Rounds that ended without a sum cost
-//! nothing against who sees sums; a device's own ledger counts them as well.
+//! Counted is every round whose sum was released, also one that published nothing, and every round that was ended while
+//! its masks came off. Rounds that ended without a sum cost nothing against who sees sums; a device's own ledger counts
+//! them as well.
 
 use scale_privacy::accounting::{UserLevel, zcdp::Rho};
 use scale_privacy::distributed;

@@ -18,7 +18,9 @@
 #![forbid(unsafe_code)]
 
 pub mod accounting;
+pub mod adaptive;
 pub mod distributed;
+pub mod fit;
 pub mod gaussian;
 pub mod grid;
 pub mod guardrails;

@@ -16,6 +16,7 @@
 use crate::accounting::dp_sgd::DpSgd;
 use crate::accounting::zcdp::Rho;
 use crate::accounting::{AccountingError, Budget, UserLevel};
+use crate::adaptive::Split;
 use crate::distributed::{Mechanism, MechanismError, grid_needed, honest_survivors};
 
 /// Up to this ratio of noise to signal training works: a rule of thumb, see [`Verdict`].
@@ -160,6 +161,15 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The same noise on shorter updates: a part of the norm is the clip bit's ([`crate::adaptive`]).
+    #[must_use]
+    pub fn with_clip_bit(self, split: &Split) -> Self {
+        let noise_to_signal = self.noise_to_signal * split.noise_factor();
+        let verdict = Verdict::on(noise_to_signal);
+        let claimed = claimed(self.trust, self.epsilon_aggregate, self.epsilon_local);
+        Self { noise_to_signal, verdict, sentence: sentence(verdict, noise_to_signal, claimed), ..self }
+    }
+
     /// Whether the epsilon that the trust model rests on may be called private.
     pub fn is_private(&self) -> bool {
         claimed(self.trust, self.epsilon_aggregate, self.epsilon_local) <= PRIVATE_UP_TO

@@ -1,8 +1,11 @@
 //! Questions and answers of the device's calls, as both sides use them.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use scale_secagg::roster::RosterForm;
 
+use crate::error::Invalid;
 use crate::ids::{DeviceId, Digest, ModelVersion, RoundId, SessionId, TaskId};
 use crate::manifest::Manifest;
 use crate::model::ModelSpec;
@@ -95,12 +98,54 @@ pub struct ModelManifest {
 }
 
 /// How far a device's training has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// The round.
     pub round: RoundId,
     /// Share of the plan that is done, in thousandths, 0 to 1000.
     pub done_permille: u32,
+    /// Shows which training job this is.
+    pub job: Option<JobCredential>,
+}
+
+/// What an app shows to report on a training job of the REST facade: 48 bytes that mean something to the coordinator only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct JobCredential([u8; Self::LEN]);
+
+impl JobCredential {
+    /// Bytes of one.
+    pub const LEN: usize = 48;
+
+    /// Its bytes, for the coordinator.
+    pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+}
+
+impl TryFrom<&[u8]> for JobCredential {
+    type Error = Invalid;
+
+    fn try_from(bytes: &[u8]) -> Result<Self, Invalid> {
+        bytes.try_into().map(Self).map_err(|_| {
+            Invalid::new("job_credential", format!("has {} bytes, a credential has {}", bytes.len(), Self::LEN))
+        })
+    }
+}
+
+/// As the REST facade writes it: base64url without padding.
+impl std::str::FromStr for JobCredential {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let bytes = URL_SAFE_NO_PAD.decode(text);
+        bytes.map_err(|_| Invalid::new("job_credential", "is not base64url without padding"))?.as_slice().try_into()
+    }
+}
+
+impl std::fmt::Debug for JobCredential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JobCredential(redacted)")
+    }
 }
 
 /// A device leaves a round before its end.

@@ -32,6 +32,18 @@ pub enum Privacy {
         /// Rounds that a device may take part in under this epsilon.
         rounds: u32,
     },
+    /// As [`Self::Distributed`], and the clip norm of each round follows the norms of the updates before it
+    /// (docs/adr/0010-the-clip-norm-follows.md).
+    DistributedAdaptive {
+        /// Epsilon of all rounds together, for one person.
+        epsilon: f64,
+        /// Delta of it.
+        delta: f64,
+        /// Rounds that a device may take part in under this epsilon.
+        rounds: u32,
+        /// What the clip norm may be.
+        clip: ClipRange,
+    },
     /// Noise of each device enough by itself: protects a person from everybody.
     Local {
         /// Epsilon of all rounds together, for one person.
@@ -41,6 +53,28 @@ pub enum Privacy {
         /// Rounds that a device may take part in under this epsilon.
         rounds: u32,
     },
+}
+
+/// Clip norms that a task's rounds may have, in the model's units: above 0, and `max` not below `min`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClipRange {
+    /// Smallest.
+    pub min: f64,
+    /// Largest.
+    pub max: f64,
+}
+
+impl ClipRange {
+    /// Whether a round may have this norm; NaN never.
+    pub fn contains(&self, clip: f64) -> bool {
+        (self.min..=self.max).contains(&clip)
+    }
+
+    /// The nearest norm that a round may have.
+    pub const fn nearest(&self, clip: f64) -> f64 {
+        clip.max(self.min).min(self.max)
+    }
 }
 
 /// What the rounds of a task may cost together.
@@ -63,7 +97,7 @@ impl Privacy {
         match self {
             Self::None => "none",
             Self::Example { .. } => "example",
-            Self::Distributed { .. } => "distributed",
+            Self::Distributed { .. } | Self::DistributedAdaptive { .. } => "distributed",
             Self::Local { .. } => "local",
         }
     }
@@ -74,7 +108,34 @@ impl Privacy {
             Self::None => None,
             Self::Example { epsilon, delta, rounds, .. }
             | Self::Distributed { epsilon, delta, rounds }
+            | Self::DistributedAdaptive { epsilon, delta, rounds, .. }
             | Self::Local { epsilon, delta, rounds } => Some(Target { epsilon, delta, rounds }),
+        }
+    }
+
+    /// What the clip norm may be, where it follows the devices; `None` where it is fixed.
+    pub const fn clip_range(&self) -> Option<ClipRange> {
+        match *self {
+            Self::DistributedAdaptive { clip, .. } => Some(clip),
+            _ => None,
+        }
+    }
+
+    /// The same with a clip norm that follows the devices within `range`; as it is without one.
+    ///
+    /// # Errors
+    /// [`Invalid`] for a mode without distributed noise, or numbers that are no range.
+    pub fn with_clip_range(self, range: Option<ClipRange>) -> Result<Self, Invalid> {
+        match (self, range) {
+            (privacy, None) => Ok(privacy),
+            (Self::Distributed { epsilon, delta, rounds }, Some(clip)) => {
+                let adaptive = Self::DistributedAdaptive { epsilon, delta, rounds, clip };
+                adaptive.check().map(|()| adaptive)
+            }
+            (other, Some(_)) => {
+                let problem = format!("set; the clip norm is fixed in mode {}", other.mode());
+                Err(Invalid::new("privacy.clip_max", problem))
+            }
         }
     }
 
@@ -123,6 +184,13 @@ impl Privacy {
         if let Self::Example { clip, .. } = *self {
             check::positive("privacy.example_clip", clip.into())?;
         }
+        if let Some(ClipRange { min, max }) = self.clip_range() {
+            check::positive("privacy.clip_min", min)?;
+            check::positive("privacy.clip_max", max)?;
+            if max < min {
+                return Err(Invalid::new("privacy.clip_max", format!("{max}; it is at least privacy.clip_min, {min}")));
+            }
+        }
         Ok(())
     }
 }
@@ -142,6 +210,31 @@ mod tests {
             let privacy = Privacy::parse(mode, target, clip).expect("in range");
             assert_eq!((privacy.mode(), privacy.target()), (mode, (mode != "none").then_some(target)));
         }
+    }
+
+    #[test]
+    fn only_distributed_noise_has_a_clip_norm_that_follows() {
+        let plain = Privacy::parse("distributed", TARGET, 0.0).expect("in range");
+        let range = |min, max| Some(ClipRange { min, max });
+        let follows = plain.with_clip_range(range(0.5, 4.0)).expect("a range");
+        assert_eq!(
+            (follows.mode(), follows.target(), follows.clip_range()),
+            ("distributed", Some(TARGET), range(0.5, 4.0))
+        );
+        assert_eq!(plain.with_clip_range(None), Ok(plain));
+        for (privacy, range, field) in [
+            (plain, range(0.0, 1.0), "privacy.clip_min"),
+            (plain, range(1.0, f64::INFINITY), "privacy.clip_max"),
+            (plain, range(2.0, 1.0), "privacy.clip_max"),
+            (Privacy::None, range(1.0, 2.0), "privacy.clip_max"),
+        ] {
+            assert_eq!(privacy.with_clip_range(range).expect_err("refused").field, field, "{range:?}");
+        }
+        let range = follows.clip_range().expect("it follows");
+        for (clip, inside, nearest) in [(0.4, false, 0.5), (0.5, true, 0.5), (4.0, true, 4.0), (5.0, false, 4.0)] {
+            assert_eq!((range.contains(clip), range.nearest(clip)), (inside, nearest));
+        }
+        assert!(!range.contains(f64::NAN));
     }
 
     #[test]

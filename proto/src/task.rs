@@ -126,7 +126,7 @@ pub enum Aggregation {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quantisation {
-    /// L2 norm C to which a device clips its update.
+    /// L2 norm C to which a device clips its update; in the first rounds only, where it follows the devices.
     pub clip: f64,
     /// S / sqrt(entries): clip norm in grid units; 64 without noise (secagg.md 9.2), at least 4.
     pub grid_factor: u32,
@@ -154,6 +154,14 @@ impl TaskConfig {
         self.quantisation.check()?;
         self.secure_aggregation.check(&self.cohort)?;
         self.privacy.check()?;
+        let clip = self.quantisation.clip;
+        if let Some(range) = self.privacy.clip_range().filter(|range| !range.contains(clip)) {
+            let problem = format!(
+                "{clip}; it starts between privacy.clip_min, {}, and privacy.clip_max, {}",
+                range.min, range.max
+            );
+            return Err(Invalid::new("quantisation.clip", problem));
+        }
         if self.max_rounds == Some(0) {
             return Err(Invalid::new("max_rounds", "0; leave it out for a task without end"));
         }

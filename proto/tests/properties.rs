@@ -12,7 +12,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use prost::Message;
 use scale_proto::answer::{
-    CheckInAnswer, Enroll, Enrolled, Leave, ModelManifest, ModelRequest, Progress, StageAnswer, UploadAnswer,
+    CheckInAnswer, Enroll, Enrolled, JobCredential, Leave, ModelManifest, ModelRequest, Progress, StageAnswer,
+    UploadAnswer,
 };
 use scale_proto::error::Invalid;
 use scale_proto::ids::{DeviceId, Digest, ModelVersion, RoundId, SessionId};
@@ -117,7 +118,9 @@ proptest! {
     #[test]
     fn small_calls(key in any::<[u8; 32]>(), id in any::<[u8; 16]>(), done_permille in 0..=1000_u32) {
         let round = RoundId::from_random(id);
-        there_and_back::<_, wire::ProgressRequest>(&Progress { round, done_permille });
+        there_and_back::<_, wire::ProgressRequest>(&Progress { round, done_permille, job: None });
+        let job = JobCredential::try_from(&[key, key].as_flattened()[..48]).ok();
+        there_and_back::<_, wire::ProgressRequest>(&Progress { round, done_permille, job });
         there_and_back::<_, wire::LeaveRequest>(&Leave { round, reason: "battery_low".into() });
         let signature = [key[0]; 64];
         there_and_back::<_, wire::EnrollRequest>(&Enroll { enrol_token: "t".into(), identity_key: key, signature });

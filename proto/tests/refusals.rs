@@ -174,6 +174,10 @@ fn tasks_are_refused_by_field() {
         ("privacy.delta", "below 1", |c| privacy(c).delta = 1.0),
         ("privacy.rounds", "at least 1", |c| privacy(c).rounds = 0),
         ("privacy.example_clip", "means nothing", |c| privacy(c).example_clip = 1.0),
+        ("privacy.clip_min", "above 0", |c| privacy(c).clip_min = 0.0),
+        ("privacy.clip_max", "at least privacy.clip_min", |c| privacy(c).clip_max = 0.125),
+        ("privacy.clip_max", "fixed in mode local", |c| privacy(c).mode = "local".into()),
+        ("quantisation.clip", "starts between", |c| privacy(c).clip_max = 1.25),
         ("secure_aggregation.identity_root", "missing", |c| secure(c).identity_root = Bytes::new()),
         ("secure_aggregation.identity_root", "only the malicious", |c| secure(c).profile.clear()),
         ("secure_aggregation.sessions", "at most 128", |c| {

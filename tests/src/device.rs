@@ -90,6 +90,11 @@ impl RawDevice {
         &self.token
     }
 
+    /// Ed25519 key of the coordinator's tasks, as enrolment gave it.
+    pub fn task_key(&self) -> &[u8; 32] {
+        &self.task_key
+    }
+
     /// A request with this device's token.
     pub fn request<T>(&self, message: T) -> tonic::Request<T> {
         with_token(message, &self.token)

@@ -7,6 +7,7 @@
 
 pub mod device;
 pub mod liar;
+pub mod person;
 pub mod process;
 pub mod round;
 pub mod solo;

@@ -235,9 +235,14 @@ pub async fn http_status(url: &str) -> anyhow::Result<(u16, String)> {
     Ok((status, String::from_utf8_lossy(&answer.bytes().await?).into_owned()))
 }
 
-async fn get(url: &str) -> anyhow::Result<reqwest::Response> {
+/// What HTTP clients need before the first of them is made.
+pub(crate) fn install_tls() {
     static TLS: std::sync::Once = std::sync::Once::new();
     // Fails only when a provider is there already.
     TLS.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+}
+
+async fn get(url: &str) -> anyhow::Result<reqwest::Response> {
+    install_tls();
     Ok(reqwest::get(url).await?)
 }

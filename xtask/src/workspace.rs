@@ -22,6 +22,11 @@ pub(crate) fn tools_dir() -> PathBuf {
     }
 }
 
+/// Where cargo puts what it builds.
+pub(crate) fn target_dir() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
+}
+
 /// The members of the workspace.
 #[derive(Deserialize)]
 pub(crate) struct Metadata {

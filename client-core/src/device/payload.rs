@@ -9,11 +9,11 @@
 //! | `Released`, the ledger's | | [`Payload`] |
 
 use bytes::Bytes;
-use rand_chacha::ChaCha20Rng;
 use scale_privacy::ledger::{self, Append, Ledger, Noised, Pending, Released, Spend, Unreleased};
 use scale_proto::ids::Digest;
 use scale_proto::time::Timestamp;
 use scale_secagg::client;
+use scale_secagg::prg::Stream;
 
 use super::{Reason, Round};
 use crate::update::Update;
@@ -107,8 +107,8 @@ impl Paying {
         self,
         ledger: &mut Ledger,
         now: Timestamp,
-        rounding: &mut ChaCha20Rng,
-        noise: &mut ChaCha20Rng,
+        rounding: &mut Stream,
+        noise: &mut Stream,
     ) -> Result<Releasing, Reason> {
         let Self { update, cleared, pending } = self;
         let spend = ledger.durable(pending)?;

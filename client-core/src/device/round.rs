@@ -119,6 +119,9 @@ impl Round {
         if plan.max_weight > config.grid {
             return Err(beyond("the plan's largest weight exceeds the grid, so it"));
         }
+        if plan.privacy.clip_range().is_some_and(|range| !range.contains(config.clip)) {
+            return Err(Reason::new("policy", "the round's clip norm is outside of the range that its plan names"));
+        }
         if manifest.model_bytes > limits.model_bytes {
             return Err(beyond("the size of the model"));
         }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
-use scale_proto::answer::{Enroll, Enrolled, ModelRequest, StageAnswer, UploadAnswer};
+use scale_proto::answer::{Enroll, Enrolled, JobCredential, ModelRequest, Progress, StageAnswer, UploadAnswer};
 use scale_proto::ids::{DeviceId, ModelVersion, RoundId, SessionId, TaskId};
 use scale_proto::model::ModelSpec;
 use scale_proto::stage::UploadPiece;
 use scale_proto::time::RetryWindow;
 use scale_secagg::keys::IdentityKey;
+use scale_secagg::prg::Stream;
 use scale_secagg::roster::Certificate;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
@@ -125,6 +126,7 @@ pub struct Client<H> {
     pub(super) rules: Rules,
     requirements: Requirements,
     cancel: CancelHandle,
+    job: Option<JobCredential>,
 }
 
 /// What enrolment gave, as it is stored.
@@ -148,8 +150,8 @@ struct Run<H: Host> {
     certificate: Option<Certificate>,
     history: History,
     keys: ChaCha20Rng,
-    rounding: ChaCha20Rng,
-    noise: ChaCha20Rng,
+    rounding: Stream,
+    noise: Stream,
     /// Broken calls in a row.
     broken: u32,
     /// The furthest report, so that a progress bar never falls.
@@ -161,12 +163,18 @@ impl<H: Host> Client<H> {
     pub fn new(host: H, config: ClientConfig) -> Self {
         let ClientConfig { tasks, task_key, identity_root, families, guardrails, requirements } = config;
         let rules = Rules { task_key, identity_root, tasks, families, guardrails };
-        Self { host, rules, requirements, cancel: CancelHandle::default() }
+        Self { host, rules, requirements, cancel: CancelHandle::default(), job: None }
     }
 
     /// The host.
     pub fn host(&self) -> &H {
         &self.host
+    }
+
+    /// Says which training job of the REST facade the next rounds belong to, so that the person's screens show them;
+    /// `None`: none. The coordinator learns with it which person this device belongs to.
+    pub fn set_job(&mut self, job: Option<JobCredential>) {
+        self.job = job;
     }
 
     /// Stops [`Self::participate`] from elsewhere.
@@ -256,9 +264,9 @@ impl<H: Host> Client<H> {
             identity: IdentityKey::from_seed(&*self.host.keys().identity_seed().await?),
             certificate: self.host.keys().certificate().await?,
             history: self.history().await?,
-            keys: self.stream()?,
-            rounding: self.stream()?,
-            noise: self.stream()?,
+            keys: ChaCha20Rng::from_seed(*self.seed()?),
+            rounding: Stream::new(&*self.seed()?),
+            noise: Stream::new(&*self.seed()?),
             broken: 0,
             reported: None,
         };
@@ -330,8 +338,7 @@ impl<H: Host> Client<H> {
                     continue;
                 }
                 Effect::Report(progress) => {
-                    let call = transport.report_progress(&run.token, progress);
-                    let _best_effort = self.cancel.unless(call).await;
+                    self.tell(run, progress).await;
                     continue;
                 }
                 Effect::Leave(leave) => {
@@ -347,7 +354,14 @@ impl<H: Host> Client<H> {
                     Some(reason) => Event::Failed(reason),
                     None => self.download(run, &wanted, observer).await?,
                 },
-                Effect::Train(limit) => self.train(run, state, limit, trainer, observer),
+                Effect::Train(limit) => {
+                    // Somebody watches this job: it has begun.
+                    if let (Some(_), State::Training(round, _)) = (&self.job, state) {
+                        let progress = Progress { round: round.manifest().round, done_permille: 0, job: None };
+                        self.tell(run, progress).await;
+                    }
+                    self.train(run, state, limit, trainer, observer)
+                }
                 Effect::Send(outgoing) => {
                     let call = self.cancel.unless(self.send(&run.token, outgoing)).await;
                     run.answered(call, |answer| match answer {
@@ -368,6 +382,13 @@ impl<H: Host> Client<H> {
             return Ok(Some(event));
         }
         Ok(None)
+    }
+
+    /// Best effort: nothing of a round depends on it.
+    async fn tell(&self, run: &Run<H>, progress: Progress) {
+        let progress = Progress { job: self.job.clone(), ..progress };
+        let call = self.host.transport().report_progress(&run.token, progress);
+        let _best_effort = self.cancel.unless(call).await;
     }
 
     async fn send(&self, token: &DeviceToken, outgoing: Outgoing) -> Result<StageAnswer, CallError> {
@@ -539,10 +560,11 @@ impl<H: Host> Client<H> {
         opened.map(Some).ok_or_else(|| HostError::new("store", problem).into())
     }
 
-    fn stream(&self) -> Result<ChaCha20Rng, HostError> {
+    /// Of one stream, from the system.
+    fn seed(&self) -> Result<Zeroizing<[u8; 32]>, HostError> {
         let mut seed = Zeroizing::new([0; 32]);
         self.host.randomness().fill(&mut *seed)?;
-        Ok(ChaCha20Rng::from_seed(*seed))
+        Ok(seed)
     }
 }
 

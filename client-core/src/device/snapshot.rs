@@ -21,7 +21,7 @@ use super::{Reason, Round, Rules, State};
 use crate::update::Update;
 
 /// First byte. Snapshots of other versions are not read: the round is lost, the round number remembered.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 mod tag {
     pub(super) const JOINED: u8 = 1;

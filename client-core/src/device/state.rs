@@ -14,6 +14,7 @@ use scale_proto::time::{RetryWindow, Timestamp};
 use scale_secagg::client;
 use scale_secagg::error::{Reason as Cause, Refusal};
 use scale_secagg::keys::IdentityKey;
+use scale_secagg::prg::Stream;
 use scale_secagg::roster::Certificate;
 use zeroize::Zeroizing;
 
@@ -211,9 +212,9 @@ pub struct Env<'a> {
     /// Stream of keys, shares and pauses.
     pub keys: &'a mut ChaCha20Rng,
     /// Stream of the rounding: never the same as `keys`.
-    pub rounding: &'a mut ChaCha20Rng,
+    pub rounding: &'a mut Stream,
     /// Stream of the noise, seeded by the system for this participation: never the same as the other two.
-    pub noise: &'a mut ChaCha20Rng,
+    pub noise: &'a mut Stream,
     /// The privacy ledger, held by this process alone.
     pub ledger: &'a mut Ledger,
 }
@@ -474,7 +475,7 @@ fn on_trained(round: Box<Round>, global: &[f32], result: Result<Trained, TrainEr
     match update {
         Ok(update) => {
             let (state, mut effects) = State::Trained(round, update).enter();
-            effects.push(Effect::Report(Progress { round: id, done_permille: 1000 }));
+            effects.push(Effect::Report(Progress { round: id, done_permille: 1000, job: None }));
             // Keys are made in a step of their own: it has to look at the clock anew.
             effects.push(Effect::WakeAt(Timestamp::default()));
             (state, effects)

@@ -136,8 +136,8 @@ impl Dense {
         self.logits(examples, batch, Conv::forward, Linear::forward)
     }
 
-    /// The sum of the examples' clipped gradients, flat.
-    fn clipped_sum(&self, batch: &[&Prepared], clip: f32) -> Result<(Vec<f32>, Measured), TrainError> {
+    /// The sum of the examples' clipped gradients, one flat vector per parameter; none if no example has one.
+    fn clipped_sum(&self, batch: &[&Prepared], clip: f32) -> Result<(Vec<Vec<f32>>, Measured), TrainError> {
         let (values, labels) = self.gather(batch);
         let layers = std::cell::RefCell::new(Vec::with_capacity(self.convolutions.len() + self.linears.len()));
         let logits = self.logits(
@@ -165,13 +165,13 @@ impl Dense {
         match per_example::factors(&norms, clip) {
             Ok(factors) => {
                 let factors = per_example::column(factors, &self.device);
-                let mut sum = Vec::with_capacity(self.anchor.len());
+                let mut sum = Vec::with_capacity(2 * slopes.len());
                 for layer in slopes {
-                    layer.weighted_sum(&factors, &mut sum)?;
+                    sum.extend(layer.weighted_sum(&factors)?);
                 }
                 Ok((sum, measured))
             }
-            Err(finite) if finite.is_empty() => Ok((vec![0.0; self.anchor.len()], measured)),
+            Err(finite) if finite.is_empty() => Ok((Vec::new(), measured)),
             Err(finite) => {
                 let finite: Vec<&Prepared> = finite.into_iter().map(|index| batch[index]).collect();
                 Ok((self.clipped_sum(&finite, clip)?.0, measured))
@@ -193,30 +193,31 @@ impl Dense {
             if sum.is_empty() {
                 sum = part;
             } else {
-                sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+                let pairs = sum.iter_mut().flatten().zip(part.iter().flatten());
+                pairs.for_each(|(sum, part)| *sum += part);
             }
         }
-        sum.resize(self.anchor.len(), 0.0);
-        protection.noise.add_to(&mut sum, protection.deviation());
-        let share = protection.divisor().recip();
-        sum.iter_mut().for_each(|slope| *slope *= share);
-        let mut rest = (&sum[..], &self.anchor[..]);
+        let (deviation, share) = (protection.deviation(), protection.divisor().recip());
+        let mut sums = sum.into_iter();
+        let mut rest = &self.anchor[..];
         let mut next = |len: usize| {
-            let ((slope, slopes), (anchor, anchors)) = (rest.0.split_at(len), rest.1.split_at(len));
-            rest = (slopes, anchors);
-            (slope, anchor)
+            let (anchor, anchors) = rest.split_at(len);
+            rest = anchors;
+            // Without an example the step is one of noise alone.
+            (sums.next().unwrap_or_else(|| vec![0.0; len]), anchor)
         };
+        let mut noise = |slopes: &mut [f32]| protection.noise.add_to(slopes, deviation);
         for conv in &mut self.convolutions {
-            let (slope, anchor) = next(conv.weight.len());
-            conv.weight.step_on_host(slope, step, anchor)?;
-            let (slope, anchor) = next(conv.bias.len());
-            conv.bias.step_on_host(slope, step, anchor)?;
+            let (mut slope, anchor) = next(conv.weight.len());
+            conv.weight.step_on_host(&mut slope, share, step, anchor, &mut noise)?;
+            let (mut slope, anchor) = next(conv.bias.len());
+            conv.bias.step_on_host(&mut slope, share, step, anchor, &mut noise)?;
         }
         for linear in &mut self.linears {
-            let (slope, anchor) = next(linear.weight.len());
-            linear.weight.step_on_host(slope, step, anchor)?;
-            let (slope, anchor) = next(linear.bias.len());
-            linear.bias.step_on_host(slope, step, anchor)?;
+            let (mut slope, anchor) = next(linear.weight.len());
+            linear.weight.step_on_host(&mut slope, share, step, anchor, &mut noise)?;
+            let (mut slope, anchor) = next(linear.bias.len());
+            linear.bias.step_on_host(&mut slope, share, step, anchor, &mut noise)?;
         }
         Ok(measured)
     }

@@ -72,21 +72,18 @@ impl Slopes {
         Ok(())
     }
 
-    /// Appends the sum of the examples' gradients, each times its factor `[batch, 1]`: weight, then bias.
-    pub(super) fn weighted_sum(self, factors: &Tensor<2>, out: &mut Vec<f32>) -> Result<(), TrainError> {
+    /// The sum of the examples' gradients, each times its factor `[batch, 1]`: weight, then bias, flat.
+    pub(super) fn weighted_sum(self, factors: &Tensor<2>) -> Result<[Vec<f32>; 2], TrainError> {
         match self {
             Self::Linear { input, slope } => {
                 let slope = slope * factors.clone();
-                out.extend(read(input.transpose().matmul(slope.clone()))?);
-                out.extend(read(slope.sum_dim(0))?);
+                Ok([read(input.transpose().matmul(slope.clone()))?, read(slope.sum_dim(0))?])
             }
             Self::Conv { weight, bias } => {
                 let factors = factors.clone().unsqueeze_dim::<3>(2);
-                out.extend(read((weight * factors.clone()).sum_dim(0))?);
-                out.extend(read((bias * factors).sum_dim(0))?);
+                Ok([read((weight * factors.clone()).sum_dim(0))?, read((bias * factors).sum_dim(0))?])
             }
         }
-        Ok(())
     }
 }
 

@@ -5,6 +5,9 @@ use burn::tensor::{Device, Gradients, Int, Tensor, TensorData, activation::log_s
 use super::{Measured, StepConfig};
 use crate::trainer::TrainError;
 
+/// Entries of a gradient that are finished and used before the next ones: they stay in the second cache.
+const PART: usize = 1 << 14;
+
 /// One parameter.
 pub(super) struct Leaf<const D: usize> {
     /// Always a leaf that requires a gradient.
@@ -59,8 +62,9 @@ impl<const D: usize> Leaf<D> {
     ) -> Result<(), TrainError> {
         let Some(gradient) = self.tensor.grad_remove(gradients) else { return Ok(()) };
         if self.on_cpu {
-            let gradient = gradient.into_data();
-            return self.step_on_host(gradient.as_slice::<f32>().map_err(failed)?, step, anchor);
+            let mut gradient = gradient.into_data();
+            let slopes = gradient.as_mut_slice::<f32>().map_err(failed)?;
+            return self.step_on_host(slopes, 1.0, step, anchor, |_| ());
         }
         // Reading back would wait for the accelerator at every step.
         let StepConfig { learning_rate: rate, proximal_mu: mu } = step;
@@ -76,20 +80,27 @@ impl<const D: usize> Leaf<D> {
         Ok(())
     }
 
-    /// The same with a gradient that lies in the host's memory; `gradient` has [`Leaf::len`] entries, too.
+    /// The same with a gradient that lies in the host's memory: `finish` sees each part of it, in order and shortly before
+    /// it is used, then it is multiplied with `scale`. `gradient` has [`Leaf::len`] entries, too.
     pub(super) fn step_on_host(
         &mut self,
-        gradient: &[f32],
+        gradient: &mut [f32],
+        scale: f32,
         step: StepConfig,
         anchor: &[f32],
+        mut finish: impl FnMut(&mut [f32]),
     ) -> Result<(), TrainError> {
         let StepConfig { learning_rate: rate, proximal_mu: mu } = step;
         let device = self.tensor.device().inner();
         // Takes the tensor out, so that its buffer has one owner and is changed where it lies.
         let mut data = std::mem::replace(&mut self.tensor, Tensor::zeros([0; D], &device)).inner().into_data();
         let values = data.as_mut_slice::<f32>().map_err(failed)?;
-        for ((weight, slope), anchor) in values.iter_mut().zip(gradient).zip(anchor) {
-            *weight -= rate * (slope + mu * (*weight - anchor));
+        let parts = values.chunks_mut(PART).zip(gradient.chunks_mut(PART)).zip(anchor.chunks(PART));
+        for ((weights, slopes), anchors) in parts {
+            finish(slopes);
+            for ((weight, slope), anchor) in weights.iter_mut().zip(slopes).zip(anchors) {
+                *weight -= rate * (scale * *slope + mu * (*weight - anchor));
+            }
         }
         self.tensor = Tensor::from_data(data, &device).autodiff().require_grad();
         Ok(())

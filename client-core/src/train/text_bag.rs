@@ -167,15 +167,17 @@ impl TextBag {
         divisor: f32,
         deviation: f32,
     ) -> Result<Measured, TrainError> {
-        let ClippedSum { mut slopes, mut head, measured } = self.clipped_sum(batch, clip)?;
-        if let Some(protection) = &mut self.protection {
-            protection.noise.add_to(&mut head, deviation);
-        }
-        slopes.iter_mut().chain(&mut head).for_each(|slope| *slope /= divisor);
+        let ClippedSum { mut slopes, head, measured } = self.clipped_sum(batch, clip)?;
+        let mut noise = |slopes: &mut [f32]| {
+            if let Some(protection) = &mut self.protection {
+                protection.noise.add_to(slopes, deviation);
+            }
+        };
+        slopes.iter_mut().for_each(|slope| *slope /= divisor);
         let anchors = self.anchor[self.table.len()..].split_at(self.weight.len());
-        let (weight, bias) = head.split_at(self.weight.len());
-        self.weight.step_on_host(weight, step, anchors.0)?;
-        self.bias.step_on_host(bias, step, anchors.1)?;
+        let [mut weight, mut bias] = head;
+        self.weight.step_on_host(&mut weight, divisor.recip(), step, anchors.0, &mut noise)?;
+        self.bias.step_on_host(&mut bias, divisor.recip(), step, anchors.1, &mut noise)?;
         self.step_rows(batch, &slopes, step, deviation / divisor);
         Ok(measured)
     }
@@ -183,7 +185,7 @@ impl TextBag {
     fn clipped_sum(&mut self, batch: &[&Prepared], clip: f32) -> Result<ClippedSum, TrainError> {
         let mut out = ClippedSum {
             slopes: vec![0.0; batch.len() * self.dim],
-            head: vec![0.0; self.weight.len() + self.bias.len()],
+            head: [vec![0.0; self.weight.len()], vec![0.0; self.bias.len()]],
             measured: Measured::default(),
         };
         if batch.is_empty() {
@@ -209,8 +211,7 @@ impl TextBag {
                 {
                     out.iter_mut().zip(slope).for_each(|(out, slope)| *out = factor * slope);
                 }
-                out.head.clear();
-                layer.weighted_sum(&per_example::column(factors, &self.device), &mut out.head)?;
+                out.head = layer.weighted_sum(&per_example::column(factors, &self.device))?;
             }
             Err(finite) => {
                 let kept: Vec<&Prepared> = finite.iter().map(|&index| batch[index]).collect();
@@ -255,7 +256,7 @@ struct ClippedSum {
     /// Of the sums of rows, `[batch, dim]`: one per example, clipped.
     slopes: Vec<f32>,
     /// Of the linear layer, summed: weight, then bias.
-    head: Vec<f32>,
+    head: [Vec<f32>; 2],
     measured: Measured,
 }
 

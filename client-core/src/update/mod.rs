@@ -8,13 +8,15 @@
 //! | `statistics` | w, summed loss in [`scale_proto::plan::LOSS_UNIT`]s, correct answers, examples: exact, each at most the grid S |
 //!
 //! Counts and measurements have no noise of their own. Where the update has (a round with noise) all four are zeros before
-//! the noise, and every device counts the same: w = W in the update, and the sum is over the survivors. Where gradients
+//! the noise, and every device counts the same: w = W in the update, and the sum is over the survivors. In a task whose
+//! clip norm follows the devices the first of them is the clip bit ([`scale_privacy::adaptive`]). Where gradients
 //! have (DP-SGD) the four are W, 0, 0, 0: nothing that an example could change.
 
 mod statistics;
 
 use rand_core::CryptoRng;
 use scale_privacy::accounting::dp_sgd::DpSgd;
+use scale_privacy::adaptive::Split;
 use scale_privacy::grid;
 use scale_proto::plan::{Plan, STATISTICS_LEN, VECTOR_STATISTICS, VECTOR_UPDATE};
 use scale_secagg::config::{Mechanism, RoundConfig, VectorSpec};
@@ -83,6 +85,8 @@ pub struct Update {
     statistics: Statistics,
     /// W: the weight that counts in full.
     max_weight: u32,
+    /// Under noise, say whether the update was clipped.
+    clip_bit: bool,
     dp_sgd: Option<DpSgd>,
 }
 
@@ -102,7 +106,8 @@ impl Update {
             Zeroizing::new(weights.iter().zip(global).map(|(after, before)| after - before).collect::<Vec<_>>());
         // Two finite weights can lie so far apart that their difference is not finite.
         if delta.iter().all(|entry| entry.is_finite()) {
-            Ok(Self { delta, statistics, max_weight: plan.max_weight, dp_sgd })
+            let clip_bit = plan.privacy.clip_range().is_some();
+            Ok(Self { delta, statistics, max_weight: plan.max_weight, clip_bit, dp_sgd })
         } else {
             Err(UpdateError::NotFinite)
         }
@@ -115,22 +120,29 @@ impl Update {
     /// # Errors
     /// [`UpdateError::Norm`], see there.
     pub fn quantise(self, config: &RoundConfig, rng: &mut impl CryptoRng) -> Result<QuantizedUpdate, UpdateError> {
-        let Self { mut delta, statistics, max_weight, dp_sgd } = self;
-        let (weight, statistics) = match (config.mechanism, dp_sgd) {
-            (Mechanism::None, None) => (statistics.weight(), statistics.on_grid(config.grid)),
-            (Mechanism::None, Some(_)) => (max_weight, [u64::from(max_weight), 0, 0, 0]),
-            (Mechanism::DistributedGaussian { .. }, _) => (max_weight, [0; STATISTICS_LEN as usize]),
+        let Self { mut delta, statistics, max_weight, clip_bit, dp_sgd } = self;
+        let norm = delta.iter().fold(0.0, |sum, &entry| sum + f64::from(entry) * f64::from(entry)).sqrt();
+        let whole = config.grid;
+        // Residues modulo 2^32.
+        let exact = |statistics: [u64; 4]| statistics.map(|entry| entry as u32);
+        let (weight, statistics, grid) = match (config.mechanism, dp_sgd) {
+            (Mechanism::None, None) => (statistics.weight(), exact(statistics.on_grid(whole)), whole),
+            (Mechanism::None, Some(_)) => (max_weight, [max_weight, 0, 0, 0], whole),
+            (Mechanism::DistributedGaussian { .. }, _) if clip_bit => {
+                let split = Split::of(whole);
+                (max_weight, [split.bit(norm <= config.clip) as u32, 0, 0, 0], split.update())
+            }
+            (Mechanism::DistributedGaussian { .. }, _) => (max_weight, [0; STATISTICS_LEN as usize], whole),
         };
-        let squares = delta.iter().fold(0.0, |sum, &entry| sum + f64::from(entry) * f64::from(entry));
-        let clip = (config.clip / squares.sqrt().max(config.clip)).min(1.0);
+        let clip = (config.clip / norm.max(config.clip)).min(1.0);
         let factor = clip * f64::from(weight) / f64::from(max_weight);
         for entry in delta.iter_mut() {
             *entry = (f64::from(*entry) * factor) as f32;
         }
-        let mut rounded = grid::quantise(&delta, config.clip, config.grid, rng)?;
+        let mut rounded = grid::quantise(&delta, config.clip, grid, rng)?;
         let update = rounded.values.iter().map(|&value| value as u32).collect();
         rounded.values.zeroize();
-        Ok(QuantizedUpdate { vectors: vec![update, statistics.map(|entry| entry as u32).to_vec()] })
+        Ok(QuantizedUpdate { vectors: vec![update, statistics.to_vec()] })
     }
 
     /// Noise that training added to its gradients.
@@ -140,9 +152,10 @@ impl Update {
 
     /// The bytes that a sealed snapshot keeps.
     pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let len = 4 + Statistics::BYTES + DP_SGD_BYTES + 4 * self.delta.len();
+        let len = 4 + 1 + Statistics::BYTES + DP_SGD_BYTES + 4 * self.delta.len();
         let mut out = Zeroizing::new(Vec::with_capacity(len));
         out.extend_from_slice(&self.max_weight.to_le_bytes());
+        out.push(self.clip_bit.into());
         out.extend_from_slice(&self.statistics.encode());
         out.extend_from_slice(&encode_dp_sgd(self.dp_sgd));
         for entry in self.delta.iter() {
@@ -154,6 +167,11 @@ impl Update {
     /// Reads [`Self::encode`] back; `None` for anything else.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let (max_weight, rest) = bytes.split_first_chunk()?;
+        let (clip_bit, rest) = match rest.split_first()? {
+            (0, rest) => (false, rest),
+            (1, rest) => (true, rest),
+            _ => return None,
+        };
         let (statistics, rest) = rest.split_first_chunk::<{ Statistics::BYTES }>()?;
         let (dp_sgd, rest) = rest.split_first_chunk()?;
         let dp_sgd = decode_dp_sgd(dp_sgd)?;
@@ -162,7 +180,7 @@ impl Update {
         let fine = delta.iter().all(|entry| entry.is_finite());
         let max_weight = u32::from_le_bytes(*max_weight);
         let statistics = Statistics::decode(statistics, max_weight)?;
-        fine.then_some(Self { delta, statistics, max_weight, dp_sgd })
+        fine.then_some(Self { delta, statistics, max_weight, clip_bit, dp_sgd })
     }
 
     /// Entries of the model.

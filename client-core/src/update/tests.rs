@@ -2,6 +2,8 @@ use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
+use scale_proto::privacy::{ClipRange, Privacy};
+
 use super::*;
 use crate::device::fixtures;
 
@@ -66,6 +68,34 @@ fn counts_and_measurements_stay_at_home_where_there_is_noise() {
         let norm: u128 = vectors.iter().flatten().map(|&entry| u128::from((entry as i32).unsigned_abs()).pow(2)).sum();
         assert!(config == &plain || norm <= grid::norm_bound_squared(config.grid, config.dim()), "{norm}");
     }
+}
+
+/// Where the clip norm follows the devices, the update has its part of the norm and the first statistic says how long it was.
+#[test]
+fn the_clip_bit_is_in_the_norm_and_only_under_noise() {
+    let clip_range = Some(ClipRange { min: 0.5, max: 8.0 });
+    let distributed = Privacy::Distributed { epsilon: 8.0, delta: 1e-6, rounds: 10 };
+    let plan = Plan { privacy: distributed.with_clip_range(clip_range).expect("a range"), ..fixtures::plan() };
+    let noisy = RoundConfig { clip: CLIP, ..fixtures::noisy(&plan, 1.5) };
+    let split = Split::of(noisy.grid);
+    let len = plan.model.flat_len() as usize;
+    let out = |config: &RoundConfig, length: f32| {
+        let update = Update::new(&plan, &vec![0.0; len], trained(vec![length / (len as f32).sqrt(); len]));
+        let again = Update::decode(&update.expect("finite").encode()).expect("what was encoded decodes");
+        again.quantise(config, &mut ChaCha20Rng::from_seed([9; 32])).expect("in bound").into_vectors()
+    };
+    for (length, short) in [(0.0, true), (1.999, true), (2.001, false), (500.0, false)] {
+        let vectors = out(&noisy, length);
+        assert_eq!(signed(&vectors[1]), [split.bit(short), 0, 0, 0], "norm {length}");
+        let squares: u128 =
+            vectors.iter().flatten().map(|&entry| u128::from((entry as i32).unsigned_abs()).pow(2)).sum();
+        assert!(squares <= grid::norm_bound_squared(noisy.grid, noisy.dim()), "norm {length}: {squares}");
+        let norm = signed(&vectors[0]).iter().map(|&entry| (entry as f64).powi(2)).sum::<f64>().sqrt();
+        let expected = f64::from(length.min(2.0)) / CLIP * f64::from(split.update());
+        assert!((norm - expected).abs() <= 0.02 * f64::from(noisy.grid), "norm {length}: {norm}, not {expected}");
+    }
+    let plain = RoundConfig { clip: CLIP, ..fixtures::config(&plan) };
+    assert_eq!(out(&plain, 1.0)[1], [50, 160, 7, 20], "without noise nobody says how long an update was");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::Error;
 pub struct Scale {
     /// L2 norm to which devices clip.
     pub clip: f64,
-    /// The same norm in grid units.
+    /// The same norm in grid units; without the clip bit's part, where there is one.
     pub grid: u32,
     /// A device's weight is at most this, at least 1.
     pub max_weight: u32,
@@ -105,6 +105,11 @@ impl Totals {
     /// Devices in the sum.
     pub fn devices(&self) -> u32 {
         self.devices
+    }
+
+    /// Sum of the devices' clip bits, where they send them ([`scale_privacy::adaptive`]): the first statistic.
+    pub fn clip_bits(&self) -> i64 {
+        self.statistics[0]
     }
 
     /// `update[i] = sum[i] × clip × (1 + 2^-20) / grid ÷ (sum of weights / max_weight)`: undoes the devices' scaling

@@ -1,11 +1,14 @@
 //! From summed integers to new weights: the weighted mean of the updates and the server's optimiser. Pure.
 //!
 //! Sums of sessions are added as integers ([`Totals`]), divided once ([`Totals::mean`]), and handed to an [`Optimiser`]
-//! (McMahan et al. 2017; Hsu et al. 2019; Reddi et al. 2021, algorithm 2).
+//! (McMahan et al. 2017; Hsu et al. 2019; Reddi et al. 2021, algorithm 2). Where a task's clip norm follows the devices,
+//! [`FollowingClip`] takes the next one from the same sums.
 
+mod clip;
 mod mean;
 mod optimiser;
 
+pub use clip::FollowingClip;
 pub use mean::{MeanUpdate, Scale, Statistics, Totals};
 pub use optimiser::Optimiser;
 

@@ -19,6 +19,10 @@ pub(super) struct Output {
 }
 
 impl Output {
+    pub(super) fn new(text: String, json: Value) -> Self {
+        Self { text, json }
+    }
+
     /// For people.
     pub(super) fn text(&self) -> &str {
         &self.text
@@ -205,6 +209,7 @@ pub(super) fn model(model: &wire::ModelInfo) -> Output {
         ("bytes", model.bytes.to_string()),
         ("created", date(model.created_at_ms)),
         ("privacy", cost_sentence(model.privacy.as_ref())),
+        ("clip", model.clip.map_or_else(|| "fixed".to_owned(), |clip| format!("{clip:.4}, follows the devices"))),
     ];
     Output { text: sheet(&rows), json: model_json(model) }
 }
@@ -248,6 +253,7 @@ fn model_json(model: &wire::ModelInfo) -> Value {
         "origin": model.origin,
         "current": model.current,
         "privacy": model.privacy.as_ref().map(cost_json),
+        "clip": model.clip,
     })
 }
 

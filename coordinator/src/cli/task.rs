@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
 use scale_proto::model::{Family, ModelSpec};
-use scale_proto::privacy::{Privacy, Target};
+use scale_proto::privacy::{ClipRange, Privacy, Target};
 use scale_proto::secure_aggregation;
 use scale_proto::task::{
     Aggregation, Cohort, IdentityRoot, MinuteOfDay, Quantisation, Schedule, SecureAggregation, Sessions, TaskConfig,
@@ -142,6 +142,12 @@ struct Flags {
     /// Mode example: L2 norm to which each example's gradient is clipped
     #[arg(long, default_value_t = 1.0, value_name = "X", help_heading = "Privacy")]
     example_clip: f32,
+    /// Mode distributed: smallest clip norm, if it is to follow the devices' norms from --clip on
+    #[arg(long, requires = "clip_max", value_name = "X", help_heading = "Privacy")]
+    clip_min: Option<f64>,
+    /// Mode distributed: largest clip norm
+    #[arg(long, requires = "clip_min", value_name = "X", help_heading = "Privacy")]
+    clip_max: Option<f64>,
 
     /// Passes over the local examples
     #[arg(long, default_value_t = 1, value_name = "N", help_heading = "Training on the device")]
@@ -219,7 +225,9 @@ impl Flags {
             )
         })?;
         let example_clip = if mode == "example" { self.example_clip } else { 0.0 };
-        Ok(Privacy::parse(mode, Target { epsilon: self.epsilon, delta: self.delta, rounds }, example_clip)?)
+        let range = self.clip_min.zip(self.clip_max).map(|(min, max)| ClipRange { min, max });
+        let target = Target { epsilon: self.epsilon, delta: self.delta, rounds };
+        Ok(Privacy::parse(mode, target, example_clip)?.with_clip_range(range)?)
     }
 
     fn config(&self) -> Result<TaskConfig, Failure> {
@@ -373,6 +381,11 @@ mod tests {
         let example =
             config(&format!("{line} --privacy example --privacy-rounds 7 --example-clip 0.5")).unwrap().privacy;
         assert_eq!(example, Privacy::Example { epsilon: 8.0, delta: 1e-5, rounds: 7, clip: 0.5 });
+        let follows = config(&format!("{line} --privacy distributed --clip 2 --clip-min 0.5 --clip-max 4")).unwrap();
+        assert_eq!(follows.privacy.clip_range(), Some(ClipRange { min: 0.5, max: 4.0 }));
+        for wrong in ["--clip-min 3 --clip-max 4", "--clip-min 4 --clip-max 1"] {
+            assert!(config(&format!("{line} --privacy distributed --clip 2 {wrong}")).is_err(), "{wrong}");
+        }
         let endless = config("--model mlp --labels a,b --privacy distributed").unwrap_err();
         assert!(endless.to_string().contains("--privacy-rounds"), "{endless}");
         assert!(config(&format!("{line} --privacy local --epsilon 0")).is_err());

@@ -68,6 +68,8 @@ pub struct ModelInfo {
     pub origin: Origin,
     /// What its making has cost in privacy; `None` for versions older than the account.
     pub cost: Option<Cost>,
+    /// Clip norm of rounds that train it, where it follows the devices.
+    pub clip: Option<f64>,
     /// Signed URL of the file.
     pub url: String,
     /// Whether it is the one that is served.
@@ -264,6 +266,7 @@ impl Coordinator {
             created_at: model.created_at,
             origin: model.origin,
             cost: model.spent.map(|spent| spent.cost(&task.config.privacy)),
+            clip: model.clip,
         }
     }
 }
@@ -296,6 +299,7 @@ impl Inner {
             round: None,
             cohort: 0,
             origin: Origin::Initial,
+            clip: config.privacy.clip_range().map(|_| config.quantisation.clip),
             spent: Spent::nothing(&config.privacy),
             weights: &weights,
             optimiser: Vec::new(),
@@ -369,6 +373,7 @@ impl Inner {
             round: None,
             cohort: 0,
             origin: Origin::Rollback,
+            clip: old.clip,
             spent,
             weights: &weights,
             optimiser: optimiser.to_vec(),

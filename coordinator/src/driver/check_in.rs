@@ -123,6 +123,8 @@ impl Coordinator {
         let state = self.0.lock(&live).await?;
         participant(&state, caller)?;
         tracing::debug!(round = %live.id, device = %caller.device, permille = progress.done_permille, "trains");
+        drop(state);
+        self.0.watch.progress(&progress);
         Ok(())
     }
 }

@@ -31,6 +31,7 @@ pub(super) struct Inner {
     pub(super) clock: SharedClock,
     pub(super) task_key: Arc<IdentityKey>,
     pub(super) model_url: ModelUrl,
+    pub(super) watch: Arc<dyn super::Watch>,
     pub(super) settings: Settings,
     pub(super) staging: Staging,
     rounds: Mutex<HashMap<RoundId, Arc<Live>>>,
@@ -193,13 +194,14 @@ pub(super) fn answered(protocol: &Session) -> (u32, bool) {
 
 impl Inner {
     pub(super) fn new(parts: super::Parts, staging: Staging, tasks: Vec<TaskRow>) -> Self {
-        let super::Parts { store, blobs, clock, task_key, model_url, settings } = parts;
+        let super::Parts { store, blobs, clock, task_key, model_url, watch, settings } = parts;
         Self {
             store,
             blobs,
             clock,
             task_key,
             model_url,
+            watch,
             settings,
             staging,
             rounds: Mutex::default(),

@@ -36,11 +36,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scale_proto::ids::DeviceId;
+use scale_proto::answer::Progress;
+use scale_proto::ids::{DeviceId, RoundId};
 use scale_secagg::keys::IdentityKey;
 
 use crate::blobs::Blobs;
 use crate::clock::SharedClock;
+use crate::round::Round;
 use crate::store::Store;
 
 pub use admin::{ModelInfo, RoundInfo, SessionInfo, TaskInfo};
@@ -59,6 +61,21 @@ pub struct Caller {
 /// Makes the signed URL of a model's blob.
 pub type ModelUrl = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
+/// Hears what happens in rounds, once it is kept. Called on the way of a device's call: it returns at once, and nothing of
+/// a round depends on it.
+pub trait Watch: std::fmt::Debug + Send + Sync {
+    /// A participant has reported how far it is.
+    fn progress(&self, progress: &Progress);
+    /// A round is over: finished or abandoned. Not repeated after a crash in between; [`Coordinator::round`] tells.
+    fn round_over(&self, id: RoundId, round: &Round);
+}
+
+/// Nobody listens.
+impl Watch for () {
+    fn progress(&self, _: &Progress) {}
+    fn round_over(&self, _: RoundId, _: &Round) {}
+}
+
 /// What a coordinator is made of.
 pub struct Parts {
     /// Rows.
@@ -71,6 +88,8 @@ pub struct Parts {
     pub task_key: Arc<IdentityKey>,
     /// Makes signed URLs of models.
     pub model_url: ModelUrl,
+    /// Hears what happens in rounds.
+    pub watch: Arc<dyn Watch>,
     /// The rest.
     pub settings: Settings,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use scale_privacy::adaptive::Split;
 use scale_proto::ids::{ModelVersion, SessionId};
 use scale_proto::limits;
 use scale_secagg::config::{Mechanism, RoundConfig};
@@ -18,7 +19,7 @@ use super::step::Change;
 use super::upload::blocking;
 use super::{Class, Error};
 use crate::accumulate::sum_segments;
-use crate::aggregate::{self, MeanUpdate, Optimiser, Scale, Totals};
+use crate::aggregate::{self, FollowingClip, MeanUpdate, Optimiser, Scale, Totals};
 use crate::registry;
 use crate::round::{Effect, Event, Failure, Phase, SessionStage, Summary};
 use crate::rows::{ModelRow, Origin, TaskRow, TaskState};
@@ -135,6 +136,14 @@ impl Inner {
                 .session(session)
                 .is_some_and(|progress| progress.stage == SessionStage::Unmask && progress.closing);
             let Some(secure) = state.sessions.get_mut(&session).filter(|_| due) else { return Ok(()) };
+            // Paid before it is seen: whoever ends the round from here on finds the sum in the account.
+            self.store
+                .run_tx("unmask", move |tx| {
+                    Box::pin(
+                        async move { Ok::<_, Error>(tx.set_session_sum(session, Some(&sum_path(session))).await?) },
+                    )
+                })
+                .await?;
             (secure.protocol.take(), Arc::clone(&secure.config))
         };
         let result = match protocol {
@@ -168,14 +177,17 @@ impl Inner {
         .await?;
         let (outcome, changes) = match closed {
             Ok(Closed::Released(sum)) => {
-                let path = sum_path(session);
-                self.blobs.put_new(&path, sum_to_bytes(&sum.vectors)).await?;
-                (Ok(()), vec![Change::Sum(session, path)])
+                self.blobs.put_new(&sum_path(session), sum_to_bytes(&sum.vectors)).await?;
+                (Ok(()), vec![])
             }
             Ok(_) => return Err(Error::Bug("another stage than 4 closed".into())),
-            Err(refusal) => (Err(failure(&refusal)), vec![]),
+            Err(refusal) => (Err(failure(&refusal)), vec![Change::NoSum(session)]),
         };
         let mut state = self.lock(live).await?;
+        if state.round.phase.is_over() {
+            // Ended in the meantime, and its sums are gone: this one came after.
+            self.blobs.delete(&sum_path(session)).await?;
+        }
         self.step(live, &mut state, Event::SumReleased { session, outcome }, changes).await
     }
 
@@ -202,9 +214,11 @@ impl Inner {
         }
         let weights = registry::weights(&self.blobs, &task.model, &base).await?;
         let state = registry::optimiser_state(&self.blobs, &base).await?;
+        let following = task.privacy.clip_range().map(|range| FollowingClip { range, split: Split::of(config.grid) });
+        let next_clip = following.map(|following| following.next(config.clip, &totals));
         let scale = Scale {
             clip: config.clip,
-            grid: config.grid,
+            grid: following.map_or(config.grid, |following| following.split.update()),
             max_weight: task.training.max_weight,
             noisy: config.mechanism != Mechanism::None,
         };
@@ -226,6 +240,7 @@ impl Inner {
             round: Some(round.id),
             cohort: mean.devices,
             origin: Origin::Round,
+            clip: next_clip,
             spent,
             weights: &weights,
             optimiser,

@@ -39,7 +39,8 @@ pub(super) enum Change {
     Stage(SessionId, SessionStage),
     Message(NewMessage),
     Uploads(SegmentRow, Vec<DeviceId>),
-    Sum(SessionId, String),
+    /// The masks could not be taken off.
+    NoSum(SessionId),
     /// The messages, uploads and segments of a session that is over. Its advertised keys stay for a while.
     Forget(SessionId),
     Model(Box<(ModelRow, TaskRow)>),
@@ -78,7 +79,7 @@ impl Change {
                     return Err(Error::Bug(sentence));
                 }
             }
-            Self::Sum(session, blob) => tx.set_session_sum(*session, Some(blob)).await?,
+            Self::NoSum(session) => tx.set_session_sum(*session, None).await?,
             Self::Forget(session) => {
                 tx.delete_messages(*session).await?;
                 tx.delete_uploads(*session).await?;
@@ -142,6 +143,7 @@ impl Inner {
                 changes.push(Change::Forget(*session));
             }
         }
+        let over = decided.round.phase.is_over() && !state.round.phase.is_over();
         let row = self.next_row(state, &decided.round, start.as_ref(), now)?;
         let work = Arc::new((row, changes));
         let write = Arc::clone(&work);
@@ -172,6 +174,9 @@ impl Inner {
                 tracing::info!(task = %model.task, version = %model.version, "a new model is published");
                 self.task_changed(task.clone());
             }
+        }
+        if over {
+            self.watch.round_over(live.id, &state.round);
         }
         live.changed.send_modify(|count| *count += 1);
         self.alarm.notify_one();

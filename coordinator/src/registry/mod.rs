@@ -43,6 +43,8 @@ pub struct Draft<'a> {
     pub cohort: u32,
     /// Where it comes from.
     pub origin: Origin,
+    /// Clip norm of rounds that train it, where it follows the devices.
+    pub clip: Option<f64>,
     /// What its making has cost in privacy.
     pub spent: Spent,
     /// The flat weights.
@@ -83,6 +85,7 @@ pub async fn write(blobs: &Blobs, draft: Draft<'_>) -> Result<ModelRow, Error> {
         blob,
         optimiser_blob,
         origin: draft.origin,
+        clip: draft.clip,
         spent: Some(draft.spent),
         created_at: draft.created_at,
     })

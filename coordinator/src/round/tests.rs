@@ -158,7 +158,8 @@ fn a_whole_round() {
     bench.release(0, Ok(()), after(34_800));
     assert_eq!(bench.effects, [Effect::EndSession { session: id }, Effect::CommitModel]);
     assert_eq!(bench.round.survivors(), 11);
-    let summary = Summary { loss: 0.5, accuracy: 0.75, examples: 100, bytes_up_per_device: 1_000, signal_to_noise: Some(1.5) };
+    let summary =
+        Summary { loss: 0.5, accuracy: 0.75, examples: 100, bytes_up_per_device: 1_000, signal_to_noise: Some(1.5) };
     bench.feed(Event::ModelCommitted { outcome: Ok((ModelVersion(6), summary)) }, after(34_900));
     assert_eq!(bench.effects, [Effect::EndRound]);
     assert_eq!(bench.round.phase, Phase::Finished { version: ModelVersion(6), at: after(34_900) });

@@ -397,6 +397,7 @@ async fn models(store: &Store, round: RoundId) {
         blob: format!("models/a/{version:08}.safetensors"),
         optimiser_blob: (version > 1).then(|| "optimiser/a/2.bin".into()),
         origin: if round.is_some() { Origin::Round } else { Origin::Initial },
+        clip: (version > 1).then_some(0.1 + 0.2),
         spent: (version > 1).then(|| Spent {
             mode: "local",
             through: 3,

@@ -23,6 +23,7 @@ fn decode(row: &SqliteRow) -> Result<ModelRow, StoreError> {
         blob: get(row, "blob")?,
         optimiser_blob: get(row, "optimiser_blob")?,
         origin: word(row, "origin", Origin::parse)?,
+        clip: raw(row, "clip")?,
         spent: spent(row)?,
         created_at: get(row, "created_at")?,
     })
@@ -49,8 +50,9 @@ impl Tx {
     pub async fn insert_model(&mut self, row: &ModelRow) -> Result<bool, StoreError> {
         let query = sqlx::query(
             "INSERT INTO models (task, version, parent, round, cohort, digest, fingerprint, bytes, blob,
-                 optimiser_blob, origin, created_at, privacy, counted_through, noisy_rounds, rho_aggregate, rho_alone)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+                 optimiser_blob, origin, created_at, privacy, counted_through, noisy_rounds, rho_aggregate, rho_alone,
+                 clip)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
              ON CONFLICT (task, version) DO NOTHING",
         )
         .bind(row.task.as_str().to_owned())
@@ -69,7 +71,8 @@ impl Tx {
         .bind(row.spent.map(|spent| int(spent.through)))
         .bind(row.spent.map(|spent| int(spent.rounds)))
         .bind(row.spent.map(|spent| int(spent.aggregate.units())))
-        .bind(row.spent.map(|spent| int(spent.alone.units())));
+        .bind(row.spent.map(|spent| int(spent.alone.units())))
+        .bind(row.clip);
         Ok(self.execute(query).await? == 1)
     }
 

@@ -78,7 +78,8 @@ impl Tx {
         self.all(query, decode).await
     }
 
-    /// The configurations of a task's rounds after number `after`, up to `through`, of which a sum was released.
+    /// The configurations of a task's rounds after number `after`, up to `through`, of which a sum was released
+    /// or was about to be.
     ///
     /// # Errors
     /// [`StoreError`] from the database.

@@ -73,7 +73,7 @@ impl Tx {
         self.hit_session(id, query).await
     }
 
-    /// Notes where the released sum of a session is.
+    /// Notes where the sum of a session is or will be.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when there is no such session.

@@ -11,7 +11,7 @@ use crate::error::Invalid;
 use crate::ids::Digest;
 use crate::model::ModelSpec;
 use crate::plan::Plan;
-use crate::privacy::{Privacy, Target};
+use crate::privacy::{ClipRange, Privacy, Target};
 use crate::{limits, wire};
 
 impl Plan {
@@ -74,10 +74,11 @@ impl From<&Plan> for wire::Plan {
 
 impl TryFrom<wire::Privacy> for Privacy {
     type Error = Invalid;
-    /// See [`Privacy::parse`].
+    /// See [`Privacy::parse`] and [`Privacy::with_clip_range`].
     fn try_from(wire: wire::Privacy) -> Result<Self, Invalid> {
-        let wire::Privacy { mode, epsilon, delta, rounds, example_clip } = wire;
-        Self::parse(&mode, Target { epsilon, delta, rounds }, example_clip)
+        let wire::Privacy { mode, epsilon, delta, rounds, example_clip, clip_min: min, clip_max: max } = wire;
+        let range = (min != 0.0 || max != 0.0).then_some(ClipRange { min, max });
+        Self::parse(&mode, Target { epsilon, delta, rounds }, example_clip)?.with_clip_range(range)
     }
 }
 
@@ -86,7 +87,9 @@ impl From<&Privacy> for wire::Privacy {
         let target = privacy.target().unwrap_or(Target { epsilon: 0.0, delta: 0.0, rounds: 0 });
         let example_clip = if let Privacy::Example { clip, .. } = *privacy { clip } else { 0.0 };
         let Target { epsilon, delta, rounds } = target;
-        Self { mode: privacy.mode().into(), epsilon, delta, rounds, example_clip }
+        let ClipRange { min: clip_min, max: clip_max } =
+            privacy.clip_range().unwrap_or(ClipRange { min: 0.0, max: 0.0 });
+        Self { mode: privacy.mode().into(), epsilon, delta, rounds, example_clip, clip_min, clip_max }
     }
 }
 

@@ -157,14 +157,24 @@ impl TryFrom<wire::ProgressRequest> for Progress {
     fn try_from(request: wire::ProgressRequest) -> Result<Self, Invalid> {
         check_protocol(request.protocol)?;
         check::within("done_permille", request.done_permille, 0..=1000)?;
-        Ok(Self { round: RoundId::try_from(request.round_id.as_ref())?, done_permille: request.done_permille })
+        let job = (!request.job_credential.is_empty()).then(|| request.job_credential.as_ref().try_into());
+        Ok(Self {
+            round: RoundId::try_from(request.round_id.as_ref())?,
+            done_permille: request.done_permille,
+            job: job.transpose()?,
+        })
     }
 }
 
 impl From<&Progress> for wire::ProgressRequest {
     fn from(progress: &Progress) -> Self {
-        let Progress { round, done_permille } = *progress;
-        Self { protocol: PROTOCOL, round_id: round.to_bytes(), done_permille }
+        let Progress { round, done_permille, job } = progress;
+        Self {
+            protocol: PROTOCOL,
+            round_id: round.to_bytes(),
+            done_permille: *done_permille,
+            job_credential: job.as_ref().map(|job| job.as_bytes().to_vec().into()).unwrap_or_default(),
+        }
     }
 }
 

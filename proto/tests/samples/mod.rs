@@ -6,14 +6,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message;
 use scale_proto::answer::{
-    CheckIn, CheckInAnswer, Enroll, Enrolled, Leave, ModelManifest, ModelRequest, Progress, StageAnswer, StageDown,
-    UploadAnswer, Wait,
+    CheckIn, CheckInAnswer, Enroll, Enrolled, JobCredential, Leave, ModelManifest, ModelRequest, Progress, StageAnswer,
+    StageDown, UploadAnswer, Wait,
 };
 use scale_proto::error::Problem;
 use scale_proto::ids::{DeviceId, Digest, ModelVersion, RoundId, SessionId, TaskId};
 use scale_proto::manifest::Manifest;
 use scale_proto::model::{Family, ModelSpec};
 use scale_proto::plan::Plan;
+use scale_proto::privacy::ClipRange;
 use scale_proto::stage::{StageUp, UploadPiece};
 use scale_proto::task::{
     Aggregation, Cohort, IdentityRoot, MinuteOfDay, Privacy, Quantisation, Schedule, SecureAggregation, Sessions,
@@ -26,6 +27,10 @@ use scale_secagg::roster::RosterForm;
 
 pub fn task() -> TaskId {
     "categories".parse().expect("a task's name")
+}
+
+fn job() -> JobCredential {
+    [7; JobCredential::LEN].as_slice().try_into().expect("its length")
 }
 
 pub fn round() -> RoundId {
@@ -154,7 +159,12 @@ pub fn task_config() -> TaskConfig {
             identity_root: Some(IdentityRoot([0x88; 32])),
             sessions: Sessions::Auto,
         },
-        privacy: Privacy::Distributed { epsilon: 2.0, delta: 1e-6, rounds: 100 },
+        privacy: Privacy::DistributedAdaptive {
+            epsilon: 2.0,
+            delta: 1e-6,
+            rounds: 100,
+            clip: ClipRange { min: 0.25, max: 6.0 },
+        },
         max_rounds: Some(1000),
     }
 }
@@ -219,6 +229,7 @@ fn model_info() -> wire::ModelInfo {
         url: "https://models.example/categories/7".into(),
         current: true,
         privacy: Some(privacy_cost()),
+        clip: Some(1.25),
     }
 }
 
@@ -306,7 +317,7 @@ pub fn all() -> Vec<Sample> {
     }
     sample! {
         wire::Committed {},
-        wire::ProgressRequest::from(Progress { round: round(), done_permille: 250 }),
+        wire::ProgressRequest::from(Progress { round: round(), done_permille: 250, job: Some(job()) }),
         wire::ProgressResponse {},
         wire::LeaveRequest::from(Leave { round: round(), reason: "battery_low".into() }),
         wire::LeaveResponse {},

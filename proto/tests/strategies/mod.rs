@@ -12,6 +12,7 @@ use scale_proto::limits;
 use scale_proto::manifest::Manifest;
 use scale_proto::model::{Family, ModelSpec};
 use scale_proto::plan::Plan;
+use scale_proto::privacy::ClipRange;
 use scale_proto::stage::UploadPiece;
 use scale_proto::task::{
     Aggregation, Cohort, IdentityRoot, MinuteOfDay, Privacy, Quantisation, Schedule, SecureAggregation, Sessions,
@@ -182,12 +183,14 @@ pub fn privacy() -> impl Strategy<Value = Privacy> {
     // As operators write them. Without its feature `float_roundtrip`, serde_json may read a seventeenth digit wrongly.
     let delta = proptest::sample::select(vec![0.25, 1e-3, 1e-5, 1e-6, 1e-9]);
     let target = (1..1_000_000_u32, delta, 1..u32::MAX);
-    (0..4, target, 1e-3..1e3_f32).prop_map(|(mode, (epsilon, delta, rounds), clip)| {
+    (0..5, target, 1e-3..1e3_f32).prop_map(|(mode, (epsilon, delta, rounds), clip)| {
         let epsilon = f64::from(epsilon) / 64.0;
         match mode {
             0 => Privacy::None,
             1 => Privacy::Example { epsilon, delta, rounds, clip },
             2 => Privacy::Distributed { epsilon, delta, rounds },
+            // Every clip norm of this file is within.
+            3 => Privacy::DistributedAdaptive { epsilon, delta, rounds, clip: ClipRange { min: 1e-6, max: 1e6 } },
             _ => Privacy::Local { epsilon, delta, rounds },
         }
     })

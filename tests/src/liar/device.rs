@@ -15,6 +15,7 @@ use scale_proto::manifest::Manifest;
 use scale_proto::time::Timestamp;
 use scale_secagg::client::Event;
 use scale_secagg::keys::IdentityKey;
+use scale_secagg::prg::Stream;
 use scale_secagg::roster::Certificate;
 use zeroize::Zeroizing;
 
@@ -29,8 +30,8 @@ pub struct Device {
     rules: Rules,
     history: History,
     keys: ChaCha20Rng,
-    rounding: ChaCha20Rng,
-    noise: ChaCha20Rng,
+    rounding: Stream,
+    noise: Stream,
     ledger: Ledger,
     state: State,
     /// What the machine holds too, so that the judge can round it to the same integers.
@@ -59,8 +60,8 @@ impl Device {
             rules,
             history: History::default(),
             keys: ChaCha20Rng::seed_from_u64(u64::from(number) + 2000),
-            rounding: ChaCha20Rng::seed_from_u64(u64::from(number) + 3000),
-            noise: ChaCha20Rng::seed_from_u64(u64::from(number) + 5000),
+            rounding: rounding(number),
+            noise: Stream::new(&[number as u8 ^ 0x50; 32]),
             ledger: empty_ledger(),
             state: State::Idle,
             update: None,
@@ -212,7 +213,9 @@ impl Victim for Device {
         if stage == 2
             && let (Some(round), Some(update)) = (self.state.round(), self.update.take())
         {
-            let rounded = update.quantise(round.config(), &mut self.rounding.clone());
+            // The machine rounds next: both from the beginning of the same stream.
+            self.rounding = rounding(self.number);
+            let rounded = update.quantise(round.config(), &mut rounding(self.number));
             self.input = rounded.map(scale_client_core::update::QuantizedUpdate::into_vectors).unwrap_or_default();
         }
         let down = StageDown { session: session(), stage, payload: Bytes::copy_from_slice(payload), roster };
@@ -241,4 +244,9 @@ impl Victim for Device {
             let _sent_again = self.step(Happened::Resume, setting::START_MS);
         }
     }
+}
+
+/// Where a device's rounding comes from.
+fn rounding(number: u32) -> Stream {
+    Stream::new(&[number as u8 ^ 0x30; 32])
 }

@@ -196,6 +196,27 @@ async fn twelve_devices_give_the_exact_sum() {
     coordinator.assert_one_message_each();
 }
 
+/// A person watches one of the devices: its reports, and nobody else's, say which job they belong to.
+#[tokio::test]
+async fn reports_show_the_job_that_the_app_has_set() {
+    let (shared, clock) = (coordinator(), clock());
+    let job: JobCredential = [9; JobCredential::LEN].as_slice().try_into().expect("its length");
+    let devices = (0..COHORT).map(|number| {
+        let mut client = client(host(&shared, &clock, number));
+        client.set_job((number == 0).then(|| job.clone()));
+        spawn_client(client, number)
+    });
+    let devices: Vec<_> = devices.collect();
+    all_contribute(&shared, devices).await;
+    let reports = &shared.lock().expect("no panic").reports;
+    let of_job: Vec<u32> =
+        reports.iter().filter(|report| report.job.as_ref() == Some(&job)).map(|report| report.done_permille).collect();
+    assert_eq!(of_job, [0, 1000], "when it begins, and when it has trained");
+    let others: Vec<u32> =
+        reports.iter().filter(|report| report.job.is_none()).map(|report| report.done_permille).collect();
+    assert_eq!(others, [1000; COHORT - 1]);
+}
+
 /// The malicious profile: every device shows its certificate and sees everybody's; one without is not even in.
 #[tokio::test]
 async fn twelve_certified_devices_give_the_exact_sum() {

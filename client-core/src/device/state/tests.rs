@@ -3,6 +3,7 @@ use scale_privacy::guardrails::Limits;
 use scale_proto::ids::Digest;
 use scale_proto::manifest::Manifest;
 use scale_proto::plan::Plan;
+use scale_proto::privacy::{ClipRange, Privacy};
 use scale_secagg::config::{Mechanism, RoundConfig, VectorSpec};
 use scale_secagg::roster::RosterForm;
 use scale_secagg::server::{self, Closed};
@@ -19,8 +20,8 @@ struct Device {
     identity: IdentityKey,
     certificate: Option<Certificate>,
     keys: ChaCha20Rng,
-    rounding: ChaCha20Rng,
-    noise: ChaCha20Rng,
+    rounding: Stream,
+    noise: Stream,
     ledger: Ledger,
     /// What the ledger's host has written.
     log: Vec<u8>,
@@ -37,8 +38,8 @@ impl Device {
             identity: IdentityKey::from_seed(&[number; 32]),
             certificate: None,
             keys: ChaCha20Rng::from_seed([number + 50; 32]),
-            rounding: ChaCha20Rng::from_seed([number + 100; 32]),
-            noise: ChaCha20Rng::from_seed([number + 150; 32]),
+            rounding: Stream::new(&[number + 100; 32]),
+            noise: Stream::new(&[number + 150; 32]),
             ledger,
             log,
             now: Timestamp::from_millis(START_MS),
@@ -254,6 +255,26 @@ fn manifests_that_were_tampered_with_are_refused() {
     let mut small = config.clone();
     small.u3_min = 9;
     assert_eq!(reason(&lax.check_in(fixtures::manifest(&small, &plan))).code, "cohort_floor");
+}
+
+#[test]
+fn a_clip_norm_outside_of_the_plans_range_is_refused() {
+    let range = |min, max| {
+        let noise = Privacy::Distributed { epsilon: 8.0, delta: 1e-6, rounds: 10 };
+        noise.with_clip_range(Some(ClipRange { min, max })).expect("a range")
+    };
+    let noisy = fixtures::noisy(&fixtures::plan(), 1.5);
+    for (clip, joins) in [(0.49, false), (0.5, true), (4.0, true), (4.01, false)] {
+        let plan = Plan { privacy: range(0.5, 4.0), ..fixtures::plan() };
+        let config = RoundConfig { clip, plan_digest: Digest::of(&plan.encode()).0, ..noisy.clone() };
+        let step = Device::new(1).check_in(fixtures::manifest(&config, &plan));
+        if joins {
+            assert_eq!(step.0.name(), "joined", "{clip}");
+        } else {
+            assert_eq!(reason(&step).code, "policy", "{clip}");
+            assert!(reason(&step).sentence.contains("clip norm"), "{}", reason(&step).sentence);
+        }
+    }
 }
 
 /// The malicious profile is joined under the pinned root only, with a certificate that lasts for the whole session.
@@ -554,9 +575,9 @@ fn damaged_and_foreign_snapshots_are_refused() {
     longer.push(0);
     assert!(State::restore(&longer, &device.rules).is_err());
     let mut version = snapshot.to_vec();
-    version[0] = 3;
+    version[0] = 4;
     let error = State::restore(&version, &device.rules).expect_err("another version");
-    assert!(error.to_string().contains("version 3"), "{error}");
+    assert!(error.to_string().contains("version 4"), "{error}");
     // Keys of another round under this manifest.
     let plan = fixtures::plan();
     let other = RoundConfig { round: 4, ..fixtures::config(&plan) };

@@ -90,6 +90,7 @@ impl Site {
             clock: Arc::new(clock.clone()),
             task_key: Arc::clone(task_key),
             model_url: Arc::new(|blob| format!("https://fl.example.org/{blob}")),
+            watch: Arc::new(()),
             settings,
         };
         Coordinator::start(parts).await.expect("it starts")

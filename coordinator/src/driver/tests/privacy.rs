@@ -6,8 +6,11 @@ use std::time::Duration;
 use object_store::memory::InMemory;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use scale_privacy::accounting::{UserLevel, zcdp::Rho};
+use scale_privacy::adaptive::Split;
 use scale_proto::ids::ModelVersion;
-use scale_proto::privacy::Privacy;
+use scale_proto::privacy::{ClipRange, Privacy};
+use scale_proto::task::{Cohort, Sessions, TaskConfig};
+use scale_secagg::config::RoundConfig;
 
 use super::fleet::*;
 use crate::blobs::Blobs;
@@ -25,7 +28,7 @@ async fn site(privacy: Privacy) -> Arc<Site> {
 
 /// A site with a task.
 async fn site_over(site: Arc<Site>, privacy: Privacy) -> Arc<Site> {
-    let config = scale_proto::task::TaskConfig { privacy, ..task("manual") };
+    let config = TaskConfig { privacy, ..task("manual") };
     site.now().create_task(task_id(), config, None).await.expect("a good task");
     site
 }
@@ -43,7 +46,7 @@ async fn cost(site: &Site, version: u64) -> Cost {
 
 /// What the planner's mechanism costs over so many rounds.
 fn planned(rounds: u32) -> Cost {
-    let config = scale_proto::task::TaskConfig { privacy: NOISY, ..task("manual") };
+    let config = TaskConfig { privacy: NOISY, ..task("manual") };
     let plan = noise::of(&config).expect("a plan").plan.expect("noise");
     let epsilon = |rho: Rho<UserLevel>| rho.times(rounds).epsilon(DELTA).expect("in range");
     Cost {
@@ -58,7 +61,7 @@ fn planned(rounds: u32) -> Cost {
 
 /// Of one device's noise, grid units squared.
 fn local_variance() -> f64 {
-    let config = scale_proto::task::TaskConfig { privacy: NOISY, ..task("manual") };
+    let config = TaskConfig { privacy: NOISY, ..task("manual") };
     noise::of(&config).expect("a plan").mechanism.local_variance() as f64
 }
 
@@ -164,4 +167,41 @@ async fn noise_on_gradients_is_counted_in_rounds_and_none_is_not_counted() {
             Cost { mode: privacy.mode(), rounds, epsilon_aggregate: None, epsilon_alone: None, at_most, delta };
         assert_eq!(cost(&site, 2).await, expected);
     }
+}
+
+/// The devices' bits move the clip norm of the next round, and a rollback takes it back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_clip_norm_follows_from_round_to_round() {
+    const DEVICES: u8 = 250;
+    let clip = ClipRange { min: 0.1, max: 10.0 };
+    let mut config = task("manual");
+    config.privacy = Privacy::DistributedAdaptive { epsilon: 8.0, delta: DELTA, rounds: 10, clip };
+    config.secure_aggregation.sessions = Sessions::One;
+    (config.cohort.goal, config.cohort.over_selection_permille) = (DEVICES.into(), 1000);
+    let site = Site::new().await;
+    let few = TaskConfig { cohort: Cohort { floor: 249, ..config.cohort.clone() }, ..config.clone() };
+    let refused = site.now().create_task(task_id(), few, None).await.expect_err("too few survivors");
+    assert!(refused.to_string().contains("249 survivors"), "{refused}");
+    config.cohort.floor = DEVICES.into();
+    site.now().create_task(task_id(), config, None).await.expect("a good task");
+
+    let mut expected = 1.0;
+    for (short, factor) in [(true, (-0.1f64).exp()), (false, 0.1f64.exp())] {
+        site.now().open_round(&task_id()).await.expect("none is open");
+        let mut phones = gather(&site, DEVICES).await;
+        let manifest = phones[0].manifest.clone().expect("checked in");
+        let signed = RoundConfig::decode(&manifest.round_config).expect("a configuration");
+        assert!((signed.clip / expected - 1.0f64).abs() < 1e-12, "{} is not {expected}", signed.clip);
+        for phone in &mut phones {
+            phone.statistics = [Split::of(signed.grid).bit(short), 0, 0, 0];
+        }
+        let told = go_on(&site, phones, Story::default()).await;
+        assert_eq!(told.info.round.phase.name(), "finished", "{:?}", told.info);
+        expected *= factor;
+        let model = site.now().get_model_info(&task_id(), None).await.expect("a model");
+        assert!((model.clip.expect("it follows") / expected - 1.0f64).abs() < 1e-12, "{model:?}");
+    }
+    let back = site.now().rollback_model(&task_id(), ModelVersion(2)).await.expect("it is there");
+    let second = site.now().get_model_info(&task_id(), Some(ModelVersion(2))).await.expect("a model");
+    assert!(back.clip.is_some() && back.clip == second.clip && back.clip < Some(0.91), "{back:?}");
 }

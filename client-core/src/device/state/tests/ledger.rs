@@ -1,6 +1,7 @@
 //! Nothing is drawn before it is paid for, and nothing is sent before it is written down.
 
 use scale_privacy::accounting::dp_sgd::DpSgd;
+use scale_privacy::fit;
 use scale_privacy::guardrails::Caps;
 use scale_privacy::ledger::Facts;
 use scale_privacy::plan::Trust;
@@ -104,18 +105,18 @@ fn asked(cohort: &mut Cohort) -> (Device, State, Event) {
 fn noise_is_drawn_after_the_reservation_and_sent_after_the_release() {
     let (mut cohort, config, _) = noisy();
     let (mut device, state, event) = asked(&mut cohort);
-    let untouched = device.noise.get_word_pos();
+    let untouched = device.noise.drawn();
 
     let (state, effects) = device.step(state, event);
     assert_eq!((state.name(), names(&effects)), ("paying", vec!["note", "record"]));
-    assert_eq!(device.noise.get_word_pos(), untouched, "nothing is drawn before the reservation is durable");
+    assert_eq!(device.noise.drawn(), untouched, "nothing is drawn before the reservation is durable");
     assert!(state.snapshot().is_none(), "what is not masked yet is lost with the process");
     let Effect::Record(reservation) = &effects[1] else { panic!("a record") };
     device.write(reservation.clone());
 
     let (state, effects) = device.step(state, Event::Recorded);
     assert_eq!((state.name(), names(&effects)), ("releasing", vec!["persist", "record"]));
-    assert!(device.noise.get_word_pos() > untouched + u128::from(config.dim()), "every entry has its noise");
+    assert!(device.noise.drawn() > untouched + u128::from(config.dim()), "every entry has its noise");
     let Effect::Record(release) = &effects[1] else { panic!("a record") };
     device.write(release.clone());
 
@@ -149,7 +150,7 @@ fn killed_after_the_reservation_a_device_leaves_and_has_paid() {
     device.reopen_ledger();
     let paid = device.ledger.lifetime_spent();
 
-    let untouched = device.noise.get_word_pos();
+    let untouched = device.noise.drawn();
     let again = State::restore(&stored, &device.rules).expect("shared");
     let (again, effects) = device.step(again, Event::Resume);
     assert_eq!(names(&effects), ["share_keys"]);
@@ -159,7 +160,7 @@ fn killed_after_the_reservation_a_device_leaves_and_has_paid() {
     let step = device.step(again, down(2, bytes));
     assert_eq!(reason(&step).code, "already_reserved");
     assert_eq!(names(&step.1), ["delete", "leave"]);
-    assert_eq!(device.noise.get_word_pos(), untouched, "noise is drawn once");
+    assert_eq!(device.noise.drawn(), untouched, "noise is drawn once");
     assert_eq!(device.ledger.lifetime_spent(), paid, "and never refunded");
 }
 
@@ -259,12 +260,12 @@ fn a_budget_that_is_gone_by_the_time_of_the_upload_ends_the_round() {
     let (mut device, state, event) = asked(&mut cohort);
     (device.ledger, device.log) = fixtures::ledger(&one_a_period(&config));
     spend_elsewhere(&mut device, &config);
-    let untouched = device.noise.get_word_pos();
+    let untouched = device.noise.drawn();
     let step = device.step(state, event);
     assert_eq!(reason(&step).code, "budget_exhausted");
     assert!(reason(&step).sentence.ends_with("(check C14)"));
     assert_eq!(names(&step.1), ["delete", "leave"]);
-    assert_eq!(device.noise.get_word_pos(), untouched);
+    assert_eq!(device.noise.drawn(), untouched);
 }
 
 #[test]
@@ -310,11 +311,11 @@ fn rounds_without_noise_are_the_hosts_choice_and_get_a_receipt() {
 
     let mut cohort = Cohort::new(&config, &plan);
     let (mut device, state, event) = asked(&mut cohort);
-    let untouched = device.noise.get_word_pos();
+    let untouched = device.noise.drawn();
     let step = device.step(state, event);
     let (_, effects) = device.settle(step);
     assert_eq!(names(&effects), ["note", "record", "persist", "record", "upload"]);
-    assert_eq!(device.noise.get_word_pos(), untouched);
+    assert_eq!(device.noise.drawn(), untouched);
     let Effect::Note(note) = &effects[0] else { panic!("a note") };
     assert_eq!((note.cohort, note.number), (12, 3));
     assert_eq!(note.model, Digest(config.model_digest).hex());
@@ -400,16 +401,14 @@ fn the_noise_in_the_sum_is_what_was_promised() {
         let sum = cohort.sum(lost);
         assert_eq!(sum[1].len(), 4, "the statistics carry noise and nothing else");
         // Nobody's weights moved, so the sum is noise alone.
-        let noise: Vec<f64> = sum.iter().flatten().map(|&entry| entry as f64).collect();
-        let count = noise.len() as f64;
-        let chi_square: f64 = noise.iter().map(|x| x * x / (seen * variance)).sum();
-        let z = (chi_square - count) / (2.0 * count).sqrt();
-        assert!(z.abs() < 4.0, "{lost} lost: variance off by {z:.1} standard deviations");
-        let mean = noise.iter().sum::<f64>() / (count * seen * variance).sqrt();
+        let noise = sum.concat();
+        let off = fit::variance(&noise, seen * variance);
+        assert!(off.abs() < 4.0, "{lost} lost: variance off by {off:.1} standard deviations");
+        let mean = noise.iter().sum::<i64>() as f64 / (noise.len() as f64 * seen * variance).sqrt();
         assert!(mean.abs() < 4.0, "{lost} lost: mean {mean:.1} standard deviations from 0");
         // The test would see one device too few or too many.
-        let wrong = (chi_square * seen / (seen + 1.0) - count) / (2.0 * count).sqrt();
-        assert!(wrong.abs() > 10.0, "no power: {wrong:.1}");
-        assert!(chi_square * seen >= 8.0 * count, "less than the honest devices owe");
+        let wrong = fit::variance(&noise, (seen + 1.0) * variance);
+        assert!(wrong < -10.0, "no power: {wrong:.1}");
+        assert!(fit::variance(&noise, 8.0 * variance) > 10.0, "less than the honest devices owe");
     }
 }
