@@ -101,6 +101,8 @@ pub(super) async fn run(args: &ServeArgs, data: Option<PathBuf>) -> Result<(), F
         rest: facade.as_ref().map(|facade| facade.api.clone()),
     };
 
+    // Whoever reads the file below may ask for the end at once.
+    let asked_to_stop = asked_to_stop();
     let status = Status { url: local_url.clone(), pid: std::process::id(), task_key: hex::encode(task_key.public()) };
     let status_path = folder.join(STATUS_FILE);
     keep_operator_token(folder, &authority, &clock)?;
@@ -112,7 +114,7 @@ pub(super) async fn run(args: &ServeArgs, data: Option<PathBuf>) -> Result<(), F
     let stop = {
         let (coordinator, health) = (coordinator.clone(), health.clone());
         async move {
-            asked_to_stop().await;
+            asked_to_stop.await;
             tracing::info!("shutting down");
             health.stop().await;
             // Waiting calls are answered now, so that the connections can drain.
@@ -274,26 +276,31 @@ fn banner(config: &Config, status: &Status, url: &str, enrol: &str, folder: &Pat
     lines
 }
 
-/// Ends with SIGINT or SIGTERM.
+/// Ends with SIGINT or SIGTERM that come after this call.
+#[cfg(unix)]
+fn asked_to_stop() -> impl Future<Output = ()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    // Without a handler the process just ends at the signal.
+    let handlers = [SignalKind::interrupt(), SignalKind::terminate()].map(|kind| signal(kind).ok());
+    async move {
+        let [interrupted, terminated] = handlers.map(|handler| async {
+            match handler {
+                Some(mut handler) => drop(handler.recv().await),
+                None => std::future::pending().await,
+            }
+        });
+        tokio::select! {
+            () = interrupted => {}
+            () = terminated => {}
+        }
+    }
+}
+
+/// Ends with Ctrl-C.
+#[cfg(not(unix))]
 async fn asked_to_stop() {
-    let interrupted = async {
-        // Without a handler the process just ends at the signal.
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    #[cfg(unix)]
-    let terminated = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => drop(signal.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    #[cfg(not(unix))]
-    let terminated = std::future::pending::<()>();
-    tokio::select! {
-        () = interrupted => {}
-        () = terminated => {}
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
