@@ -75,7 +75,7 @@ impl<'r> Decode<'r, Postgres> for Moment {
 }
 
 /// For a stored value that cannot be: somebody else has written it.
-fn damaged(what: &'static str, problem: impl Display) -> Error {
+pub(super) fn damaged(what: &'static str, problem: impl Display) -> Error {
     Error::Internal(format!("a stored row is damaged: {what}: {problem}"))
 }
 
@@ -93,22 +93,22 @@ pub(super) const TRANSACTION: &str = "id, user_id, transaction_date, direction, 
 
 #[derive(FromRow)]
 pub(super) struct TransactionRow {
-    id: Uuid,
-    user_id: Uuid,
-    transaction_date: Date,
-    direction: String,
-    amount_minor: i64,
-    currency: String,
-    description: String,
-    merchant_name: Option<String>,
-    category: Option<String>,
-    category_source: Option<String>,
-    payment_method: Option<String>,
-    status: String,
-    fingerprint: Vec<u8>,
-    raw_data: Option<Json>,
-    created_at: Moment,
-    updated_at: Moment,
+    pub(super) id: Uuid,
+    pub(super) user_id: Uuid,
+    pub(super) transaction_date: Date,
+    pub(super) direction: String,
+    pub(super) amount_minor: i64,
+    pub(super) currency: String,
+    pub(super) description: String,
+    pub(super) merchant_name: Option<String>,
+    pub(super) category: Option<String>,
+    pub(super) category_source: Option<String>,
+    pub(super) payment_method: Option<String>,
+    pub(super) status: String,
+    pub(super) fingerprint: Vec<u8>,
+    pub(super) raw_data: Option<Json>,
+    pub(super) created_at: Moment,
+    pub(super) updated_at: Moment,
 }
 
 impl TryFrom<TransactionRow> for Transaction {

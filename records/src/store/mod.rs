@@ -30,6 +30,7 @@ mod imports;
 mod jobs;
 mod migrations;
 mod open;
+mod page;
 mod postgres;
 mod sqlite;
 mod transactions;

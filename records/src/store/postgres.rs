@@ -51,6 +51,7 @@ pub(super) fn connect(url: &str, max_connections: u32) -> Result<PgPool, Error> 
 
 impl Engine for Postgres {
     const POSITION: &'static str = "strpos";
+    const LISTS_IN_ONE_ROW: bool = false;
     const HISTORY_TABLES: &'static str = "SELECT count(to_regclass('scale_records_migrations')) AS tables";
 
     fn steps() -> &'static Migrator {

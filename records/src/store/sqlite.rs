@@ -87,6 +87,7 @@ async fn refuse_foreign_file(pool: &SqlitePool) -> Result<(), Error> {
 
 impl Engine for Sqlite {
     const POSITION: &'static str = "instr";
+    const LISTS_IN_ONE_ROW: bool = true;
     const HISTORY_TABLES: &'static str =
         "SELECT count(*) AS tables FROM sqlite_schema WHERE type = 'table' AND name = 'scale_records_migrations'";
 

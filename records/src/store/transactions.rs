@@ -6,16 +6,25 @@ use scale_proto::time::Timestamp;
 use super::column::{TRANSACTION, TransactionRow};
 use super::engine::{Access, Engine, Statement, Value};
 use super::open::Store;
+use super::page::{self, PageRow};
 use super::tx::Tx;
 use super::{Created, Cursor, Error, Filter, Listed, Page, Transactions};
 use crate::domain::{CategoryChange, CategorySource, NewTransaction, Scope, Text, Transaction, TransactionId, UserId};
 
 #[async_trait]
 impl<DB: Engine> Transactions for Store<DB> {
-    async fn transactions(&self, scope: Scope, filter: &Filter, page: &Page) -> Result<Listed, Error> {
-        let limit = page.limit.clamp(1, Page::MAX);
-        let mut transactions: Vec<Transaction> =
-            self.read::<TransactionRow, _>(scope, listed::<DB>(scope, filter, page.after, limit)).await?;
+    async fn transactions(&self, scope: Scope, filter: &Filter, wanted: &Page) -> Result<Listed, Error> {
+        let limit = wanted.limit.clamp(1, Page::MAX);
+        let query = listed::<DB>(scope, filter, wanted.after, limit);
+        let mut transactions: Vec<Transaction> = if DB::LISTS_IN_ONE_ROW {
+            self.read::<PageRow, Vec<Transaction>>(scope, page::in_one_row(query))
+                .await?
+                .into_iter()
+                .flatten()
+                .collect()
+        } else {
+            self.read::<TransactionRow, _>(scope, query).await?
+        };
         let more = transactions.len() > usize::from(limit);
         transactions.truncate(limit.into());
         let last = transactions.last().filter(|_| more);
@@ -190,6 +199,9 @@ mod tests {
             for after in [None, day.map(|date| Cursor { date, id: TransactionId::new() })] {
                 let found = plan(&pool, listed::<Sqlite>(Scope::User(user), &filter, after, 50)).await;
                 assert!(found.contains(index) && found.starts_with("SEARCH"), "{filter:?}: {found}");
+                let query = page::in_one_row(listed::<Sqlite>(Scope::User(user), &filter, after, 50));
+                let found = plan(&pool, query).await;
+                assert!(found.contains(index) && found.contains("SEARCH"), "{filter:?}: {found}");
             }
         }
         let change = by_id(Scope::User(user), TransactionId::new());

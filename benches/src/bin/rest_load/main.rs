@@ -40,10 +40,6 @@ use report::Report;
 use server::Server;
 use settings::{Arguments, Part};
 
-/// As the coordinator's own binary.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// How long tokens are good.
 const TOKEN: Duration = Duration::from_secs(24 * 3600);
 

@@ -1,0 +1,88 @@
+//! A page of transactions as one row of JSON.
+//!
+//! SQLite works on a thread of its own, and the driver hands every row over by itself, each value a copy: for a page of 50
+//! that costs more than finding them. So SQLite writes the whole page into one value.
+
+use sqlx::FromRow;
+use sqlx::types::Json;
+use time::Date;
+use time::format_description::well_known::Iso8601;
+use uuid::Uuid;
+
+use super::Error;
+use super::column::{Moment, TransactionRow, damaged};
+use super::engine::Statement;
+use crate::domain::Transaction;
+use scale_proto::time::Timestamp;
+
+/// The columns of [`super::column::TRANSACTION`], in their order.
+const COLUMNS: &str = "json_array(hex(id), hex(user_id), transaction_date, direction, amount_minor, currency, description, \
+     merchant_name, category, category_source, payment_method, status, hex(fingerprint), json(raw_data), created_at, \
+     updated_at)";
+
+/// One transaction of [`COLUMNS`].
+type Packed = (
+    Uuid,
+    Uuid,
+    String,
+    String,
+    i64,
+    String,
+    String,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    String,
+    String,
+    Option<serde_json::Value>,
+    u64,
+    u64,
+);
+
+/// The one row.
+#[derive(FromRow)]
+pub(super) struct PageRow {
+    page: String,
+}
+
+/// What a query for transactions finds, in one row. SQLite only.
+pub(super) fn in_one_row(query: Statement) -> Statement {
+    query.inside("SELECT json_group_array(", COLUMNS, ") AS page FROM (", ")")
+}
+
+/// In the order of the list, newest first: an aggregate keeps none by contract.
+impl TryFrom<PageRow> for Vec<Transaction> {
+    type Error = Error;
+
+    fn try_from(row: PageRow) -> Result<Self, Error> {
+        let packed: Vec<Packed> = serde_json::from_str(&row.page).map_err(|error| damaged("page", error))?;
+        let mut page = packed.into_iter().map(unpacked).collect::<Result<Self, Error>>()?;
+        page.sort_by_key(|found| std::cmp::Reverse((found.content.transaction_date, found.id)));
+        Ok(page)
+    }
+}
+
+fn unpacked(packed: Packed) -> Result<Transaction, Error> {
+    let day = Date::parse(&packed.2, &Iso8601::DATE).map_err(|error| damaged("transaction_date", error))?;
+    let fingerprint = hex::decode(packed.12).map_err(|error| damaged("fingerprint", error))?;
+    let moment = |millis| Moment(Timestamp::from_millis(millis));
+    Transaction::try_from(TransactionRow {
+        id: packed.0,
+        user_id: packed.1,
+        transaction_date: day,
+        direction: packed.3,
+        amount_minor: packed.4,
+        currency: packed.5,
+        description: packed.6,
+        merchant_name: packed.7,
+        category: packed.8,
+        category_source: packed.9,
+        payment_method: packed.10,
+        status: packed.11,
+        fingerprint,
+        raw_data: packed.13.map(Json),
+        created_at: moment(packed.14),
+        updated_at: moment(packed.15),
+    })
+}
