@@ -66,7 +66,7 @@ pub type ModelUrl = Arc<dyn Fn(&str) -> String + Send + Sync>;
 pub trait Watch: std::fmt::Debug + Send + Sync {
     /// A participant has reported how far it is.
     fn progress(&self, progress: &Progress);
-    /// A round is over: finished or abandoned. Not repeated after a crash in between; [`Coordinator::round`] tells.
+    /// A round is over: finished or abandoned. Not repeated after a crash in between; [`Coordinator::get_round`] tells.
     fn round_over(&self, id: RoundId, round: &Round);
 }
 
