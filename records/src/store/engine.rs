@@ -190,16 +190,10 @@ impl Statement {
         self
     }
 
-    /// Puts the whole of it inside a query: `before`, `columns`, `from`, this, `after`.
+    /// Puts the whole of it between `before` and `after`.
     #[must_use]
-    pub(super) fn inside(
-        mut self,
-        before: &'static str,
-        columns: &'static str,
-        from: &'static str,
-        after: &'static str,
-    ) -> Self {
-        self.sql = [before, columns, from, &self.sql, after].concat();
+    pub(super) fn inside(mut self, before: &'static str, after: &'static str) -> Self {
+        self.sql = [before, &self.sql, after].concat();
         self
     }
 

@@ -15,12 +15,12 @@ use super::engine::Statement;
 use crate::domain::Transaction;
 use scale_proto::time::Timestamp;
 
-/// The columns of [`super::column::TRANSACTION`], in their order.
-const COLUMNS: &str = "json_array(hex(id), hex(user_id), transaction_date, direction, amount_minor, currency, description, \
+/// The columns of [`super::column::TRANSACTION`], in their order, of a query that follows.
+const PACKED: &str = "SELECT json_group_array(json_array(hex(id), hex(user_id), transaction_date, direction, amount_minor, currency, description, \
      merchant_name, category, category_source, payment_method, status, hex(fingerprint), json(raw_data), created_at, \
-     updated_at)";
+     updated_at)) AS page FROM (";
 
-/// One transaction of [`COLUMNS`].
+/// One transaction of [`PACKED`].
 type Packed = (
     Uuid,
     Uuid,
@@ -48,7 +48,7 @@ pub(super) struct PageRow {
 
 /// What a query for transactions finds, in one row. SQLite only.
 pub(super) fn in_one_row(query: Statement) -> Statement {
-    query.inside("SELECT json_group_array(", COLUMNS, ") AS page FROM (", ")")
+    query.inside(PACKED, ")")
 }
 
 /// In the order of the list, newest first: an aggregate keeps none by contract.
