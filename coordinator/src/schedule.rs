@@ -14,6 +14,8 @@ const ARRIVALS_PER_S: u64 = 50;
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 /// Where no opening is in sight.
 const UNKNOWN: Duration = Duration::from_secs(30);
+/// Before a device asks again for a task that is finished.
+const FINISHED: Duration = Duration::from_secs(4 * 60 * 60);
 /// Narrowest window: even a handful of devices does not come in one burst.
 const NARROWEST: Duration = Duration::from_millis(500);
 
@@ -73,6 +75,15 @@ pub fn pace(until_opening: Option<Duration>, waiting: u64) -> RetryWindow {
     let spread = Duration::from_millis(waiting.saturating_mul(1000) / ARRIVALS_PER_S);
     let spread = spread.clamp(NARROWEST.max(after / 10), LONGEST);
     RetryWindow { after, before: after + spread }
+}
+
+/// When a device asks again for a task that is finished: an operator may let it go on, so some hours later, not never.
+/// `crowd`: devices that ask in a minute. If all that ask at this rate come back, they arrive at no more than
+/// [`ARRIVALS_PER_S`].
+pub fn pace_finished(crowd: u64) -> RetryWindow {
+    let minutes = FINISHED.as_secs() / 60;
+    let spread = Duration::from_secs(crowd.saturating_mul(minutes) / ARRIVALS_PER_S);
+    RetryWindow { after: FINISHED, before: FINISHED + spread.clamp(FINISHED, FINISHED * 6) }
 }
 
 #[cfg(test)]
@@ -165,5 +176,14 @@ mod tests {
         assert_eq!(many.before, near + Duration::from_secs(200), "10,000 devices at 50 a second");
         assert_eq!(pace(None, 0).after, UNKNOWN);
         assert_eq!(pace(Some(Duration::from_secs(1 << 40)), u64::MAX).before, LONGEST * 2);
+    }
+
+    #[test]
+    fn a_finished_task_is_asked_for_hours_later_and_not_by_everybody_at_once() {
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        let (few, many) = (pace_finished(1), pace_finished(6_000));
+        assert_eq!(few, RetryWindow { after: hours(4), before: hours(8) });
+        assert_eq!(many.before, hours(12), "100 a second would be back: spread over eight hours they are 50");
+        assert_eq!(pace_finished(u64::MAX).before, hours(28), "at most a day more");
     }
 }

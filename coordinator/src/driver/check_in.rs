@@ -14,7 +14,7 @@ use super::step::Change;
 use super::{Caller, Coordinator, Error};
 use crate::round::{Event, Phase, Refused, SessionStage};
 use crate::rows::{ParticipantRow, ParticipantStatus, TaskRow, TaskState};
-use crate::schedule::{Opening, next_opening, pace};
+use crate::schedule::{Opening, next_opening, pace, pace_finished};
 
 /// Devices that were turned away, counted by the minute: how many come back decides how widely they are spread.
 #[derive(Debug, Default)]
@@ -76,12 +76,7 @@ impl Coordinator {
                 Offer::Not(other) => wait = Some(other),
             }
         }
-        let nothing = || Wait {
-            retry: pace(None, 0),
-            code: "no_task".into(),
-            sentence: "no task runs here at the moment that this device could take part in".into(),
-        };
-        Ok(CheckInAnswer::Wait(wait.unwrap_or_else(nothing)))
+        Ok(CheckInAnswer::Wait(wait.unwrap_or_else(|| self.0.no_task())))
     }
 
     /// A device leaves its round; nobody waits for it any more. Leaving twice is fine.
@@ -139,7 +134,11 @@ impl Inner {
                 return Err(Error::UnknownTask(request.tasks[0].to_string()));
             }
         }
+        let finished = tasks.iter().find(|task| task.state == TaskState::Finished).cloned();
         tasks.retain(|task| task.state != TaskState::Finished);
+        if let Some(task) = finished.filter(|_| tasks.is_empty() && !request.tasks.is_empty()) {
+            return Ok((tasks, Some(self.finished(&task))));
+        }
         let known = |task: &TaskRow| {
             let family = task.config.model.family.name();
             request.families.is_empty() || request.families.iter().any(|name| name == family)
@@ -297,8 +296,22 @@ impl Inner {
         self.turned_away(task, until, "no_round", "no round is open; the next one may take this device")
     }
 
+    /// The device asks for tasks by name, and all of them have run all their rounds.
+    fn finished(&self, task: &TaskRow) -> Wait {
+        let crowd = guard(&self.crowds).entry(Some(task.id.clone())).or_default().count(self.now());
+        let sentence = format!("task {} is finished: it has run all its rounds", task.id);
+        Wait { retry: pace_finished(crowd), code: "task_finished".into(), sentence }
+    }
+
+    /// There is no task at all, or none that this device may train. One that takes any task hears of a new one soon.
+    fn no_task(&self) -> Wait {
+        let crowd = guard(&self.crowds).entry(None).or_default().count(self.now());
+        let sentence = "no task runs here at the moment that this device could take part in";
+        Wait { retry: pace(None, crowd), code: "no_task".into(), sentence: sentence.into() }
+    }
+
     fn turned_away(&self, task: &TaskRow, until: Option<Duration>, code: &str, sentence: &str) -> Wait {
-        let crowd = guard(&self.crowds).entry(task.id.clone()).or_default().count(self.now());
+        let crowd = guard(&self.crowds).entry(Some(task.id.clone())).or_default().count(self.now());
         Wait { retry: pace(until, crowd), code: code.into(), sentence: sentence.into() }
     }
 

@@ -36,7 +36,8 @@ pub(super) struct Inner {
     pub(super) staging: Staging,
     rounds: Mutex<HashMap<RoundId, Arc<Live>>>,
     tasks: Mutex<BTreeMap<TaskId, TaskRow>>,
-    pub(super) crowds: Mutex<HashMap<TaskId, Crowd>>,
+    /// By task; `None`: there was no task for the device.
+    pub(super) crowds: Mutex<HashMap<Option<TaskId>, Crowd>>,
     news: Mutex<HashMap<TaskId, watch::Sender<ModelVersion>>>,
     /// Held while a task's row is read, decided on and written.
     pub(super) tasks_lock: tokio::sync::Mutex<()>,
