@@ -9,7 +9,7 @@ use crate::host::LogError;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// The coordinator refused. `Problem::retry` says whether the same call helps later.
+    /// The coordinator refused. `Problem::remedy` says what helps.
     #[error(transparent)]
     Refused(#[from] Problem),
     /// Nobody answered, or the connection broke. The same call may be sent again.

@@ -1,5 +1,6 @@
 //! What goes wrong at the edge, and how it travels.
 
+use crate::codes::Advice;
 use crate::time::RetryWindow;
 
 /// A wire message that is not what it should be: which field, and what is wrong with it.
@@ -19,14 +20,44 @@ impl Invalid {
     }
 }
 
-/// A failed call as the other side sees it: a stable code, a sentence for a person, and when coming back helps.
+/// A failed call as the other side sees it: a stable code, a sentence for a person, and what helps.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{sentence} [{code}]")]
 pub struct Problem {
-    /// One stable word per cause.
+    /// One stable word per cause ([`crate::codes`]).
     pub code: String,
     /// What was wrong, where, and what to do.
     pub sentence: String,
-    /// `None`: coming back with the same call does not help.
-    pub retry: Option<RetryWindow>,
+    /// What a device does about it.
+    pub remedy: Remedy,
+}
+
+/// What a device does about a failed call, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Send the same bytes again within the window, at the latest by the stage's signed closing time.
+    Resend(RetryWindow),
+    /// The round is over for this device: forget it, and check in within the window.
+    CheckIn(RetryWindow),
+    /// Nothing that this device can send helps: leave the round, and tell the app.
+    Leave,
+}
+
+impl Remedy {
+    /// When coming back helps; `None`: it does not.
+    pub const fn window(self) -> Option<RetryWindow> {
+        match self {
+            Self::Resend(window) | Self::CheckIn(window) => Some(window),
+            Self::Leave => None,
+        }
+    }
+
+    /// Which of the three it is.
+    pub const fn advice(self) -> Advice {
+        match self {
+            Self::Resend(_) => Advice::Resend,
+            Self::CheckIn(_) => Advice::CheckIn,
+            Self::Leave => Advice::Leave,
+        }
+    }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use scale_proto::answer::{
     CheckIn, CheckInAnswer, Enroll, Enrolled, ModelManifest, StageAnswer, StageDown, UploadAnswer, Wait,
 };
-use scale_proto::error::{Invalid, Problem};
+use scale_proto::error::{Invalid, Problem, Remedy};
 use scale_proto::ids::{Digest, RoundId};
 use scale_proto::manifest::Manifest;
 use scale_proto::model::{Family, ModelSpec};
@@ -361,7 +361,7 @@ fn calls_are_refused_by_field() {
 #[test]
 fn long_sentences_are_cut_when_they_are_sent() {
     let sentence = "ä".repeat(limits::SENTENCE_BYTES);
-    let problem = Problem { code: "long".into(), sentence: format!("x{sentence}"), retry: None };
+    let problem = Problem { code: "long".into(), sentence: format!("x{sentence}"), remedy: Remedy::Leave };
     let sent = wire::ErrorDetail::from(&problem);
     assert_eq!(sent.sentence.len(), limits::SENTENCE_BYTES - 1);
     assert!(Problem::try_from(sent).is_ok());

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::Rng as _;
 use scale_privacy::ledger::{Append, Ledger};
 use scale_proto::answer::{CheckIn, CheckInAnswer, Leave, Progress, StageDown, Wait};
-use scale_proto::error::Problem;
+use scale_proto::error::{Problem, Remedy};
 use scale_proto::ids::{ModelVersion, RoundId, SessionId, TaskId};
 use scale_proto::stage::StageUp;
 use scale_proto::time::{RetryWindow, Timestamp};
@@ -421,12 +421,14 @@ impl State {
     }
 
     fn on_refused(self, problem: Problem, env: &mut Env<'_>) -> Step {
-        match (self, problem.retry) {
-            (Self::Idle, Some(retry)) => {
-                (Self::Waited(Wait { retry, code: problem.code, sentence: problem.sentence }), vec![])
+        let Problem { code, sentence, remedy } = problem;
+        match remedy {
+            Remedy::Resend(retry) if !matches!(self, Self::Idle) => self.pause(retry, env),
+            Remedy::Resend(retry) | Remedy::CheckIn(retry) => {
+                let forget = self.round().map(|_| Effect::DeleteSnapshot);
+                (Self::Waited(Wait { retry, code, sentence }), forget.into_iter().collect())
             }
-            (state, Some(retry)) => state.pause(retry, env),
-            (state, None) => state.leave(problem.into()),
+            Remedy::Leave => self.leave(Reason { code: code.into(), sentence, until: None }),
         }
     }
 }

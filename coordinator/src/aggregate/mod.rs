@@ -56,7 +56,7 @@ impl Error {
             Self::Shape { .. } => "sum_shape",
             Self::NoWeight(_) => "no_weight",
             Self::Implausible { .. } => "implausible_sum",
-            Self::NotFinite { .. } => "not_finite",
+            Self::NotFinite { .. } => "sum_not_finite",
             Self::State(_) => "optimiser_state",
         }
     }

@@ -1,6 +1,7 @@
 //! What can go wrong between a call and its transaction, by whose fault it is and what helps.
 
-use scale_proto::error::{Invalid, Problem};
+use scale_proto::codes::{self, Advice};
+use scale_proto::error::{Invalid, Problem, Remedy};
 use scale_proto::model_file::ModelFileError;
 use scale_proto::time::RetryWindow;
 use scale_secagg::error::Refusal;
@@ -76,6 +77,8 @@ pub enum Error {
         code: String,
         /// For a person.
         sentence: String,
+        /// When the devices come back: all of them at about the same time.
+        back: RetryWindow,
     },
     /// The protocol refused the message.
     #[error("{0}")]
@@ -210,14 +213,18 @@ impl Error {
         }
     }
 
-    /// When the same call, or a new check-in where the round is gone, helps; `None`: it does not.
-    pub fn retry(&self) -> Option<RetryWindow> {
-        match self.class() {
-            Class::Unavailable | Class::Exhausted => Some(RetryWindow::from_millis(2_000)),
-            Class::Aborted => Some(RetryWindow::from_millis(5_000)),
-            Class::Internal => Some(RetryWindow::from_millis(30_000)),
-            Class::Invalid | Class::NotFound | Class::Permission | Class::Precondition => None,
+    /// What a device does about it. The table of [`codes`] decides; a code that is not in it concerns operators only.
+    pub fn remedy(&self) -> Remedy {
+        // A round can end for a reason that is no end for other calls: a check-in helps whatever it was.
+        if let Self::Abandoned { back, .. } = self {
+            return Remedy::CheckIn(*back);
         }
+        let window = RetryWindow::from_millis(match self.class() {
+            Class::Internal => 30_000,
+            Class::Unavailable | Class::Exhausted => 2_000,
+            _ => 1_000,
+        });
+        codes::find(self.code()).map_or(Advice::Leave, |code| code.advice).within(window)
     }
 
     /// The failure as a device sees it. What went wrong inside stays in the log.
@@ -229,6 +236,88 @@ impl Error {
             }
             _ => self.to_string(),
         };
-        Problem { code: self.code().to_owned(), sentence, retry: self.retry() }
+        Problem { code: self.code().to_owned(), sentence, remedy: self.remedy() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use scale_secagg::error::Reason;
+
+    use super::*;
+
+    /// What devices find out by themselves: these words reach the coordinator in `Leave`, and no device in an answer.
+    const CHECKED_BY_DEVICES: [&str; 22] = [
+        "config_signature",
+        "model_digest",
+        "round_not_newer",
+        "policy",
+        "plan",
+        "width",
+        "deadline",
+        "own_entry",
+        "roster_signature",
+        "roster_root",
+        "neighbours",
+        "not_listed",
+        "too_few_neighbours",
+        "bad_share",
+        "ledger",
+        "second_input",
+        "survivors",
+        "window",
+        "second_statement",
+        "agreement",
+        "prg_range",
+        "not_finite",
+    ];
+
+    #[test]
+    fn every_word_of_the_protocol_is_in_the_table_or_a_devices_own() {
+        for reason in Reason::ALL {
+            let code = reason.code();
+            let own = CHECKED_BY_DEVICES.contains(&code) || code == "norm";
+            assert_ne!(codes::find(code).is_some(), own, "{code}");
+        }
+    }
+
+    #[test]
+    fn every_failure_of_a_devices_call_has_its_remedy() {
+        let io = || std::io::Error::other("a test");
+        for (error, advice) in [
+            (Error::UnknownTask("t".into()), Advice::Leave),
+            (Error::UnknownRound, Advice::CheckIn),
+            (Error::UnknownSession, Advice::CheckIn),
+            (Error::UnknownModel { task: "t".into(), version: 9 }, Advice::Leave),
+            (Error::NotParticipant, Advice::CheckIn),
+            (Error::HasLeft, Advice::CheckIn),
+            (Error::WrongIdentity, Advice::Leave),
+            (Error::NotTraining, Advice::CheckIn),
+            (Error::Refused(Reason::Late.into()), Advice::CheckIn),
+            (Error::Refused(Reason::Duplicate.into()), Advice::Leave),
+            (Error::Late, Advice::CheckIn),
+            (Error::BadDigest, Advice::Resend),
+            (Error::DifferentUpload, Advice::Leave),
+            (Error::WrongLength { expected: 2, announced: 1 }, Advice::Leave),
+            (Error::BeyondEnd { end: 2, total: 1 }, Advice::Leave),
+            (Error::Store(StoreError::Unavailable("a test".into())), Advice::Resend),
+            (Error::Store(StoreError::Conflict("a test".into())), Advice::Resend),
+            (Error::Folder { what: "test", source: io() }, Advice::Resend),
+            (Error::Stopping, Advice::Resend),
+            (Error::Bug("a test".into()), Advice::Resend),
+        ] {
+            assert!(codes::find(error.code()).is_some(), "{error:?}");
+            assert_eq!(error.remedy().advice(), advice, "{error:?}");
+        }
+    }
+
+    /// Whatever ended a round, those who still call for it are free, also when the word alone would say something else.
+    #[test]
+    fn the_end_of_a_round_sends_everybody_to_check_in() {
+        let back = RetryWindow::from_millis(5_000);
+        for code in ["operator", "too_few_inputs", "storage", "of_tomorrow"] {
+            let error = Error::Abandoned { code: code.into(), sentence: String::new(), back };
+            assert_eq!(error.remedy(), Remedy::CheckIn(back));
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Stages 0, 1, 3 and 4: a message up, kept once; when the stage has closed, the next one's message down.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use scale_proto::answer::{StageAnswer, StageDown, Wait};
@@ -16,6 +17,7 @@ use super::step::Change;
 use super::{Caller, Coordinator, Error};
 use crate::round::{Event, Phase, SessionStage};
 use crate::rows::NewMessage;
+use crate::schedule::pace;
 
 impl Coordinator {
     /// Stage 0. The answer is the roster.
@@ -96,10 +98,7 @@ impl Inner {
             .await?;
         match found {
             Some(SessionStage::Released) => Ok(None),
-            Some(_) => Err(Error::Abandoned {
-                code: "session_over".into(),
-                sentence: "the session is over; check in again".into(),
-            }),
+            Some(_) => Err(abandoned("session_over".into(), "the session is over; check in again".into(), 0)),
             None => Err(Error::UnknownSession),
         }
     }
@@ -237,12 +236,20 @@ pub(super) fn down(state: &State, caller: &Caller, session: SessionId) -> Result
 /// Why a session that was abandoned was.
 pub(super) fn ended(state: &State, session: SessionId) -> Error {
     if let Phase::Abandoned { code, sentence, .. } = &state.round.phase {
-        return Error::Abandoned { code: code.clone(), sentence: sentence.clone() };
+        return abandoned(code.clone(), sentence.clone(), state.round.cohort);
     }
     let failure = state.round.session(session).and_then(|progress| progress.failure.clone());
     let (code, sentence) = match failure {
         Some(failure) => (failure.code, failure.sentence),
         None => ("session_over".into(), "the session is over".into()),
     };
-    Error::Abandoned { code, sentence }
+    abandoned(code, sentence, state.round.cohort)
+}
+
+/// A round or session of `cohort` devices that is over without a sum. They all hear it within a moment, so they are
+/// spread before they come back; a small cohort is back within ten seconds.
+fn abandoned(code: String, sentence: String, cohort: u32) -> Error {
+    const AFTER: Duration = Duration::from_secs(5);
+    const FEW: u64 = 250;
+    Error::Abandoned { code, sentence, back: pace(Some(AFTER), u64::from(cohort).max(FEW)) }
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use scale_proto::answer::{CheckIn, CheckInAnswer, Leave, ModelRequest, StageAnswer, UploadAnswer};
-use scale_proto::ids::{Digest, ModelVersion, RoundId, SessionId};
+use scale_proto::error::Remedy;
+use scale_proto::ids::{Digest, ModelVersion, RoundId, SessionId, TaskId};
 use scale_proto::stage::{StageUp, UploadPiece};
 use scale_proto::task::{IdentityRoot, Sessions};
 use scale_secagg::client::{Answer, Event, Participant};
@@ -194,7 +195,7 @@ async fn certified_devices_sum_up_and_others_are_refused() {
     ] {
         let error = odd.send(SessionStage::Keys, payload).await.expect_err(name);
         assert_eq!(error.code(), expected, "{name}");
-        assert_eq!(error.retry(), None, "{name}: another try cannot help");
+        assert_eq!(error.remedy(), Remedy::Leave, "{name}: another try cannot help");
     }
     assert_eq!(site.round().await.round.sessions[0].answered[0], 0);
     let leave = Leave { round: site.round().await.round.id, reason: "certificate".into() };
@@ -356,6 +357,35 @@ async fn schedules_open_rounds_and_pausing_stops_them() {
     assert!(matches!(answer, CheckInAnswer::Wait(wait) if wait.code == "family_unsupported"));
     let unknown = CheckIn { tasks: vec!["other".parse().expect("a valid name")], ..CheckIn::default() };
     assert_eq!(coordinator.check_in(&phone.caller, unknown).await.expect_err("unknown").code(), "unknown_task");
+}
+
+/// Nobody asks every half minute for what will not come: neither by the task's name, nor for any task.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_finished_task_sends_its_devices_away_for_hours() {
+    let site = Site::new().await;
+    let coordinator = site.now();
+    let mut config = task("manual");
+    config.max_rounds = Some(1);
+    coordinator.create_task(task_id(), config, None).await.expect("a good task");
+    coordinator.open_round(&task_id()).await.expect("none is open");
+    assert_exact(&site, &tell(&site, 12, Story::default()).await, 12).await;
+
+    let device = Phone::new(&site, 1).caller;
+    let ask = async |tasks: Vec<TaskId>| {
+        let answer = coordinator.check_in(&device, CheckIn { tasks, ..CheckIn::default() }).await.expect("an answer");
+        let CheckInAnswer::Wait(wait) = answer else { panic!("{answer:?}") };
+        wait
+    };
+    let named = ask(vec![task_id()]).await;
+    assert_eq!(named.code, "task_finished");
+    assert!(named.retry.after >= Duration::from_secs(3600), "{:?}", named.retry);
+    // An app that takes any task hears of a new one sooner; how soon depends on how many ask.
+    let mut any = ask(vec![]).await;
+    assert_eq!(any.code, "no_task");
+    for _ in 0..5_000 {
+        any = ask(vec![]).await;
+    }
+    assert!(any.retry.before - any.retry.after >= Duration::from_secs(100), "{:?}", any.retry);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

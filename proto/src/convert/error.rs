@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{cut, millis, owned};
 use crate::answer::Wait;
 use crate::check;
-use crate::error::{Invalid, Problem};
+use crate::codes::{self, Advice};
+use crate::error::{Invalid, Problem, Remedy};
 use crate::time::RetryWindow;
 use crate::{limits, wire};
 
@@ -43,24 +44,38 @@ impl TryFrom<wire::ErrorDetail> for Problem {
     fn try_from(detail: wire::ErrorDetail) -> Result<Self, Invalid> {
         check::code("code", &detail.code)?;
         check::at_most_bytes("sentence", detail.sentence.len(), limits::SENTENCE_BYTES)?;
-        let retry = match (detail.retry_after_ms, detail.retry_before_ms) {
-            (0, 0) => None,
-            (after, before) => Some(window("retry_before_ms", after, before)?),
+        let advice = match detail.remedy() {
+            wire::Remedy::Resend => Some(Advice::Resend),
+            wire::Remedy::CheckIn => Some(Advice::CheckIn),
+            wire::Remedy::Leave => Some(Advice::Leave),
+            // An older coordinator, or a remedy that this version does not know.
+            wire::Remedy::Unspecified => codes::find(&detail.code).map(|code| code.advice),
         };
-        Ok(Self { code: detail.code, sentence: detail.sentence, retry })
+        let remedy = match (detail.retry_after_ms, detail.retry_before_ms) {
+            (0, 0) => Remedy::Leave,
+            (after, before) => advice.unwrap_or(Advice::Resend).within(window("retry_before_ms", after, before)?),
+        };
+        Ok(Self { code: detail.code, sentence: detail.sentence, remedy })
     }
 }
 
 impl From<&Problem> for wire::ErrorDetail {
     fn from(problem: &Problem) -> Self {
         // Two zeros mean "does not help", so that "at once" becomes "within a millisecond".
+        let window = problem.remedy.window();
         let (retry_after_ms, retry_before_ms) =
-            problem.retry.map_or((0, 0), |retry| (millis(retry.after), millis(retry.before).max(1)));
+            window.map_or((0, 0), |retry| (millis(retry.after), millis(retry.before).max(1)));
+        let remedy = match problem.remedy.advice() {
+            Advice::Resend => wire::Remedy::Resend,
+            Advice::CheckIn => wire::Remedy::CheckIn,
+            Advice::Leave => wire::Remedy::Leave,
+        };
         Self {
             code: problem.code.clone(),
             sentence: cut(&problem.sentence, limits::SENTENCE_BYTES),
             retry_after_ms,
             retry_before_ms,
+            remedy: remedy.into(),
         }
     }
 }

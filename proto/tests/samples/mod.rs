@@ -9,7 +9,7 @@ use scale_proto::answer::{
     CheckIn, CheckInAnswer, Enroll, Enrolled, JobCredential, Leave, ModelManifest, ModelRequest, Progress, StageAnswer,
     StageDown, UploadAnswer, Wait,
 };
-use scale_proto::error::Problem;
+use scale_proto::error::{Problem, Remedy};
 use scale_proto::ids::{DeviceId, Digest, ModelVersion, RoundId, SessionId, TaskId};
 use scale_proto::manifest::Manifest;
 use scale_proto::model::{Family, ModelSpec};
@@ -112,7 +112,7 @@ pub fn problem() -> Problem {
     Problem {
         code: "round_closed".into(),
         sentence: "The round is over. Check in again for the next one.".into(),
-        retry: Some(RetryWindow::from_millis(5_000)),
+        remedy: Remedy::CheckIn(RetryWindow::from_millis(5_000)),
     }
 }
 

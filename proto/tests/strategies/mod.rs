@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::collection::{hash_set, vec};
 use proptest::prelude::*;
 use scale_proto::answer::{CheckIn, CheckInAnswer, StageDown, Wait};
-use scale_proto::error::Problem;
+use scale_proto::error::{Problem, Remedy};
 use scale_proto::ids::{Digest, ModelVersion, RoundId, SessionId, TaskId};
 use scale_proto::limits;
 use scale_proto::manifest::Manifest;
@@ -222,11 +222,12 @@ pub fn wait() -> impl Strategy<Value = Wait> {
 }
 
 pub fn problem() -> impl Strategy<Value = Problem> {
-    (proptest::option::of(window()), "[a-z_]{1,64}", "\\PC{0,100}").prop_map(|(retry, code, sentence)| Problem {
-        code,
-        sentence,
-        retry,
-    })
+    let remedy = (window(), 0..3_u8).prop_map(|(window, kind)| match kind {
+        0 => Remedy::Resend(window),
+        1 => Remedy::CheckIn(window),
+        _ => Remedy::Leave,
+    });
+    (remedy, "[a-z_]{1,64}", "\\PC{0,100}").prop_map(|(remedy, code, sentence)| Problem { code, sentence, remedy })
 }
 
 pub fn check_in() -> impl Strategy<Value = CheckIn> {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use rand_core::Rng as _;
 use scale_privacy::accounting::dp_sgd::DpSgd;
 use scale_proto::answer::Wait;
-use scale_proto::error::Problem;
+use scale_proto::error::{Problem, Remedy};
 use scale_proto::ids::Digest;
 use scale_proto::plan::{Plan, STATISTICS_LEN, VECTOR_UPDATE};
 use scale_proto::time::Timestamp;
@@ -422,7 +422,7 @@ async fn another_task_key_is_refused_at_enrolment() {
 #[tokio::test]
 async fn a_final_refusal_ends_the_round_and_a_passing_one_does_not() {
     let (shared, clock) = (coordinator(), clock());
-    let problem = Problem { code: "round_over".into(), sentence: "the round is over".into(), retry: None };
+    let problem = Problem { code: "round_over".into(), sentence: "the round is over".into(), remedy: Remedy::Leave };
     shared.lock().expect("no panic").link.refusal = Some(problem);
     let mut device = client(host(&shared, &clock, 0));
     device.enroll("token").await.expect("enrols");
@@ -432,8 +432,8 @@ async fn a_final_refusal_ends_the_round_and_a_passing_one_does_not() {
     assert_eq!(reason.code, "round_over");
 
     // A refusal that may pass is tried again until the signed deadline, on a fresh device.
-    let retry = Some(RetryWindow::from_millis(60_000));
-    let problem = Problem { code: "overloaded".into(), sentence: "too busy".into(), retry };
+    let remedy = Remedy::Resend(RetryWindow::from_millis(60_000));
+    let problem = Problem { code: "overloaded".into(), sentence: "too busy".into(), remedy };
     shared.lock().expect("no panic").link.refusal = Some(problem);
     let mut device = client(host(&shared, &clock, 1));
     device.enroll("token").await.expect("enrols");

@@ -12,6 +12,7 @@ use super::*;
 use crate::device::fixtures::{self, Adder, START_MS};
 
 mod ledger;
+mod remedy;
 
 /// Everything a machine looks at, and a hand to turn it.
 struct Device {
@@ -514,6 +515,7 @@ fn a_whole_session_with_a_restart_after_every_step() {
             server.receive(stage, Some(index), &sent).expect("valid");
             let state = restarted(device, state, &sent);
 
+            remedy::each_is_obeyed(device, &state);
             // The same stage again, in whatever words: never a second answer.
             let copy = copy_of(device, &state);
             assert_eq!(reason(&device.step(copy, down(stage, bytes))).code, "stage_order");

@@ -7,7 +7,7 @@ use scale_proto::error::Invalid;
 use scale_proto::ids::{ModelVersion, RoundId, TaskId};
 use scale_proto::task::TaskConfig;
 use scale_proto::wire;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
 use super::super::problem;
 use super::{checked, to_the_end};
@@ -155,7 +155,10 @@ impl wire::admin_server::Admin for Service {
         if ttl > MAX_TTL {
             return Err(problem::invalid(&Invalid::new("ttl_s", format!("at most {}", MAX_TTL.as_secs()))));
         }
-        let id = random().map_err(|error| problem::refusal(Code::Internal, "internal", error.to_string()))?;
+        let id = random().map_err(|error| {
+            tracing::error!(%error, "no random bytes for a token");
+            problem::internal()
+        })?;
         let minted = self.authority.mint(kind, id, ttl, self.clock.now());
         Ok(Response::new(wire::MintTokenResponse { token: minted.token, expires_at_ms: minted.expires_at.as_millis() }))
     }

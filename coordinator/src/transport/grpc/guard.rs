@@ -7,7 +7,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::header;
-use scale_proto::error::Problem;
+use scale_proto::error::{Problem, Remedy};
 use scale_proto::time::RetryWindow;
 use tonic::{Code, Status};
 
@@ -35,7 +35,7 @@ pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next
             let problem = Problem {
                 code: "timeout".to_owned(),
                 sentence: "the call took too long; send it again".to_owned(),
-                retry: Some(RetryWindow::from_millis(1000)),
+                remedy: Remedy::Resend(RetryWindow::from_millis(1000)),
             };
             problem::status(Code::DeadlineExceeded, &problem).into_http()
         }

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::Router;
 use scale_proto::error::Invalid;
 use scale_proto::{limits, wire};
-use tonic::{Code, Request, Status};
+use tonic::{Request, Status};
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, HealthService};
 use tonic_web::GrpcWebLayer;
@@ -108,7 +108,10 @@ pub(super) fn router(app: App, health: Health) -> Router {
 /// The device that calls: [`guard`] has put it there.
 fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     let caller = request.extensions().get::<Caller>().copied();
-    caller.ok_or_else(|| problem::refusal(Code::Internal, "internal", "a device call arrived without its device"))
+    caller.ok_or_else(|| {
+        tracing::error!("a device call arrived without its device");
+        problem::internal()
+    })
 }
 
 /// A wire message as its domain type.
@@ -131,11 +134,7 @@ where
         Ok(result) => result.map_err(|error| problem::driver(&error)),
         Err(error) => {
             tracing::error!(%error, "a call panicked");
-            Err(problem::refusal(
-                Code::Internal,
-                "internal",
-                "the coordinator has a problem of its own; come back later",
-            ))
+            Err(problem::internal())
         }
     }
 }

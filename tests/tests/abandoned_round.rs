@@ -1,0 +1,158 @@
+//! A round is abandoned in each of its stages: the devices that ship are back within seconds, not at its deadline.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use scale_client_core::device::{Client, ClientConfig, Outcome, Phase, Report, Requirements};
+use scale_client_core::host::memory::{FixedConditions, MemoryKeys, MemoryLedger, MemoryStore};
+use scale_client_core::host::native::{SystemClock, SystemRandomness};
+use scale_client_core::host::{DeviceConditions, Parts};
+use scale_client_core::trainer::{LocalTrainer, TrainError, Trained};
+use scale_client_core::transport::native::{Connection, GrpcTransport};
+use scale_proto::ids::TaskId;
+use scale_proto::plan::Plan;
+use scale_proto::wire;
+use scale_tests::device::RawDevice;
+use scale_tests::process::CoordinatorProcess;
+use scale_tests::round::small_task;
+use tokio::sync::watch;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_coordinator-under-test");
+const TASK: &str = "fragile";
+const DEVICES: u8 = 12;
+/// From the end of the round to the next check-in.
+const BACK_WITHIN: Duration = Duration::from_secs(15);
+
+type Host = Parts<GrpcTransport, MemoryStore, MemoryKeys, FixedConditions, SystemClock, SystemRandomness, MemoryLedger>;
+
+/// Moves every weight a little, once it may.
+struct Held(Arc<AtomicBool>);
+
+impl LocalTrainer for Held {
+    fn train(
+        &mut self,
+        _: &Plan,
+        weights: &[f32],
+        _: &mut dyn FnMut() -> bool,
+        _: &mut dyn FnMut(u32),
+    ) -> Result<Trained, TrainError> {
+        tokio::task::block_in_place(|| {
+            while !self.0.load(Ordering::Acquire) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let weights = weights.iter().map(|weight| weight + 0.125).collect();
+        Ok(Trained { weights, weight: 20, loss_sum: 10.0, correct: 9, examples: 20, dp_sgd: None })
+    }
+}
+
+/// The stage in which the round ends.
+#[derive(Clone, Copy, Debug)]
+struct Stage {
+    /// What the devices are doing by then.
+    phase: Phase,
+    /// Stages that the thirteenth device takes part in before it falls silent; `None`: it does not even check in.
+    silent_after: Option<u8>,
+}
+
+async fn enrolled(url: String, number: u8, token: &str, task_key: [u8; 32]) -> Client<Host> {
+    let host = Host {
+        transport: GrpcTransport::new(Connection::new(url)).unwrap(),
+        store: MemoryStore::default(),
+        keys: MemoryKeys::new([number; 32]),
+        conditions: FixedConditions(DeviceConditions::FINE),
+        clock: SystemClock,
+        randomness: SystemRandomness,
+        ledger: MemoryLedger::default(),
+    };
+    let mut config = ClientConfig::new(vec![TASK.parse::<TaskId>().unwrap()], task_key);
+    config.requirements = Requirements { charging: false, unmetered: false, idle: false };
+    let client = Client::new(host, config);
+    client.enroll(token).await.unwrap();
+    client
+}
+
+/// Takes part as an app does. Says when it reaches `phase`; gives the first outcome, and when it asked for work again.
+async fn lives(mut client: Client<Host>, mut trainer: Held, reached: watch::Sender<Phase>) -> (Outcome, Instant) {
+    let first = client
+        .participate(&mut trainer, &mut |report: Report| {
+            reached.send_replace(report.phase);
+        })
+        .await
+        .unwrap();
+    let Outcome::Waited { retry, .. } = &first else { return (first, Instant::now()) };
+    // The latest moment of the window: the slowest app that does as it is told.
+    tokio::time::sleep(retry.before).await;
+    let mut asked = None;
+    let mut watching = |_: Report| {
+        asked.get_or_insert_with(Instant::now);
+    };
+    let again = client.participate(&mut trainer, &mut watching);
+    let _next_round_is_open_for_as_long_as_it_likes = tokio::time::timeout(Duration::from_millis(500), again).await;
+    (first, asked.unwrap())
+}
+
+async fn abandoned_in(stage: Stage) {
+    let coordinator = CoordinatorProcess::start(BINARY).await.unwrap();
+    let mut admin = coordinator.admin().await.unwrap();
+    admin.create_task(TASK, small_task(u32::from(DEVICES) + 1, 20_000)).await.unwrap();
+    let token = admin.enrol_token().await.unwrap();
+    let mut silent = RawDevice::enroll(coordinator.url(), 200, &token).await.unwrap();
+    let released = Arc::new(AtomicBool::new(stage.phase != Phase::Training));
+
+    let mut phases = vec![];
+    let mut running = vec![];
+    for number in 1..=DEVICES {
+        let client = enrolled(coordinator.url(), number, &token, *silent.task_key()).await;
+        let (reached, phase) = watch::channel(Phase::Over);
+        phases.push(phase);
+        running.push(tokio::spawn(lives(client, Held(Arc::clone(&released)), reached)));
+    }
+    if let Some(stages) = stage.silent_after {
+        let mut joined = silent.join().await.unwrap();
+        if stages > 0 {
+            silent.advertise(&mut joined).await.unwrap();
+        }
+        if stages > 1 {
+            silent.share(&mut joined).await.unwrap();
+        }
+        if stages > 2 {
+            silent.upload(&joined, usize::MAX).await.unwrap();
+            silent.survivors(&mut joined).await.unwrap();
+        }
+    }
+    for phase in &mut phases {
+        let there = phase.wait_for(|phase| *phase == stage.phase);
+        tokio::time::timeout(Duration::from_secs(30), there).await.expect("reaches the stage").unwrap();
+    }
+    let round = admin.newest_round(TASK).await.unwrap();
+    let request = wire::AbandonRoundRequest { round_id: round.round_id, reason: "a test of the end".into() };
+    let request = admin.request(request);
+    admin.client().abandon_round(request).await.unwrap();
+    let ended = Instant::now();
+    released.store(true, Ordering::Release);
+
+    for (number, ran) in join_all(running).await.into_iter().enumerate() {
+        let (outcome, asked) = ran.unwrap();
+        let Outcome::Waited { code, .. } = &outcome else { panic!("{stage:?}, device {number}: {outcome:?}") };
+        assert_eq!(code, "operator", "{stage:?}, device {number}");
+        let away = asked - ended;
+        assert!(away < BACK_WITHIN, "{stage:?}, device {number}: away for {away:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn devices_are_back_soon_whatever_the_stage() {
+    let stage = |phase, silent_after| Stage { phase, silent_after };
+    join_all([
+        abandoned_in(stage(Phase::CheckingIn, None)),
+        abandoned_in(stage(Phase::Training, Some(0))),
+        abandoned_in(stage(Phase::Keys, Some(0))),
+        abandoned_in(stage(Phase::Shares, Some(1))),
+        abandoned_in(stage(Phase::Uploading, Some(2))),
+        abandoned_in(stage(Phase::Agreeing, Some(3))),
+    ])
+    .await;
+}
