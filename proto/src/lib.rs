@@ -11,12 +11,13 @@
 //! | [`wire::TaskConfig`] | [`task::TaskConfig`] |
 //! | [`wire::StageRequest`], [`wire::UploadRequest`] | [`stage::StageUp`], [`stage::UploadPiece`] |
 //! | answers, [`wire::CheckInRequest`] and other small calls | [`answer`] |
-//! | failed calls | [`error::Problem`] |
+//! | failed calls | [`error::Problem`], through [`status`] |
 
 #![forbid(unsafe_code)]
 
 pub mod answer;
 mod check;
+pub mod codes;
 mod convert;
 pub mod error;
 pub mod ids;
@@ -28,6 +29,7 @@ pub mod plan;
 pub mod privacy;
 pub mod secure_aggregation;
 pub mod stage;
+pub mod status;
 pub mod task;
 pub mod time;
 

@@ -29,7 +29,7 @@ fn refused(status: Status, expected: &str, class: Code) {
     assert_eq!(status.code(), class, "{status}");
     let sentence = status.message();
     assert!(sentence.len() > 15 && sentence.contains(' '), "{sentence:?} is no sentence");
-    let detail = <wire::ErrorDetail as prost::Message>::decode(status.details()).unwrap();
+    let detail = scale_proto::status::read(status.details()).unwrap();
     assert_eq!(detail.code, expected);
 }
 

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use prost::Message as _;
 use scale_proto::answer::{
     CheckIn, CheckInAnswer, Enroll, Enrolled, Leave, ModelManifest, ModelRequest, Progress, StageAnswer, UploadAnswer,
 };
-use scale_proto::error::{Invalid, Problem};
+use scale_proto::error::{Invalid, Problem, Remedy};
 use scale_proto::ids::{RoundId, SessionId};
 use scale_proto::stage::{StageUp, UploadPiece};
+use scale_proto::time::RetryWindow;
 use scale_proto::wire::enrollment_client::EnrollmentClient;
 use scale_proto::wire::models_client::ModelsClient;
 use scale_proto::wire::rounds_client::RoundsClient;
@@ -128,15 +128,12 @@ fn read<W, D: TryFrom<W, Error = Invalid>>(answer: Result<Response<W>, Status>) 
 
 /// What a failed call means: the coordinator's own words where it gave them.
 fn failed(status: &Status) -> CallError {
-    let detail = (!status.details().is_empty())
-        .then(|| wire::ErrorDetail::decode(status.details()).ok())
-        .flatten()
-        .and_then(|detail| Problem::try_from(detail).ok());
-    if let Some(problem) = detail {
+    if let Some(problem) = scale_proto::status::read(status.details()) {
         return problem.into();
     }
-    let refused =
-        |code: &str| CallError::from(Problem { code: code.into(), sentence: status.message().to_owned(), retry: None });
+    let refused = |code: &str| {
+        CallError::from(Problem { code: code.into(), sentence: status.message().to_owned(), remedy: Remedy::Leave })
+    };
     match status.code() {
         Code::Unauthenticated => refused("unauthenticated"),
         Code::PermissionDenied => refused("permission_denied"),
@@ -210,7 +207,9 @@ impl Transport for GrpcTransport {
             status @ (408 | 429 | 500..) => Err(CallError::Unreachable(format!("HTTP {status}"))),
             status => {
                 let sentence = format!("the model's URL was refused with HTTP {status}: it may have expired");
-                Err(Problem { code: "model_url".into(), sentence, retry: None }.into())
+                // A check-in brings a fresh one, also to a device that is in the round.
+                let remedy = Remedy::CheckIn(RetryWindow::from_millis(30_000));
+                Err(Problem { code: "model_url".into(), sentence, remedy }.into())
             }
         }
     }

@@ -3,8 +3,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use scale_proto::error::Problem;
-use scale_proto::wire;
 use scale_proto::wire::admin_client::AdminClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -90,9 +88,7 @@ pub(super) async fn admin(remote: &Remote, data: &Path) -> Result<Admin, Failure
 
 /// The sentence of a failed call, and its code for whoever asks for help.
 pub(super) fn explain(status: &Status) -> Failure {
-    use prost::Message as _;
-    let detail = wire::ErrorDetail::decode(status.details()).ok().filter(|detail| !detail.code.is_empty());
-    match detail.and_then(|detail| Problem::try_from(detail).ok()) {
+    match scale_proto::status::read(status.details()) {
         Some(problem) => Failure::new(problem.to_string()),
         None => Failure::new(format!("{} ({:?})", status.message(), status.code())),
     }

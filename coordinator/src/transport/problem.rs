@@ -1,16 +1,15 @@
 //! Failures on their way out: one function to a gRPC status, one to an HTTP answer.
 //!
 //! Both carry a stable code and a sentence. A gRPC status has them as `ErrorDetail` in its details, and the code and the
-//! earliest return as metadata too, for clients that do not read details.
+//! earliest return as metadata too, for clients that do not read details ([`scale_proto::status`]).
 
 use axum::Json;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use prost::Message as _;
-use scale_proto::error::{Invalid, Problem};
+use scale_proto::error::{Invalid, Problem, Remedy};
+use scale_proto::status::{Failed, write};
 use scale_proto::time::RetryWindow;
-use scale_proto::wire;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
@@ -28,17 +27,24 @@ pub fn status(code: Code, problem: &Problem) -> Status {
     if let Ok(value) = MetadataValue::try_from(problem.code.as_str()) {
         metadata.insert(ERROR_CODE, value);
     }
-    if let Some(retry) = problem.retry {
+    if let Some(retry) = problem.remedy.window() {
         let after = u64::try_from(retry.after.as_millis()).unwrap_or(u64::MAX);
         metadata.insert(RETRY_AFTER_MS, MetadataValue::from(after));
     }
-    let detail = wire::ErrorDetail::from(problem).encode_to_vec();
-    Status::with_details_and_metadata(code, problem.sentence.clone(), detail.into(), metadata)
+    let Failed { message, details } = write(code.into(), problem);
+    Status::with_details_and_metadata(code, message, details, metadata)
 }
 
 /// A failed call that coming back does not help.
 pub(crate) fn refusal(code: Code, word: &str, sentence: impl Into<String>) -> Status {
-    status(code, &Problem { code: word.to_owned(), sentence: sentence.into(), retry: None })
+    status(code, &Problem { code: word.to_owned(), sentence: sentence.into(), remedy: Remedy::Leave })
+}
+
+/// A bug of ours, which the log names: the same call may work later.
+pub(crate) fn internal() -> Status {
+    let sentence = "the coordinator has a problem of its own; come back later".to_owned();
+    let remedy = Remedy::Resend(RetryWindow::from_millis(30_000));
+    status(Code::Internal, &Problem { code: "internal".to_owned(), sentence, remedy })
 }
 
 /// A message that is not what it should be.
@@ -95,7 +101,7 @@ pub(crate) fn enrolment(error: &EnrolError) -> Status {
             let problem = Problem {
                 code: error.code().to_owned(),
                 sentence: sentence.to_owned(),
-                retry: Some(RetryWindow::from_millis(5_000)),
+                remedy: Remedy::Resend(RetryWindow::from_millis(5_000)),
             };
             status(if full { Code::ResourceExhausted } else { Code::Unavailable }, &problem)
         }

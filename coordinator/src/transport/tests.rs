@@ -200,7 +200,7 @@ fn bearing<T>(token: &str, message: T) -> Request<T> {
 
 /// The stable code, from the details and from the metadata: they agree.
 fn code(status: &Status) -> String {
-    let detail = wire::ErrorDetail::decode(status.details()).unwrap();
+    let detail = scale_proto::status::read(status.details()).unwrap();
     assert_eq!(status.metadata().get(problem::ERROR_CODE).unwrap().to_str().unwrap(), detail.code, "{status:?}");
     assert!(!detail.sentence.is_empty());
     detail.code

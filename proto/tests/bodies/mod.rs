@@ -85,6 +85,10 @@ pub fn check_in(data: &[u8]) {
 
 pub fn error_detail(data: &[u8]) {
     through::<wire::ErrorDetail, Problem>(data);
+    if let Some(problem) = scale_proto::status::read(data) {
+        let written = scale_proto::status::write(2, &problem);
+        assert_eq!(scale_proto::status::read(&written.details), Some(problem));
+    }
 }
 
 /// What the coordinator says, as a device reads it.

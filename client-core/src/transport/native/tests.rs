@@ -83,10 +83,10 @@ fn a_status_with_details_is_the_coordinators_own_word() {
     let problem = Problem {
         code: "round_over".into(),
         sentence: "the round is over".into(),
-        retry: Some(RetryWindow::from_millis(500)),
+        remedy: Remedy::CheckIn(RetryWindow::from_millis(500)),
     };
-    let details = wire::ErrorDetail::from(&problem).encode_to_vec();
-    let status = Status::with_details(Code::FailedPrecondition, "ignored", details.into());
+    let details = scale_proto::status::write(Code::FailedPrecondition.into(), &problem).details;
+    let status = Status::with_details(Code::FailedPrecondition, "ignored", details);
     assert_eq!(failed(&status), CallError::Refused(problem));
     for (code, expected) in [
         (Code::Unauthenticated, "unauthenticated"),
