@@ -61,8 +61,8 @@ impl FolderStore {
     /// [`HostError`] `store`.
     pub fn open(folder: &Path) -> Result<Self, HostError> {
         let at = |error: io::Error| HostError::new("store", format!("{}: {error}", folder.display()));
-        fs::create_dir_all(folder).map_err(at)?;
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(folder.join("lock")).map_err(at)?;
+        private_folder(folder).map_err(at)?;
+        let lock = private_file().create(true).truncate(false).write(true).open(folder.join("lock")).map_err(at)?;
         lock.try_lock()
             .map_err(|_| HostError::new("store", format!("{} is in use by another process", folder.display())))?;
         Ok(Self { folder: Arc::new(folder.to_owned()), _lock: Arc::new(lock) })
@@ -125,18 +125,30 @@ impl Store for FolderStore {
 /// Writes a file, all or nothing, readable by its owner only.
 fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
+        private_folder(folder)?;
     }
     let new = path.with_extension("new");
-    let mut options = OpenOptions::new();
-    options.create(true).truncate(true).write(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&new)?;
+    let mut file = private_file().create(true).truncate(true).write(true).open(&new)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&new, path)?;
     sync_folder(path)
+}
+
+/// Makes a folder and those above it, where they are not there; new ones are for their owner only.
+fn private_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(folder)
+}
+
+/// How to open a file that, if it is new, is for its owner only.
+fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
 }
 
 /// Makes a rename or removal durable. Only Unix can open folders; elsewhere the file system's journal has to do.
@@ -290,6 +302,37 @@ impl Randomness for SystemRandomness {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Whoever reads a device's folder reads its keys and what its ledger says of a person.
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn nobody_else_can_read_what_a_device_keeps() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        use crate::host::{HeldLog as _, LedgerLog as _};
+
+        fn walk(path: &Path, seen: &mut Vec<(PathBuf, u32)>) {
+            let found = fs::metadata(path).expect("there");
+            seen.push((path.to_owned(), found.permissions().mode() & 0o077));
+            if found.is_dir() {
+                fs::read_dir(path).expect("readable").for_each(|entry| walk(&entry.expect("there").path(), seen));
+            }
+        }
+        let outer = tempfile::tempdir().expect("a temporary folder");
+        let device = outer.path().join("app/device");
+        let store = FolderStore::open(&device.join("state")).expect("opens");
+        store.put("a/b", b"one").await.expect("writes");
+        let keys = FileKeys::open(&device.join("keys")).expect("makes keys");
+        keys.put_ledger_count(Count { epoch: 1, records: 2 }).await.expect("writes");
+        keys.put_certificate(&Certificate { not_after_ms: 5, signature: [7; 64] }).expect("writes");
+        let mut log = FileLedger::open(&device.join("ledger")).expect("opens").hold().await.expect("free");
+        log.replace(b"record").await.expect("writes");
+        let mut seen = vec![];
+        walk(&outer.path().join("app"), &mut seen);
+        assert!(seen.len() >= 12, "{seen:?}");
+        let open: Vec<_> = seen.iter().filter(|(_, others)| *others != 0).collect();
+        assert!(open.is_empty(), "others can read {open:?}");
+    }
 
     #[tokio::test]
     async fn a_folder_keeps_what_was_put() {

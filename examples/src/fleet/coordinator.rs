@@ -31,7 +31,7 @@ impl CoordinatorProcess {
     /// # Errors
     /// It cannot be started, ends at once, or does not answer in 20 s; the message shows what it printed.
     pub async fn start(binary: &Path, data: &Path) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(data).with_context(|| format!("cannot create {}", data.display()))?;
+        private_folder(data)?;
         let (description, log) = (data.join("coordinator.json"), data.join("coordinator.log"));
         let _ = std::fs::remove_file(&description);
         let file = std::fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
@@ -88,6 +88,17 @@ impl Drop for CoordinatorProcess {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Makes a folder that only this user can enter, where there is none.
+///
+/// # Errors
+/// The folder cannot be made.
+pub fn private_folder(folder: &Path) -> anyhow::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(folder).with_context(|| format!("cannot create {}", folder.display()))
 }
 
 fn read_description(path: &Path) -> Option<(String, [u8; 32])> {

@@ -19,7 +19,7 @@ use scale_proto::wire::RoundInfo;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::coordinator::{CoordinatorProcess, Operator};
+use super::coordinator::{CoordinatorProcess, Operator, private_folder};
 use super::device::{Behaviour, Cores, Sighting, TakingTurns, client, crowd_host, live};
 use super::promise::Promise;
 use super::report::{Report, RoundRow, figure};
@@ -540,7 +540,7 @@ fn fresh_folder(path: &Path) -> anyhow::Result<PathBuf> {
         ensure!(empty || marker.exists(), "{} is not empty and no demo made it; choose another --keep", path.display());
         std::fs::remove_dir_all(path).with_context(|| format!("cannot empty {}", path.display()))?;
     }
-    std::fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))?;
+    private_folder(path)?;
     std::fs::write(&marker, "made by the demo; it may be deleted\n")?;
     Ok(path.canonicalize()?)
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{sync_folder, write_durably};
+use super::{private_file, private_folder, sync_folder, write_durably};
 use crate::error::HostError;
 use crate::host::{HeldLog, LedgerLog, LogError};
 
@@ -20,7 +20,7 @@ impl FileLedger {
     /// # Errors
     /// [`HostError`] `ledger`.
     pub fn open(folder: &Path) -> Result<Self, HostError> {
-        fs::create_dir_all(folder).and_then(|()| sync_folder(folder)).map_err(|error| failed(folder, error))?;
+        private_folder(folder).and_then(|()| sync_folder(folder)).map_err(|error| failed(folder, error))?;
         Ok(Self(Arc::new(folder.to_owned())))
     }
 
@@ -43,7 +43,7 @@ impl LedgerLog for FileLedger {
     async fn hold(&self) -> Result<HeldFile, LogError> {
         let path = self.0.join("lock");
         let lock = blocking(path, |path| {
-            let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+            let lock = private_file().create(true).truncate(false).write(true).open(path)?;
             match lock.try_lock() {
                 Ok(()) => Ok(Some(lock)),
                 Err(TryLockError::WouldBlock) => Ok(None),
