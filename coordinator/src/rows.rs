@@ -85,7 +85,8 @@ pub struct TaskRow {
     pub state: TaskState,
     /// When it was created: `EveryS` counts from here.
     pub created_at: Timestamp,
-    /// Number of the next round; strictly rising, because devices refuse a number that is not.
+    /// Least number of the next round, which is the second of its opening where that is higher: strictly rising, because
+    /// devices refuse a number that is not.
     pub next_round: u64,
     /// The version that is served.
     pub current_version: ModelVersion,

@@ -12,6 +12,7 @@ use scale_proto::error::Remedy;
 use scale_proto::ids::{Digest, ModelVersion, RoundId, SessionId, TaskId};
 use scale_proto::stage::{StageUp, UploadPiece};
 use scale_proto::task::{IdentityRoot, Sessions};
+use scale_proto::time::Timestamp;
 use scale_secagg::client::{Answer, Event, Participant};
 use scale_secagg::params::Profile;
 use scale_secagg::roster::Certificate;
@@ -20,6 +21,7 @@ use fleet::*;
 
 use super::*;
 use crate::aggregate::{Optimiser, Scale, Totals};
+use crate::clock::Clock as _;
 use crate::round::{Phase, SessionStage};
 use crate::rows::TaskState;
 
@@ -329,6 +331,56 @@ async fn leaving_ends_the_wait_for_a_device() {
     assert!(matches!(again, CheckInAnswer::Wait(wait) if wait.code == "has_left"));
 }
 
+/// Devices remember the last number of a task, by its name; a coordinator may have forgotten it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn numbers_go_on_after_a_backup_and_after_a_task_that_is_made_again() {
+    let site = Site::new().await;
+    let second = Duration::from_secs(1);
+    let (mut joined, mut rounds) = (0, 0);
+    let mut open = async |coordinator: &Coordinator| {
+        let round = coordinator.open_round(&task_id()).await.expect("none is open").round;
+        coordinator.abandon_round(round.id, "only a test".into()).await.expect("it is open");
+        assert!(round.number > joined, "every device would refuse round {}: {joined} was joined", round.number);
+        (joined, rounds) = (round.number, rounds + 1);
+        round.number
+    };
+    site.now().create_task(task_id(), task("manual"), None).await.expect("a good task");
+    for _ in 0..5 {
+        open(&site.now()).await;
+        site.clock.advance(second);
+    }
+    // More rounds than seconds, then the clock goes back.
+    let ahead = open(&site.now()).await;
+    assert_eq!([open(&site.now()).await, open(&site.now()).await], [ahead + 1, ahead + 2]);
+    site.clock.set(Timestamp::from_millis(1_600_000_000_000));
+    assert_eq!(open(&site.now()).await, ahead + 3);
+    // The database is lost; a task of the same name is made in a new one, some minutes later.
+    site.clock.set(Timestamp::from_millis((ahead + 600) * 1000));
+    let again = Site::new().await;
+    again.clock.set(site.clock.now());
+    again.now().create_task(task_id(), task("manual"), None).await.expect("a good task");
+    open(&again.now()).await;
+    // A backup from before the last three rounds is put back.
+    let backup = again.store.read("test", |tx| Box::pin(async move { tx.task(&task_id()).await })).await;
+    let backup = backup.expect("a row").expect("a task");
+    for _ in 0..3 {
+        again.clock.advance(second * 60);
+        open(&again.now()).await;
+    }
+    again
+        .store
+        .run_tx("test", |tx| {
+            let backup = backup.clone();
+            Box::pin(async move { tx.update_task(&backup).await })
+        })
+        .await
+        .expect("the row is there");
+    again.restart().await;
+    again.clock.advance(second * 60);
+    open(&again.now()).await;
+    assert_eq!(rounds, 14);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn schedules_open_rounds_and_pausing_stops_them() {
     let site = Site::new().await;
@@ -336,18 +388,18 @@ async fn schedules_open_rounds_and_pausing_stops_them() {
     coordinator.create_task(task_id(), task("when_ready"), None).await.expect("a good task");
     coordinator.tick().await.expect("no storage error");
     let first = site.round().await.round;
-    assert_eq!((first.number, first.phase.name()), (1, "selecting"));
+    assert_eq!((first.number, first.phase.name()), (1_700_000_000, "selecting"));
     let error = coordinator.open_round(&task_id()).await.expect_err("one is open");
     assert_eq!(error.code(), "round_open");
     coordinator.abandon_round(first.id, "wrong labels".into()).await.expect("it is open");
     assert_eq!(coordinator.abandon_round(first.id, "again".into()).await.expect_err("over").code(), "round_over");
     coordinator.tick().await.expect("no storage error");
     let second = site.round().await.round;
-    assert_eq!(second.number, 2, "numbers rise");
+    assert_eq!(second.number, 1_700_000_001, "numbers rise");
     coordinator.set_task_state(&task_id(), TaskState::Paused).await.expect("it exists");
     coordinator.abandon_round(second.id, "pause".into()).await.expect("it is open");
     coordinator.tick().await.expect("no storage error");
-    assert_eq!(site.round().await.round.number, 2);
+    assert_eq!(site.round().await.round.number, second.number);
     assert_eq!(coordinator.open_round(&task_id()).await.expect_err("paused").code(), "task_not_active");
     let phone = Phone::new(&site, 1);
     let answer = coordinator.check_in(&phone.caller, CheckIn::default()).await.expect("an answer");

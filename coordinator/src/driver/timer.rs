@@ -20,8 +20,17 @@ use crate::schedule::{Opening, next_opening};
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// Pause after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Rounds of a task whose advertised keys are kept, so that a device that repeats one is refused.
-const KEY_ROUNDS: u64 = 8;
+/// Rounds of a task, before the open one, whose advertised keys are kept, so that a device that repeats one is refused.
+const KEY_ROUNDS: u32 = 8;
+
+/// Number of a round that opens at `now`: the present second, or `next` where that is higher.
+///
+/// Devices refuse every number that is not higher than the last one they joined, for good. So numbers have to go on where
+/// they were even when the coordinator has forgotten where that was: after an older backup was put back, or when a task is
+/// made again under its name (ADR 12).
+fn round_number(next: u64, now: Timestamp) -> u64 {
+    next.max(now.as_millis() / 1000)
+}
 
 impl Coordinator {
     /// Loads what was under way, goes on with it, and starts to keep time. The database must be held by this process
@@ -150,7 +159,8 @@ impl Inner {
         let noise = noise::of(&task.config)?;
         let rules = Rules::of(&task.config, &noise.mechanism, self.settings.clock_slack);
         let round_id = RoundId::from_random(random);
-        let round = Round::open(round_id, id.clone(), task.next_round, task.current_version, rules, now);
+        let number = round_number(task.next_round, now);
+        let round = Round::open(round_id, id.clone(), number, task.current_version, rules, now);
         let row = RoundRow {
             id: round_id,
             task: id.clone(),
@@ -165,7 +175,7 @@ impl Inner {
             config: Default::default(),
             signature: Default::default(),
         };
-        task.next_round += 1;
+        task.next_round = number.saturating_add(1);
         task.last_opened_at = Some(now);
         let rows = Arc::new((row, task));
         let write: Arc<(RoundRow, TaskRow)> = Arc::clone(&rows);
@@ -174,7 +184,7 @@ impl Inner {
                 let write = Arc::clone(&write);
                 Box::pin(async move {
                     tx.insert_round(&write.0).await?;
-                    tx.forget_advertised(&write.0.task, write.0.number.saturating_sub(KEY_ROUNDS)).await?;
+                    tx.forget_advertised(&write.0.task, KEY_ROUNDS).await?;
                     Ok::<_, Error>(tx.update_task(&write.1).await?)
                 })
             })

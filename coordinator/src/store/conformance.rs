@@ -340,9 +340,22 @@ async fn sessions(store: &Store, round: RoundId) -> SessionId {
     let before = async |number| tx!(store, |tx| tx.advertised(&task("a").id, number).await).unwrap();
     assert_eq!(before(number).await, [], "earlier rounds only");
     assert_eq!(before(number + 1).await, [(device(1), keys.clone()), (device(2), keys)]);
-    tx!(store, |tx| tx.forget_advertised(&task("a").id, number).await).unwrap();
-    assert_eq!(before(number + 1).await.len(), 2);
-    tx!(store, |tx| tx.forget_advertised(&task("a").id, number + 1).await).unwrap();
+    let later = tx!(store, |tx| tx.rounds_of(&task("a").id, 100).await).unwrap();
+    let later = later.iter().filter(|row| row.number > number).count() as u32;
+    tx!(store, |tx| tx.forget_advertised(&task("a").id, later).await).unwrap();
+    assert_eq!(before(number + 1).await.len(), 2, "{later} rounds have come since");
+    // The next one, with a gap between the numbers.
+    let next = RoundRow { id: RoundId::from_random([9; 16]), number: number + 1_000_000, ..round };
+    store
+        .run_tx("test", |tx| {
+            let next = next.clone();
+            Box::pin(async move { tx.insert_round(&next).await })
+        })
+        .await
+        .unwrap();
+    tx!(store, |tx| tx.forget_advertised(&task("a").id, later + 1).await).unwrap();
+    assert_eq!(before(number + 1).await.len(), 2, "gaps do not count");
+    tx!(store, |tx| tx.forget_advertised(&task("a").id, later).await).unwrap();
     assert_eq!(before(number + 1).await, []);
     id
 }

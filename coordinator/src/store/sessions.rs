@@ -153,17 +153,19 @@ impl Tx {
         self.all(query, |row| Ok((get(row, "device")?, get(row, "payload")?))).await
     }
 
-    /// Forgets what was sent in stage 0 of a task's rounds before round `number`.
+    /// Forgets what was sent in stage 0 of a task's rounds, but for the newest round and the `keep` before it. Rounds are
+    /// counted: their numbers have gaps.
     ///
     /// # Errors
     /// [`StoreError`] from the database.
-    pub async fn forget_advertised(&mut self, task: &TaskId, number: u64) -> Result<(), StoreError> {
+    pub async fn forget_advertised(&mut self, task: &TaskId, keep: u32) -> Result<(), StoreError> {
         let query = sqlx::query(
             "DELETE FROM session_messages WHERE stage = 0 AND session IN
-             (SELECT s.id FROM rounds r JOIN sessions s ON s.round = r.id WHERE r.task = ?1 AND r.number < ?2)",
+             (SELECT s.id FROM rounds r JOIN sessions s ON s.round = r.id WHERE r.task = ?1 AND r.number <
+                  (SELECT number FROM rounds WHERE task = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2))",
         )
         .bind(task.as_str().to_owned())
-        .bind(int(number));
+        .bind(i64::from(keep));
         self.execute(query).await.map(drop)
     }
 }

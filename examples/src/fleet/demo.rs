@@ -402,7 +402,7 @@ impl Watching<'_> {
                     let over = |round: &&RoundInfo| round.phase == "finished" || round.phase == "abandoned";
                     let rounds = operator.rounds(TASK).await?;
                     for round in rounds.iter().filter(over).skip(rows.len()) {
-                        let row = self.row(round, judge).await?;
+                        let row = self.row(rows.len() as u64 + 1, round, judge).await?;
                         screen.say(&row_line(&row));
                         rows.push(row);
                         rounds_over.send_replace(rows.len() as u64);
@@ -419,12 +419,12 @@ impl Watching<'_> {
         }
     }
 
-    async fn row<H: Host>(&self, round: &RoundInfo, judge: &mut Judge<H>) -> anyhow::Result<RoundRow> {
+    async fn row<H: Host>(&self, place: u64, round: &RoundInfo, judge: &mut Judge<H>) -> anyhow::Result<RoundRow> {
         let abandoned = (round.phase == "abandoned").then(|| round.reason.clone());
         let accuracy = if abandoned.is_none() { judge.score(round.new_version).await? } else { 0.0 };
-        let spent = self.promise.spent(round.number)?;
+        let spent = self.promise.spent(place)?;
         Ok(RoundRow {
-            round: round.number,
+            round: place,
             cohort: round.cohort,
             survivors: round.survivors,
             loss: self.promise.tells_loss().then_some(round.loss),

@@ -8,7 +8,7 @@ use serde::Serialize;
 /// One round. Accuracies are shares of 1.
 #[derive(Clone, Debug, Serialize)]
 pub struct RoundRow {
-    /// Number of the round within its task.
+    /// Which round of the task it was, from 1. The coordinator's own numbers are times.
     pub round: u64,
     /// Devices selected.
     pub cohort: u32,
