@@ -4,6 +4,7 @@
 //! performs what it decides, one transaction at a time; [`transport`] only converts.
 
 pub mod accumulate;
+pub mod admission;
 pub mod aggregate;
 pub mod driver;
 pub mod noise;

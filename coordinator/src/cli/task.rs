@@ -14,6 +14,10 @@ use scale_proto::task::{
 use scale_secagg::params::{Class, Profile};
 
 use super::Failure;
+use crate::noise;
+
+/// Most examples that a device counts for, where nobody says otherwise and the model has the room.
+const MAX_WEIGHT: u32 = 1000;
 
 /// A new task.
 #[derive(Debug, Args)]
@@ -164,9 +168,9 @@ struct Flags {
     /// Longest training time on a device, in seconds
     #[arg(long, default_value_t = 30, value_name = "S", help_heading = "Training on the device")]
     time_limit_s: u64,
-    /// Most examples that a device counts for
-    #[arg(long, default_value_t = 1000, value_name = "N", help_heading = "Training on the device")]
-    max_weight: u32,
+    /// Most examples that a device counts for [default: 1000, less for a model of few parameters]
+    #[arg(long, value_name = "N", help_heading = "Training on the device")]
+    max_weight: Option<u32>,
     /// Share of local examples kept for measuring, in thousandths
     #[arg(long, default_value_t = 100, value_name = "N", help_heading = "Training on the device")]
     holdout_permille: u32,
@@ -204,7 +208,7 @@ impl TaskArgs {
                 toml::from_str(&text)
                     .map_err(|error| Failure::new(format!("{}: {}", path.display(), error.to_string().trim())))?
             }
-            None => self.flags.config()?,
+            None => self.flags.fitting()?,
         };
         config.check()?;
         Ok(config)
@@ -228,6 +232,19 @@ impl Flags {
         let range = self.clip_min.zip(self.clip_max).map(|(min, max)| ClipRange { min, max });
         let target = Target { epsilon: self.epsilon, delta: self.delta, rounds };
         Ok(Privacy::parse(mode, target, example_clip)?.with_clip_range(range)?)
+    }
+
+    /// [`Self::config`], with a weight that fits the model where none was named.
+    fn fitting(&self) -> Result<TaskConfig, Failure> {
+        let mut config = self.config()?;
+        config.check()?;
+        // Without a grid the task is refused for a better reason.
+        if self.max_weight.is_none()
+            && let Ok(noise) = noise::of(&config)
+        {
+            config.training.max_weight = MAX_WEIGHT.min(noise.grid);
+        }
+        Ok(config)
     }
 
     fn config(&self) -> Result<TaskConfig, Failure> {
@@ -255,7 +272,7 @@ impl Flags {
                 learning_rate: self.learning_rate,
                 proximal_mu: self.proximal_mu,
                 time_limit_ms: self.time_limit_s.saturating_mul(1000),
-                max_weight: self.max_weight,
+                max_weight: self.max_weight.unwrap_or(MAX_WEIGHT),
                 holdout_permille: self.holdout_permille,
             },
             cohort: Cohort {
@@ -360,6 +377,15 @@ mod tests {
             let line = if line.contains("cnn") { line.to_owned() } else { format!("--model mlp {line}") };
             assert!(config(&format!("{line} --labels a,b")).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn the_default_weight_fits_the_model() {
+        let weight = |line: &str| config(&format!("--model mlp --labels a,b,c {line}")).unwrap().training.max_weight;
+        // 20 x 8 + 8 + 8 x 3 + 3 parameters and 4 statistics: ceil(64 sqrt 199).
+        assert_eq!(weight("--inputs 20 --hidden 8"), 903);
+        assert_eq!(weight("--inputs 200 --hidden 64"), 1000);
+        assert_eq!(weight("--inputs 20 --hidden 8 --max-weight 1000"), 1000, "what is named is not changed");
     }
 
     #[test]

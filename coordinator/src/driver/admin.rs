@@ -10,6 +10,7 @@ use scale_proto::time::Timestamp;
 
 use super::live::Inner;
 use super::{Coordinator, Error, training};
+use crate::admission;
 use crate::noise;
 use crate::registry;
 use crate::round::{Event, Phase, Round, SessionProgress};
@@ -280,7 +281,8 @@ impl Inner {
     ) -> Result<TaskRow, Error> {
         config.check()?;
         noise::check(&config)?;
-        training::check_width(&config)?;
+        training::check_sessions(&config)?;
+        admission::check(&config, &noise::of(&config)?)?;
         let _writing = self.tasks_lock.lock().await;
         if self.task(&task).is_ok() {
             return Err(Error::TaskExists(task.to_string()));

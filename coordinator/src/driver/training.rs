@@ -33,11 +33,17 @@ pub(super) fn width(devices: u32, noise: &Noise) -> Result<u8, Error> {
     config::width_needed(devices, grid, mechanism.local_variance()).ok_or(Error::TooWide { devices, grid })
 }
 
-/// Whether the largest session that a task's rounds may have fits on the wire.
-pub(super) fn check_width(task: &TaskConfig) -> Result<(), Error> {
+/// Whether the smallest and the largest session that a task's rounds may have can be held, and fit on the wire.
+pub(super) fn check_sessions(task: &TaskConfig) -> Result<(), Error> {
     let noise = noise::of(task)?;
     let rules = Rules::of(task, &noise.mechanism, Duration::ZERO);
-    width(rules.largest_session().min(rules.selected), &noise).map(drop)
+    let largest = rules.largest_session().min(rules.selected);
+    let SecureAggregation { profile, class, .. } = task.secure_aggregation;
+    for n in [rules.floor, largest] {
+        // A cohort that the compiled table has no parameters for would be refused by every device.
+        params::parameters(n, profile, class)?;
+    }
+    width(largest, &noise).map(drop)
 }
 
 /// Makes the plan and the configuration, signs, and deals the members to the round's sessions.
