@@ -1,79 +1,9 @@
 //! The binary as an operator uses it: start it with nothing, administer it, stop it.
 #![cfg(unix)]
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
-use std::time::{Duration, Instant};
+mod operator;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_scale-coordinator");
-
-fn command(data: &Path, words: &[&str]) -> Command {
-    let mut command = Command::new(BINARY);
-    for name in ["SCALE_SERVER", "SCALE_TOKEN", "SCALE_CONFIG", "SCALE_LISTEN", "SCALE_LOG"] {
-        command.env_remove(name);
-    }
-    command.env("SCALE_DATA", data).args(words);
-    command
-}
-
-fn run(data: &Path, words: &[&str]) -> Output {
-    command(data, words).output().unwrap()
-}
-
-/// Runs a command that must succeed, and reads the one document that it prints.
-fn json(data: &Path, words: &[&str]) -> serde_json::Value {
-    let output = run(data, &[words, &["--json"]].concat());
-    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// A coordinator that is killed with the test.
-struct Served {
-    child: Child,
-    out: PathBuf,
-    log: PathBuf,
-}
-
-impl Served {
-    fn start(data: &Path) -> Self {
-        // Files, because a pipe that nobody empties would stop the coordinator when it is full.
-        let (out, log) = (data.with_extension("out"), data.with_extension("log"));
-        let child = command(data, &["serve", "--listen", "127.0.0.1:0", "--log", "debug"])
-            .stdout(File::create(&out).unwrap())
-            .stderr(File::create(&log).unwrap())
-            .spawn()
-            .unwrap();
-        let mut served = Self { child, out, log };
-        let patience = Instant::now() + Duration::from_secs(60);
-        while !run(data, &["health"]).status.success() {
-            assert!(served.child.try_wait().unwrap().is_none() && Instant::now() < patience, "it did not start");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        served
-    }
-
-    /// Asks it to stop; what it printed and logged.
-    fn stop(mut self) -> (String, String) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        let status = self.child.wait().unwrap();
-        let [out, log] = [&self.out, &self.log].map(|path| std::fs::read_to_string(path).unwrap());
-        assert_eq!(status.code(), Some(0), "{log}");
-        (out, log)
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use operator::{Served, json, run, stderr};
 
 #[test]
 fn an_operator_starts_administers_and_stops_a_coordinator() {

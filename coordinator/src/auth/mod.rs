@@ -10,6 +10,7 @@
 
 mod enrol;
 pub mod files;
+pub mod identity;
 pub mod secrets;
 pub mod token;
 

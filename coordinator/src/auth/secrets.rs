@@ -1,10 +1,11 @@
 //! The secrets of one coordinator: one file in the data folder, made at the first start, readable by its owner alone.
 //!
-//! Whoever has this file can mint tokens and sign rounds; whoever loses it has to enrol every device again. Back it up
-//! with the database.
+//! Whoever has this file can mint tokens and sign rounds; whoever loses it has to enrol every device again, and to update
+//! every app. Which database it belongs to is checked at every start ([`super::identity`]).
 
 use std::path::Path;
 
+use scale_proto::ids::Digest;
 use scale_secagg::keys::IdentityKey;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -12,6 +13,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 use super::files::write_private;
 use super::token::Authority;
 use crate::blobs::sign::{UrlKey, UrlSigner};
+use crate::store::IdentityRow;
 
 /// Name of the file in the data folder.
 pub const FILE: &str = "secrets.json";
@@ -66,7 +68,10 @@ pub enum SecretsError {
         source: std::io::Error,
     },
     /// The file is not one of this build.
-    #[error("{path} is not a secrets file of this build ({problem}); restore it from a backup")]
+    #[error(
+        "{path} is not a secrets file of this build ({problem}); put it back from the backup. It is never replaced: \
+         without its keys every enrolled device and every app that pins its task key would be locked out"
+    )]
     Damaged {
         /// The file.
         path: String,
@@ -79,27 +84,34 @@ pub enum SecretsError {
 }
 
 impl Secrets {
-    /// Reads the secrets of a data folder, or makes them when there are none.
+    /// Reads the secrets of a data folder; `None` when there are none.
     ///
     /// # Errors
     /// [`SecretsError`]. A damaged file is never replaced: that would lock every device out.
-    pub fn load_or_create(folder: &Path) -> Result<Self, SecretsError> {
+    pub fn load(folder: &Path) -> Result<Option<Self>, SecretsError> {
         let path = folder.join(FILE);
-        let failed = |what| {
-            let path = path.display().to_string();
-            move |source| SecretsError::File { what, path, source }
-        };
         match std::fs::read(&path) {
-            Ok(text) => Self::parse(&Zeroizing::new(text), &path),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let secrets = Self::random()?;
-                // A plain struct of numbers and texts always has a JSON form.
-                let text = Zeroizing::new(serde_json::to_vec_pretty(&secrets.0).expect("secrets have a JSON form"));
-                write_private(&path, &text).map_err(failed("write"))?;
-                Ok(secrets)
-            }
-            Err(error) => Err(failed("read")(error)),
+            Ok(text) => Self::parse(&Zeroizing::new(text), &path).map(Some),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(SecretsError::File { what: "read", path: path.display().to_string(), source }),
         }
+    }
+
+    /// Makes new secrets and keeps them in a data folder that has none.
+    ///
+    /// # Errors
+    /// [`SecretsError`].
+    pub fn create(folder: &Path) -> Result<Self, SecretsError> {
+        let path = folder.join(FILE);
+        let secrets = Self::random()?;
+        // A plain struct of numbers and texts always has a JSON form.
+        let text = Zeroizing::new(serde_json::to_vec_pretty(&secrets.0).expect("secrets have a JSON form"));
+        write_private(&path, &text).map_err(|source| SecretsError::File {
+            what: "write",
+            path: path.display().to_string(),
+            source,
+        })?;
+        Ok(secrets)
     }
 
     /// New secrets.
@@ -130,6 +142,12 @@ impl Secrets {
     /// What makes and checks signed URLs below `base_url`.
     pub fn url_signer(&self, base_url: &str) -> UrlSigner {
         UrlSigner::new(base_url, self.0.url_key.live(), self.0.previous_url_key.as_ref().map(NamedKey::live))
+    }
+
+    /// What a database keeps, to know these secrets again. Keys of signed URLs are no part of it: they may change at any
+    /// time, and what is lost with them is a URL that was handed out within the last hour.
+    pub fn identity(&self) -> IdentityRow {
+        IdentityRow { task_key: self.task_key().public(), token_hash: Digest::of(&self.0.token_key).0 }
     }
 
     /// The key that signs round configurations.
@@ -166,9 +184,10 @@ mod tests {
     #[test]
     fn secrets_are_made_once_and_stay() {
         let folder = tempfile::tempdir().unwrap();
-        let first = Secrets::load_or_create(folder.path()).unwrap();
-        let again = Secrets::load_or_create(folder.path()).unwrap();
-        assert_eq!(first.task_key().public(), again.task_key().public());
+        assert!(Secrets::load(folder.path()).unwrap().is_none());
+        let first = Secrets::create(folder.path()).unwrap();
+        let again = Secrets::load(folder.path()).unwrap().unwrap();
+        assert_eq!(first.identity(), again.identity());
         let now = Timestamp::from_millis(5);
         let token = first.authority().mint(Kind::Operator, [0; 16], Duration::from_secs(1), now).token;
         assert_eq!(again.authority().check_operator(&token, now), Ok(()));
@@ -182,21 +201,21 @@ mod tests {
             assert_eq!(mode & 0o777, 0o600);
         }
         let other = tempfile::tempdir().unwrap();
-        let other = Secrets::load_or_create(other.path()).unwrap();
+        let other = Secrets::create(other.path()).unwrap();
         assert_ne!(first.task_key().public(), other.task_key().public());
     }
 
     #[test]
     fn a_damaged_file_is_refused_without_quoting_it_and_stays() {
         let folder = tempfile::tempdir().unwrap();
-        Secrets::load_or_create(folder.path()).unwrap();
+        Secrets::create(folder.path()).unwrap();
         let path = folder.path().join(FILE);
         let text = std::fs::read_to_string(&path).unwrap();
         let key = text.split("\"token_key\": \"").nth(1).unwrap()[..64].to_owned();
         for broken in [text.replace(&key, &key[..62]), text.replace("\"version\": 1", "\"version\": 2"), String::new()]
         {
             std::fs::write(&path, &broken).unwrap();
-            let error = Secrets::load_or_create(folder.path()).unwrap_err().to_string();
+            let error = Secrets::load(folder.path()).unwrap_err().to_string();
             assert!(error.contains("not a secrets file"), "{error}");
             assert!(!error.contains(&key[..16]), "{error}");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), broken);

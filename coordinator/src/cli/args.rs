@@ -27,6 +27,16 @@ pub struct Cli {
     pub(super) command: Command,
 }
 
+impl Cli {
+    /// Whether the command writes into the data folder, and nowhere else.
+    pub(super) const fn writes_data_folder(&self) -> bool {
+        matches!(
+            self.command,
+            Command::Serve(_) | Command::Migrate(_) | Command::Client(ClientCommand::Token(TokenCommand::Mint { .. }))
+        )
+    }
+}
+
 /// How to reach a running coordinator.
 #[derive(Debug, Args)]
 pub(super) struct Remote {
@@ -69,6 +79,9 @@ pub(super) struct ServeArgs {
     /// PEM key of the certificate
     #[arg(long, env = "SCALE_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub(super) tls_key: Option<PathBuf>,
+    /// Go on without the secrets that the database belongs to: devices enrol again, apps need the new task key
+    #[arg(long)]
+    pub(super) new_identity: bool,
     /// Log filter, as in RUST_LOG [default: info]
     #[arg(long, env = "SCALE_LOG", value_name = "FILTER")]
     pub(super) log: Option<String>,
@@ -283,6 +296,7 @@ mod tests {
         for line in [
             "scale-coordinator serve",
             "scale-coordinator serve --listen 127.0.0.1:0 --data /tmp/x --log-json",
+            "scale-coordinator serve --new-identity",
             "scale-coordinator --json task list",
             "scale-coordinator task list --json --server http://x:1 --token t",
             "scale-coordinator task create merchants --config task.toml --initial first.safetensors",

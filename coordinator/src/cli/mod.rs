@@ -9,6 +9,7 @@
 mod args;
 mod client;
 mod commands;
+mod folder;
 mod output;
 mod people;
 mod plan;
@@ -23,6 +24,8 @@ use serde::{Deserialize, Serialize};
 
 pub use args::Cli;
 
+/// Name of the database of rounds.
+const DATABASE_FILE: &str = "coordinator.sqlite3";
 /// Name of the file in which a running coordinator says where it is.
 const STATUS_FILE: &str = "coordinator.json";
 /// Name of the file with a token for administration.
@@ -62,6 +65,7 @@ macro_rules! failure_from {
 }
 
 failure_from!(
+    crate::auth::identity::IdentityError,
     crate::auth::secrets::SecretsError,
     crate::blobs::BlobError,
     crate::config::ConfigError,
@@ -84,6 +88,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
+    if cli.writes_data_folder() {
+        folder::keep_new_files_private();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::args::{MigrateArgs, PersonRole, PersonToken};
 use super::output::Output;
-use super::{Failure, date, serve};
+use super::{Failure, date, folder, serve};
 use crate::clock::{Clock as _, SystemClock};
 use crate::facade::{self, ISSUER_FILE};
 use crate::store::FolderLock;
@@ -22,12 +22,14 @@ const TTL: Duration = Duration::from_secs(24 * 3600);
 /// `migrate`: brings the schema of people's rows up to date, or says what is missing.
 pub(super) async fn migrate(args: &MigrateArgs, data: Option<PathBuf>) -> Result<Output, Failure> {
     let config = serve::read_configuration(args.config.as_deref(), data)?;
-    let folder = &config.data.folder;
-    let location = facade::location(&config.rest, folder);
+    let data = &config.data.folder;
+    let location = facade::location(&config.rest, data);
     let _lock = match &location {
         Location::Sqlite(_) => {
-            serve::private_folder(folder)?;
-            Some(FolderLock::take(folder)?)
+            if let Some(mended) = folder::open_private(data)? {
+                eprintln!("warning: {mended}");
+            }
+            Some(FolderLock::take(data)?)
         }
         Location::Postgres(..) | Location::Memory => None,
     };

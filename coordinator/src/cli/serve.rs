@@ -10,10 +10,11 @@ use http::HeaderValue;
 use tracing_subscriber::EnvFilter;
 
 use super::args::ServeArgs;
-use super::{Failure, OPERATOR_FILE, STATUS_FILE, Status};
+use super::folder;
+use super::{DATABASE_FILE, Failure, OPERATOR_FILE, STATUS_FILE, Status};
 use crate::auth::files::write_private;
 use crate::auth::secrets::random;
-use crate::auth::{Authority, Enrolment, Kind, Secrets};
+use crate::auth::{Authority, Enrolment, Kind, identity};
 use crate::blobs::Blobs;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
@@ -34,14 +35,18 @@ pub(super) async fn run(args: &ServeArgs, data: Option<PathBuf>) -> Result<(), F
     let config = configuration(args, data)?;
     start_log(&config)?;
     let folder = &config.data.folder;
-    private_folder(folder)?;
+    if let Some(mended) = folder::open_private(folder)? {
+        tracing::warn!("{mended}");
+    }
 
     let options = Options {
         max_pages: Some(config.data.database_max_mb.saturating_mul(PAGES_PER_MB)).filter(|pages| *pages > 0),
     };
+    let database = folder.join(DATABASE_FILE);
+    let database_was_there = database.exists();
     // The store holds the folder: nothing else in it is touched before.
-    let store = Store::open_with(&folder.join("coordinator.sqlite3"), options).await?;
-    let secrets = Secrets::load_or_create(folder)?;
+    let store = Store::open_with(&database, options).await?;
+    let secrets = identity::open(folder, &store, database_was_there, args.new_identity).await?;
     let blobs = Blobs::local(&folder.join("blobs"))?;
     let tls = match (&config.server.tls_cert, &config.server.tls_key) {
         (Some(certificates), Some(key)) => Some(transport::acceptor(certificates, key)?),
@@ -176,20 +181,6 @@ fn start_log(config: &Config) -> Result<(), Failure> {
     // Fails only when there is a subscriber already, and then that one is used.
     let _ = if config.log.json { log.json().try_init() } else { log.try_init() };
     Ok(())
-}
-
-/// Makes the data folder, for this user alone.
-pub(super) fn private_folder(folder: &Path) -> Result<(), Failure> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::DirBuilderExt as _;
-        builder.mode(0o700);
-    }
-    builder
-        .create(folder)
-        .map_err(|error| Failure::new(format!("cannot make the data folder {}: {error}", folder.display())))
 }
 
 fn settings(config: &Config) -> Settings {

@@ -5,6 +5,7 @@
 //!
 //! | tables | file |
 //! |---|---|
+//! | `identity` | `identity.rs` |
 //! | `devices` | `devices.rs` |
 //! | `tasks` | `tasks.rs` |
 //! | `rounds`, `participants` | `rounds.rs`, `participants.rs` |
@@ -23,6 +24,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 mod column;
 mod devices;
 mod error;
+mod identity;
 mod lock;
 mod migrations;
 mod models;
@@ -40,6 +42,7 @@ mod tests;
 
 pub use devices::DeviceRow;
 pub use error::StoreError;
+pub use identity::IdentityRow;
 pub use lock::FolderLock;
 pub use tx::Tx;
 
