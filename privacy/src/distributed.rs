@@ -41,7 +41,9 @@ pub enum MechanismError {
         variance: u64,
     },
     /// No honest device is certain to finish.
-    #[error("{survivors} survivors with {corrupt} corrupt ones among them leave nobody whose noise counts")]
+    #[error(
+        "{survivors} survivors with {corrupt} corrupt ones among them leave no honest device, so no noise can be counted on"
+    )]
     NoHonestSurvivor {
         /// Fewest devices that a sum is released for.
         survivors: u32,

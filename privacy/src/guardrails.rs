@@ -11,7 +11,7 @@ const MONTH_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 /// The largest epsilons of one span of time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Caps {
-    /// Against who sees only sums over enough honest people.
+    /// Against who sees only sums over enough honest devices.
     pub aggregate: f64,
     /// Against who sees this device's uploads by themselves: what remains if secure aggregation fails.
     pub local: f64,

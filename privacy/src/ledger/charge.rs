@@ -7,7 +7,7 @@ use crate::accounting::{AccountingError, ExampleLevel, UserLevel, check_delta};
 /// Which promise a cost counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// A person, against who sees only sums over enough honest people.
+    /// A person, against who sees only sums over enough honest devices.
     Aggregate,
     /// A person, against who sees the device's uploads by themselves.
     Local,

@@ -64,7 +64,7 @@ pub enum Refusal {
     #[error("this round was paid for already: send the same bytes again, or leave it")]
     AlreadyReserved,
     /// No such reservation, or it has released its payload.
-    #[error("there is no reservation without a payload for this")]
+    #[error("no reservation of this round waits for a payload")]
     NothingToRelease,
     /// The payload is not the one that was released: fresh noise on the same data costs again.
     #[error("these are not the bytes that were paid for: leave the round")]

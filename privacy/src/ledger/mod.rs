@@ -23,6 +23,7 @@
 mod chain;
 mod charge;
 mod entry;
+mod epsilon;
 mod error;
 mod open;
 mod receipt;
@@ -36,6 +37,7 @@ use crate::plan::Trust;
 
 pub use chain::LedgerKey;
 pub use charge::{Charge, Claim, ExampleCost};
+pub use epsilon::{Epsilon, Epsilons};
 pub use error::{Locked, Refusal};
 pub use open::Reopened;
 pub use receipt::{Event, Exposure, Receipt};
@@ -284,10 +286,15 @@ impl Ledger {
 
     /// What was charged in the period of `now_ms`.
     pub fn period_spent(&self, now_ms: u64) -> Charge {
+        let counts = |entry: &&Entry| self.counts_in_period(entry, now_ms);
+        self.entries.iter().filter(counts).fold(Charge::ZERO, |sum, entry| sum.plus(entry.charge()))
+    }
+
+    /// Whether an entry counts in the period of `now_ms`. Damage without a time counts in every one.
+    fn counts_in_period(&self, entry: &Entry, now_ms: u64) -> bool {
         let period = |ms: u64| ms / self.limits().period_ms;
         let now = period(now_ms.max(self.last_ms));
-        let counts = |entry: &&Entry| entry.time_ms().is_none_or(|ms| period(ms) == now);
-        self.entries.iter().filter(counts).fold(Charge::ZERO, |sum, entry| sum.plus(entry.charge()))
+        entry.time_ms().is_none_or(|ms| period(ms) == now)
     }
 
     /// When the period after `now_ms` begins, Unix milliseconds.

@@ -3,6 +3,7 @@
 use super::Ledger;
 use super::charge::Charge;
 use super::entry::Entry;
+use super::epsilon::{Epsilons, Total};
 use crate::accounting::dp_sgd::DpSgd;
 use crate::distributed::Mechanism;
 use crate::guardrails::Caps;
@@ -19,8 +20,10 @@ pub struct Receipt {
     pub event: Event,
     /// What it cost.
     pub charge: Charge,
-    /// The same as epsilons, at the delta of the limits in force; infinite where the account cannot say.
-    pub epsilon: Caps,
+    /// What this round reveals at most, at the delta of the limits in force.
+    pub epsilon: Epsilons,
+    /// The same of all rounds up to this one.
+    pub total: Epsilons,
 }
 
 /// What a receipt is for.
@@ -53,10 +56,10 @@ pub enum Event {
 pub struct Exposure {
     /// False after a reset: there was more, and nobody knows how much.
     pub past_known: bool,
-    /// Epsilons of everything since the log began. Never refills.
-    pub lifetime: Caps,
-    /// Epsilons of the current period.
-    pub period: Caps,
+    /// Of everything since the log began. Never refills.
+    pub lifetime: Epsilons,
+    /// Of the current period.
+    pub period: Epsilons,
     /// When the next period begins, Unix milliseconds.
     pub refills_ms: u64,
     /// What may be spent over the lifetime.
@@ -70,16 +73,25 @@ pub struct Exposure {
 impl Ledger {
     /// Every round that was paid for and all damage, oldest first.
     pub fn receipts(&self) -> Vec<Receipt> {
-        self.entries().iter().map(|entry| self.receipt(entry)).collect()
+        let mut total = Total::ZERO;
+        let receipt = |entry: &Entry| {
+            total = total.plus(entry);
+            self.receipt(entry, &total)
+        };
+        self.entries().iter().map(receipt).collect()
     }
 
     /// The account at `now_ms`, Unix milliseconds.
     pub fn exposure(&self, now_ms: u64) -> Exposure {
         let limits = self.limits();
+        let all = |counts: &dyn Fn(&Entry) -> bool| {
+            let entries = self.entries().iter().filter(|entry| counts(entry));
+            entries.fold(Total::ZERO, |sum, entry| sum.plus(entry)).epsilons(limits.delta)
+        };
         Exposure {
             past_known: self.past_known(),
-            lifetime: self.epsilons(&self.lifetime_spent()),
-            period: self.epsilons(&self.period_spent(now_ms)),
+            lifetime: all(&|_| true),
+            period: all(&|entry| self.counts_in_period(entry, now_ms)),
             refills_ms: self.refills_ms(now_ms),
             lifetime_limit: limits.lifetime,
             period_limit: limits.period,
@@ -87,7 +99,7 @@ impl Ledger {
         }
     }
 
-    fn receipt(&self, entry: &Entry) -> Receipt {
+    fn receipt(&self, entry: &Entry, total: &Total) -> Receipt {
         let event = match entry {
             Entry::Lost { .. } => Event::Damage,
             Entry::Round { reservation, released, .. } => Event::Round {
@@ -100,16 +112,14 @@ impl Ledger {
                 released: *released,
             },
         };
-        let charge = *entry.charge();
-        Receipt { sequence: entry.sequence(), time_ms: entry.time_ms(), event, charge, epsilon: self.epsilons(&charge) }
-    }
-
-    fn epsilons(&self, charge: &Charge) -> Caps {
         let delta = self.limits().delta;
-        Caps {
-            aggregate: charge.aggregate.epsilon(delta).unwrap_or(f64::INFINITY),
-            local: charge.local.epsilon(delta).unwrap_or(f64::INFINITY),
-            example: charge.example.epsilon(delta).unwrap_or(f64::INFINITY),
+        Receipt {
+            sequence: entry.sequence(),
+            time_ms: entry.time_ms(),
+            event,
+            charge: *entry.charge(),
+            epsilon: Total::ZERO.plus(entry).epsilons(delta),
+            total: total.epsilons(delta),
         }
     }
 }

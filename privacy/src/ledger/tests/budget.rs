@@ -68,7 +68,7 @@ fn a_lifetime_never_refills() {
     };
     assert_eq!((round, refusal), (2, Refusal::Exhausted { claim: Claim::Aggregate, refills_ms: None }));
     assert!(refusal.to_string().ends_with("refills never"), "{refusal}");
-    assert!(ledger.exposure(now).lifetime.aggregate <= 1.0);
+    assert!(ledger.exposure(now).lifetime.aggregate <= Epsilon::AtMost(1.0));
 }
 
 #[test]
@@ -110,11 +110,45 @@ fn examples_are_filtered_at_every_order() {
         let _spent = disk.commit(&mut ledger, pending);
         round += 1;
     }
-    let spent = ledger.exposure(NOW).lifetime.example;
+    let spent = ledger.exposure(NOW).lifetime.example.at_most().expect("every round had noise on examples");
     let one = only(0).charge().expect("a cost").example.epsilon(1e-6).expect("finite");
     assert!(round > 20 && spent <= limits().period.example, "{round} rounds, epsilon {spent}, one costs {one}");
     let more = ledger.lifetime_spent().plus(&only(0).charge().expect("a cost"));
     assert!(more.example.epsilon(1e-6).expect("finite") > limits().period.example, "stopped too early");
+}
+
+/// What each kind of round promises, and what is left of all promises after it: a sum over rounds of which one made no
+/// promise is no zero.
+#[test]
+fn a_promise_that_one_round_did_not_make_has_no_bound() {
+    let mut disk = Disk::new(true);
+    let mut ledger = disk.create(&limits());
+    let fresh = ledger.exposure(NOW).lifetime;
+    assert_eq!([fresh.aggregate, fresh.local, fresh.example], [Epsilon::AtMost(0.0); 3], "nothing was joined");
+    let bounded = |epsilons: Epsilons| {
+        [epsilons.aggregate, epsilons.local, epsilons.example].map(|epsilon| epsilon.at_most().is_some())
+    };
+    let _spent = disk.pay(&mut ledger, &with_examples(1));
+    assert_eq!(bounded(ledger.exposure(NOW).lifetime), [true, true, true]);
+    let month = Limits::COMPILED.period_ms;
+    let pending = ledger.reserve(&Facts { mechanism: None, ..with_examples(2) }, NOW + month).expect("affordable");
+    let _spent = disk.commit(&mut ledger, pending);
+    let pending = ledger.reserve_without_noise("words", 3, "none", NOW + 2 * month).expect("allowed");
+    let _spent = disk.commit(&mut ledger, pending);
+    let pending = ledger.reserve(&facts(4), NOW + 3 * month).expect("affordable");
+    let _spent = disk.commit(&mut ledger, pending);
+
+    let receipts = ledger.receipts();
+    let rounds: Vec<_> = receipts.iter().map(|receipt| bounded(receipt.epsilon)).collect();
+    assert_eq!(rounds, [[true, true, true], [false, false, true], [false; 3], [true, true, false]]);
+    let totals: Vec<_> = receipts.iter().map(|receipt| bounded(receipt.total)).collect();
+    assert_eq!(totals, [[true, true, true], [false, false, true], [false; 3], [false; 3]]);
+    assert_eq!(ledger.exposure(NOW + 3 * month).lifetime.aggregate.to_string(), "no bound");
+    // A period knows only its own rounds.
+    assert_eq!(bounded(ledger.exposure(NOW + 3 * month).period), [true, true, false]);
+    assert_eq!(bounded(ledger.exposure(NOW + 4 * month).period), [true; 3]);
+    assert_eq!(disk.open().expect("whole").exposure(NOW), ledger.exposure(NOW));
+    assert!(Epsilon::NoBound > Epsilon::AtMost(f64::MAX));
 }
 
 #[test]
@@ -204,11 +238,14 @@ mod properties {
                     let _spent = disk.commit(&mut ledger, pending);
                 }
                 let exposure = ledger.exposure(now);
-                for (spent, limit) in
-                    [(exposure.lifetime, exposure.lifetime_limit), (exposure.period, exposure.period_limit)]
-                {
-                    prop_assert!(spent.aggregate <= limit.aggregate && spent.local <= limit.local);
-                    prop_assert!(spent.example <= limit.example);
+                let spans = [
+                    (ledger.lifetime_spent(), exposure.lifetime, exposure.lifetime_limit),
+                    (ledger.period_spent(now), exposure.period, exposure.period_limit),
+                ];
+                for (charge, spent, limit) in spans {
+                    prop_assert!(spent.aggregate <= Epsilon::AtMost(limit.aggregate));
+                    prop_assert!(spent.local <= Epsilon::AtMost(limit.local));
+                    prop_assert!(charge.example.epsilon(exposure.delta).expect("finite") <= limit.example);
                 }
             }
             let reopened = disk.open().expect("whole");

@@ -211,14 +211,14 @@ fn damage_counts_in_every_period_until_a_record_follows() {
     let month = Limits::COMPILED.period_ms;
     let cap = limits().round.aggregate;
     for now in [NOW, NOW + month, NOW + 7 * month] {
-        let spent = ledger.exposure(now).period.aggregate;
+        let spent = ledger.exposure(now).period.aggregate.at_most().expect("bounded");
         assert!(spent <= cap && spent > 0.999 * cap, "{spent}");
     }
     let pending = ledger.reserve(&facts(2), NOW + month).expect("affordable");
     let _spent = disk.commit(&mut ledger, pending);
-    assert!(ledger.exposure(NOW + month).period.aggregate > cap);
-    assert_eq!(ledger.exposure(NOW + 2 * month).period.aggregate, 0.0);
-    assert!(ledger.exposure(NOW + 2 * month).lifetime.aggregate > cap);
+    assert!(ledger.exposure(NOW + month).period.aggregate > Epsilon::AtMost(cap));
+    assert_eq!(ledger.exposure(NOW + 2 * month).period.aggregate, Epsilon::AtMost(0.0));
+    assert!(ledger.exposure(NOW + 2 * month).lifetime.aggregate > Epsilon::AtMost(cap));
 }
 
 #[cfg(not(target_arch = "wasm32"))]
