@@ -126,15 +126,15 @@ fn serve(coordinator: &Path, folder: &Path) -> Result<(Server, String)> {
             "fixedHeaders": [{ "name": "Authorization", "value": format!("Bearer {token}") }],
         })
     };
-    let owner = person("owner", token(&["--role", "operator", "--mfa"])?);
-    let stranger = person("stranger", token(&[])?);
+    let owner = person("owner", token(&["--user", "owner", "--role", "operator", "--mfa"])?);
+    let stranger = person("stranger", token(&["--user", "stranger"])?);
     write("people.json", &serde_json::json!({ "auth": [owner, stranger] }).to_string())?;
     write("schemathesis.toml", SETTINGS)?;
     Ok((server, format!("http://127.0.0.1:{port}")))
 }
 
 /// Builds the server's program.
-fn build(as_tests_build_it: bool) -> Result<PathBuf> {
+pub(crate) fn build(as_tests_build_it: bool) -> Result<PathBuf> {
     let mut cargo = command::cargo();
     match as_tests_build_it {
         true => cargo.args(["test", "--workspace", "--locked", "--no-run", "--quiet"]),

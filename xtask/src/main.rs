@@ -11,6 +11,7 @@ mod ci;
 mod command;
 mod demo;
 mod deny;
+mod docs;
 mod layers;
 mod lockfile;
 mod report;
@@ -43,6 +44,8 @@ enum Task {
     Ci(ci::Options),
     /// Test the running REST API with random requests against its own OpenAPI document; installs schemathesis
     Api(api::Options),
+    /// Run the command blocks of README.md, CONTRIBUTING.md and the other documents, as a newcomer pastes them
+    Docs(docs::Options),
     /// Check dependency directions, forbidden imports and banned packages
     Layers,
     /// Start throw-away Postgres and Redis servers, run a command that uses them, and stop them
@@ -54,12 +57,16 @@ enum Task {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = docs::called_in_place_of_cargo() {
+        return code;
+    }
     let mut report = report::Report::new();
     match Cli::parse().command {
         Task::Demo(options) => report.step("demo", || demo::run(&options)),
         Task::Test(options) => test::steps(&mut report, &options),
         Task::Ci(options) => ci::steps(&mut report, &options),
         Task::Api(options) => report.step("rest api", || api::run(&options)),
+        Task::Docs(options) => report.step("commands of documents", || docs::run(&options)),
         Task::Layers => report.step("layers", layers::run),
         Task::Services(options) => report.step("services", || services::run(&options)),
         Task::Wasm(options) => wasm::steps(&mut report, &options),

@@ -7,7 +7,7 @@ use crate::command;
 use crate::report::Report;
 use crate::services::Services;
 use crate::tally::Tally;
-use crate::{api, layers, wasm};
+use crate::{api, docs, layers, wasm};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -46,10 +46,12 @@ pub(crate) fn steps(report: &mut Report, options: &Options) {
     report.step("layers", layers::run);
     if !options.fast {
         report.step("rest api", || api::run(&api::Options::after_tests()));
+        report.step("commands of documents", || docs::run(&docs::Options::after_tests()));
     }
     if options.fast {
         report.not_run("integration tests", "--fast");
         report.not_run("rest api", "--fast");
+        report.not_run("commands of documents", "--fast");
         report.not_run("wasm", "--fast");
     } else if options.no_wasm {
         report.not_run("wasm", "--no-wasm");
