@@ -103,10 +103,11 @@ fn a_round_without_noise_is_in_the_account_by_name() {
     let result = device.run(ROUND).unwrap();
     assert_eq!(result["outcome"], "contributed", "{result}");
     let paid = receipt(&result, ROUND).unwrap();
-    assert_eq!((&paid["protection"], &paid["epsilon"]["aggregate"]), (&"without_noise".into(), &Value::Null));
+    assert_eq!((&paid["protection"], &paid["epsilon"]["aggregate"]), (&"without_noise".into(), &"no_bound".into()));
     assert_eq!(paid["participation"]["cohort"], 12);
     assert_eq!(result["report"]["rounds_without_noise"], 1);
-    assert_eq!(spent(&result), 0.0);
+    assert_eq!(result["report"]["lifetime"]["aggregate"], "no_bound");
+    assert!(result["report"]["summary"].as_str().unwrap().contains("no bound"), "{result}");
 }
 
 #[test]

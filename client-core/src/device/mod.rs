@@ -42,9 +42,10 @@ pub use history::History;
 pub use observe::{Observer, Phase, Report};
 pub use payload::{Paying, Payload, Releasing, Sealed};
 pub use reason::Reason;
-pub use report::{Epsilons, Participation, PrivacyReport, Protection, Receipt};
+pub use report::{Participation, PrivacyReport, Protection, Receipt};
 pub use round::Round;
 pub use runner::{Client, ClientConfig, Outcome, Requirements};
+pub use scale_privacy::ledger::{Epsilon, Epsilons};
 pub use snapshot::Unreadable;
 pub use state::{Contribution, Effect, Env, Event, Outgoing, State, Step};
 

@@ -1,11 +1,10 @@
 //! What the person is shown of the privacy ledger: every participation, what it cost, and what these numbers rest on.
 
-use scale_privacy::guardrails::Caps;
-use scale_privacy::ledger::{self, Charge, Ledger};
+use scale_privacy::ledger::{self, Epsilon, Epsilons, Ledger};
 use scale_privacy::plan::{PRIVATE_UP_TO, Trust};
 use scale_proto::ids::{Digest, ModelVersion, RoundId, TaskId};
 use scale_proto::time::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::Round;
 use super::date::date;
@@ -42,24 +41,6 @@ impl Participation {
             cohort,
             survivors_min: config.survivors_min(),
         }
-    }
-}
-
-/// Epsilons of the three promises; `None` where there is none, or no bound.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Epsilons {
-    /// Of a person, against who sees only sums.
-    pub aggregate: Option<f64>,
-    /// Of a person, against who sees this device's uploads by themselves: what remains if secure aggregation fails.
-    pub local: Option<f64>,
-    /// Of one training example.
-    pub example: Option<f64>,
-}
-
-impl From<Caps> for Epsilons {
-    fn from(caps: Caps) -> Self {
-        let bounded = |epsilon: f64| epsilon.is_finite().then_some(epsilon);
-        Self { aggregate: bounded(caps.aggregate), local: bounded(caps.local), example: bounded(caps.example) }
     }
 }
 
@@ -102,15 +83,18 @@ pub struct Receipt {
     pub protection: Protection,
     /// Honest devices that had to finish.
     pub assumes_honest: Option<u32>,
-    /// What this round has cost.
+    /// What this round reveals at most.
+    #[serde(serialize_with = "epsilons")]
     pub epsilon: Epsilons,
-    /// What all rounds up to this one have cost.
+    /// What all rounds up to this one reveal at most.
+    #[serde(serialize_with = "epsilons")]
     pub total: Epsilons,
     /// All of this in plain words.
     pub sentence: String,
 }
 
-/// The account for the person. [`Self::to_json`] exports it.
+/// The account for the person. [`Self::to_json`] exports it; there an epsilon is a number, or the word `no_bound`, which
+/// no program takes for a small number.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PrivacyReport {
     /// When it was made, Unix milliseconds.
@@ -124,20 +108,28 @@ pub struct PrivacyReport {
     pub neighbours: &'static str,
     /// The delta of every epsilon here.
     pub delta: f64,
-    /// Everything since the ledger began. Never refills. Says nothing about rounds without noise.
+    /// Everything since the ledger began. Never refills. One round without a promise leaves it without a bound.
+    #[serde(serialize_with = "epsilons")]
     pub lifetime: Epsilons,
     /// What may be spent over the lifetime.
+    #[serde(serialize_with = "epsilons")]
     pub lifetime_limit: Epsilons,
     /// The current period.
+    #[serde(serialize_with = "epsilons")]
     pub period: Epsilons,
     /// What may be spent in a period.
+    #[serde(serialize_with = "epsilons")]
     pub period_limit: Epsilons,
     /// When the next period begins, Unix milliseconds.
     pub refills: Timestamp,
     /// The same as a date in UTC.
     pub refills_date: String,
-    /// Participations that no epsilon can be claimed for.
+    /// Participations without any noise.
     pub rounds_without_noise: u64,
+    /// Participations whose noise protects single training examples, not the person.
+    pub rounds_for_examples_only: u64,
+    /// Records that could not be read, each counted as the most that one round with noise may cost.
+    pub damaged_records: u64,
     /// Every participation, oldest first.
     pub receipts: Vec<Receipt>,
     /// What the numbers rest on.
@@ -150,50 +142,118 @@ impl PrivacyReport {
     /// From the ledger and the device's own notes.
     pub(super) fn new(ledger: &Ledger, notes: &[Participation], now: Timestamp) -> Self {
         let exposure = ledger.exposure(now.as_millis());
-        let receipts = receipts(ledger, notes);
+        let receipts: Vec<_> = ledger.receipts().into_iter().map(|receipt| Receipt::new(receipt, notes)).collect();
         let count = |what| receipts.iter().filter(|receipt| receipt.protection == what).count() as u64;
-        let (lifetime, without) = (Epsilons::from(exposure.lifetime), count(Protection::WithoutNoise));
         let refills = Timestamp::from_millis(exposure.refills_ms);
-        Self {
+        let mut this = Self {
             time: now,
             past_known: exposure.past_known,
             unit: "person",
             neighbours: "zeros_instead",
             delta: exposure.delta,
-            lifetime,
+            lifetime: exposure.lifetime,
             lifetime_limit: exposure.lifetime_limit.into(),
-            period: exposure.period.into(),
+            period: exposure.period,
             period_limit: exposure.period_limit.into(),
             refills,
             refills_date: date(refills),
-            rounds_without_noise: without,
+            rounds_without_noise: count(Protection::WithoutNoise),
+            rounds_for_examples_only: count(Protection::Examples),
+            damaged_records: count(Protection::Damage),
             assumptions: assumptions(exposure.delta),
-            summary: summary(&lifetime, without, receipts.len(), exposure.past_known),
+            summary: String::new(),
             receipts,
-        }
+        };
+        this.summary = this.words();
+        this
     }
 
     /// The report as JSON, for a person to keep or show to somebody.
     pub fn to_json(&self) -> String {
-        // Plain data with string keys: infinities became `None` before.
+        // Plain data with string keys.
         serde_json::to_string_pretty(self).expect("plain data")
+    }
+
+    /// The whole in plain words. The first sentence says what all rounds together reveal of the person.
+    fn words(&self) -> String {
+        let mut text = String::new();
+        let (aggregate, local) = (self.lifetime.aggregate, self.lifetime.local);
+        let since = if self.past_known { "so far" } else { "since the ledger was reset" };
+        match self.receipts.len() {
+            0 if self.past_known => text += "This device has taken part in no round.",
+            0 => text += "This device has taken part in no round since the ledger was reset.",
+            count => match (aggregate, local) {
+                (Epsilon::AtMost(_), Epsilon::AtMost(_)) => {
+                    text += &format!(
+                        "{count} participation(s) {since}: whoever sees only the sums learns at most epsilon {aggregate} \
+                         about you; if secure aggregation failed, your uploads by themselves give epsilon {local}."
+                    );
+                }
+                _ => {
+                    text += &format!(
+                        "{count} participation(s) {since}, with no bound on what they reveal about you as a person: no \
+                         epsilon can be claimed for you."
+                    );
+                }
+            },
+        }
+        if self.rounds_without_noise > 0 {
+            text += &format!(
+                " {} of them carried no noise: secure aggregation alone protected you there.",
+                self.rounds_without_noise
+            );
+        }
+        if self.rounds_for_examples_only > 0 {
+            text += &format!(
+                " {} of them carried noise that protects single training examples, not you as a person",
+                self.rounds_for_examples_only
+            );
+            text += &match self.lifetime.example {
+                Epsilon::AtMost(example) => format!(": at most epsilon {example:.2} for each example."),
+                Epsilon::NoBound => {
+                    "; other rounds did without, so there is no bound for an example either.".to_owned()
+                }
+            };
+        }
+        if self.damaged_records > 0 {
+            text += &format!(
+                " {} record(s) could not be read and count as the most that one round with noise may cost; had such a \
+                 round no noise, there is no bound.",
+                self.damaged_records
+            );
+        }
+        if !self.past_known {
+            text += " The ledger was reset: what was spent before is not known.";
+        }
+        text
     }
 }
 
-fn receipts(ledger: &Ledger, notes: &[Participation]) -> Vec<Receipt> {
-    let delta = ledger.limits().delta;
-    let mut total = Charge::ZERO;
-    let receipt = |receipt: ledger::Receipt| {
-        total = total.plus(&receipt.charge);
-        Receipt::new(receipt, &total, delta, notes)
+/// Each promise as a number, or as `no_bound`. Not as null, which some languages read as 0.
+fn epsilons<S: Serializer>(epsilons: &Epsilons, serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    #[serde(untagged)]
+    enum Figure {
+        AtMost(f64),
+        Word(&'static str),
+    }
+    #[derive(Serialize)]
+    struct Figures {
+        aggregate: Figure,
+        local: Figure,
+        example: Figure,
+    }
+    let figure = |epsilon| match epsilon {
+        Epsilon::AtMost(epsilon) => Figure::AtMost(epsilon),
+        Epsilon::NoBound => Figure::Word("no_bound"),
     };
-    ledger.receipts().into_iter().map(receipt).collect()
+    let Epsilons { aggregate, local, example } = *epsilons;
+    Figures { aggregate: figure(aggregate), local: figure(local), example: figure(example) }.serialize(serializer)
 }
 
 impl Receipt {
-    fn new(receipt: ledger::Receipt, total: &Charge, delta: f64, notes: &[Participation]) -> Self {
+    fn new(receipt: ledger::Receipt, notes: &[Participation]) -> Self {
         let time = receipt.time_ms.map(Timestamp::from_millis);
-        let epsilon = Epsilons::from(receipt.epsilon);
         let mut this = Self {
             sequence: receipt.sequence,
             time,
@@ -205,12 +265,8 @@ impl Receipt {
             sent: None,
             protection: Protection::Damage,
             assumes_honest: None,
-            epsilon,
-            total: Epsilons {
-                aggregate: total.aggregate.epsilon(delta).ok(),
-                local: total.local.epsilon(delta).ok(),
-                example: total.example.epsilon(delta).ok(),
-            },
+            epsilon: receipt.epsilon,
+            total: receipt.total,
             sentence: String::new(),
         };
         if let ledger::Event::Round { task, round, policy, trust, mechanism, examples, released } = receipt.event {
@@ -224,12 +280,6 @@ impl Receipt {
                 (None, _) => Protection::WithoutNoise,
             };
             this.assumes_honest = mechanism.map(|mechanism| mechanism.n_honest());
-            if mechanism.is_none() {
-                (this.epsilon.aggregate, this.epsilon.local) = (None, None);
-            }
-            if examples.is_none() {
-                this.epsilon.example = None;
-            }
             (this.task, this.number, this.policy) = (Some(task), Some(round), Some(policy));
         }
         this.sentence = this.words();
@@ -239,31 +289,32 @@ impl Receipt {
     fn words(&self) -> String {
         let mut text = match self.protection {
             Protection::Distributed => format!(
-                "Who sees only the sum learns at most epsilon {} about you, as long as secure aggregation holds and {} \
+                "Whoever sees only the sum learns at most epsilon {} about you, as long as secure aggregation holds and {} \
                  honest devices finished the round. If not, your upload alone gives epsilon {}{}.",
-                number(self.epsilon.aggregate),
+                self.epsilon.aggregate,
                 self.assumes_honest.unwrap_or_default(),
-                number(self.epsilon.local),
+                self.epsilon.local,
                 weak(self.epsilon.local),
             ),
             Protection::Local => format!(
-                "Your device's own noise protects you even from the server: epsilon {}{}. Who sees only the sum learns at \
+                "Your device's own noise protects you even from the server: epsilon {}{}. Whoever sees only the sum learns at \
                  most epsilon {}.",
-                number(self.epsilon.local),
+                self.epsilon.local,
                 weak(self.epsilon.local),
-                number(self.epsilon.aggregate),
+                self.epsilon.aggregate,
             ),
             Protection::Examples => {
-                "No epsilon is claimed for you: the noise protects single training examples, not the person.".to_owned()
+                "No bound for you as a person: the noise protects single training examples.".to_owned()
             }
             Protection::WithoutNoise => {
-                "No noise was added, so no epsilon can be claimed: your update was hidden in the sum alone.".to_owned()
+                "No bound: no noise was added, so no epsilon can be claimed. Your update was hidden in the sum alone."
+                    .to_owned()
             }
             Protection::Damage => {
                 "A record could not be read; it counts as the most that one round may cost.".to_owned()
             }
         };
-        if let Some(example) = self.epsilon.example {
+        if let (Epsilon::AtMost(example), true) = (self.epsilon.example, self.protection != Protection::Damage) {
             text += &format!(" One training example: epsilon {example:.2}; that is no claim about you as a person.");
         }
         if let Some(note) = &self.participation {
@@ -276,13 +327,9 @@ impl Receipt {
     }
 }
 
-fn number(epsilon: Option<f64>) -> String {
-    epsilon.map_or_else(|| "without bound".to_owned(), |epsilon| format!("{epsilon:.2}"))
-}
-
 /// Nothing beyond this is called private.
-fn weak(epsilon: Option<f64>) -> &'static str {
-    if epsilon.is_some_and(|epsilon| epsilon <= PRIVATE_UP_TO) { "" } else { ", which is weak" }
+fn weak(epsilon: Epsilon) -> &'static str {
+    if epsilon <= Epsilon::AtMost(PRIVATE_UP_TO) { "" } else { ", which is weak" }
 }
 
 fn assumptions(delta: f64) -> Vec<String> {
@@ -298,26 +345,4 @@ fn assumptions(delta: f64) -> Vec<String> {
             .to_owned(),
         format!("The bounds may fail with a probability of at most delta = {delta:e}."),
     ]
-}
-
-fn summary(lifetime: &Epsilons, without: u64, receipts: usize, past_known: bool) -> String {
-    let mut text = match receipts {
-        0 => "This device has taken part in no round.".to_owned(),
-        count => format!(
-            "{count} participation(s) so far. In all, who sees only the sums learns at most epsilon {} about you; if secure \
-             aggregation failed, your uploads by themselves give epsilon {}.",
-            number(lifetime.aggregate),
-            number(lifetime.local),
-        ),
-    };
-    if without > 0 {
-        text += &format!(
-            " {without} of them carried no noise on the update: these epsilons say nothing about them, and secure \
-             aggregation alone protected you there."
-        );
-    }
-    if !past_known {
-        text += " The ledger was reset: what was spent before is not known.";
-    }
-    text
 }

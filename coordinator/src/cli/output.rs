@@ -41,7 +41,7 @@ pub(super) fn figures(rows: &[(&str, String)], json: Value) -> Output {
 }
 
 pub(super) fn health() -> Output {
-    Output { text: "the coordinator is well".to_owned(), json: json!({ "status": "serving" }) }
+    Output { text: "the coordinator is healthy".to_owned(), json: json!({ "status": "serving" }) }
 }
 
 pub(super) fn token(minted: &wire::MintTokenResponse) -> Output {
@@ -257,45 +257,48 @@ fn model_json(model: &wire::ModelInfo) -> Value {
     })
 }
 
-/// The epsilon that a task's mode promises; a dash without one.
+/// What all rounds so far reveal, in one cell: an epsilon and, where it is not a person's, whose; "no bound" where a mode
+/// promises none; a dash for models older than the account.
 fn epsilon(cost: Option<&wire::PrivacyCost>) -> String {
-    let promised = cost.and_then(|cost| match cost.mode.as_str() {
-        "distributed" => Some(format!("{:.2}", cost.epsilon_aggregate?)),
-        "local" => Some(format!("{:.2}", cost.epsilon_alone?)),
-        "example" => Some(format!("<= {:.2}", cost.epsilon_at_most?)),
+    let Some(cost) = cost else { return NONE.to_owned() };
+    let promised = match cost.mode.as_str() {
+        "distributed" => cost.epsilon_aggregate.map(|epsilon| format!("{epsilon:.2}")),
+        "local" => cost.epsilon_alone.map(|epsilon| format!("{epsilon:.2}")),
+        "example" => cost.epsilon_at_most.map(|epsilon| format!("<= {epsilon:.2} (example)")),
         _ => None,
-    });
-    promised.unwrap_or_else(|| NONE.to_owned())
+    };
+    promised.unwrap_or_else(|| "no bound".to_owned())
 }
 
 /// What has been spent, against whom, and for whom.
 fn cost_sentence(cost: Option<&wire::PrivacyCost>) -> String {
     let Some(cost) = cost else { return format!("{NONE} (older than the account)") };
     let &wire::PrivacyCost { rounds, delta, rounds_at_most, .. } = cost;
-    let sentence = match (cost.epsilon_aggregate, cost.epsilon_alone, cost.epsilon_at_most) {
-        (Some(aggregate), Some(alone), _) => Some(format!(
-            "{}: one person in all {rounds} round(s) so far: epsilon {aggregate:.2} against who sees only sums, \
+    match (cost.epsilon_aggregate, cost.epsilon_alone, cost.epsilon_at_most) {
+        (Some(aggregate), Some(alone), _) => format!(
+            "{}: one person in all {rounds} round(s) so far: epsilon {aggregate:.2} against whoever sees only sums, \
              {alone:.2} by the device's own noise alone; delta {delta:e}",
             cost.mode
-        )),
-        (_, _, Some(at_most)) => Some(format!(
-            "{}: one training example: at most epsilon {at_most:.2} over {rounds_at_most} round(s) of a device, delta \
-             {delta:e}; {rounds} round(s) so far",
+        ),
+        (_, _, Some(at_most)) => format!(
+            "{}: no bound for a person; one training example: at most epsilon {at_most:.2} over {rounds_at_most} round(s) \
+             of a device, delta {delta:e}; {rounds} round(s) so far",
             cost.mode
-        )),
-        _ => None,
-    };
-    sentence.unwrap_or_else(|| NONE.to_owned())
+        ),
+        _ => format!("{}: no bound: sums over enough devices are all that protects anybody", cost.mode),
+    }
 }
 
+/// What a mode does not promise is the word `no_bound`: some languages read null as 0.
 fn cost_json(cost: &wire::PrivacyCost) -> Value {
+    let bound = |epsilon: Option<f64>| epsilon.map_or_else(|| json!("no_bound"), |epsilon| json!(epsilon));
     let noisy = cost.delta > 0.0;
     json!({
         "mode": cost.mode,
         "rounds": cost.rounds,
-        "epsilon_aggregate": cost.epsilon_aggregate,
-        "epsilon_alone": cost.epsilon_alone,
-        "epsilon_at_most": cost.epsilon_at_most,
+        "epsilon_aggregate": bound(cost.epsilon_aggregate),
+        "epsilon_alone": bound(cost.epsilon_alone),
+        "epsilon_at_most": bound(cost.epsilon_at_most),
         "rounds_at_most": (cost.rounds_at_most > 0).then_some(cost.rounds_at_most),
         "delta": noisy.then_some(cost.delta),
     })
@@ -371,8 +374,13 @@ mod tests {
         for (cost, shown, says) in [
             (Some(cost("distributed", Some(1.234), Some(45.6), None)), "1.23", "45.60 by the device's own noise alone"),
             (Some(cost("local", Some(1.0), Some(4.0), None)), "4.00", "delta 1e-6"),
-            (Some(cost("example", None, None, Some(8.0))), "<= 8.00", "at most epsilon 8.00 over 10 round(s)"),
-            (Some(cost("none", None, None, None)), "—", "—"),
+            (
+                Some(cost("example", None, None, Some(8.0))),
+                "<= 8.00 (example)",
+                "at most epsilon 8.00 over 10 round(s)",
+            ),
+            (Some(cost("example", None, None, Some(8.0))), "<= 8.00 (example)", "no bound for a person"),
+            (Some(cost("none", None, None, None)), "no bound", "none: no bound"),
             (None, "—", "older than the account"),
         ] {
             let info = wire::ModelInfo { version: 3, privacy: cost, ..Default::default() };
@@ -381,8 +389,10 @@ mod tests {
             assert!(cells.contains(&shown), "{shown}: {}", list.text());
             assert!(one.text().contains(says), "{says}: {}", one.text());
             let json: Value = serde_json::from_str(&one.json()).unwrap();
-            let alone = info.privacy.as_ref().and_then(|cost| cost.epsilon_alone);
-            assert_eq!(json["privacy"]["epsilon_alone"].as_f64(), alone);
+            if let Some(cost) = &info.privacy {
+                let alone = cost.epsilon_alone.map_or_else(|| json!("no_bound"), |alone| json!(alone));
+                assert_eq!(json["privacy"]["epsilon_alone"], alone);
+            }
             assert_eq!(json["privacy"].is_null(), info.privacy.is_none());
         }
     }

@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use super::coordinator::{CoordinatorProcess, Operator, private_folder};
 use super::device::{Behaviour, Cores, Sighting, TakingTurns, client, crowd_host, live};
 use super::promise::Promise;
-use super::report::{Report, RoundRow, figure};
+use super::report::{Report, RoundRow, bound, figure};
 use crate::baseline;
 use crate::chart::{Beside, Curves, draw};
 use crate::demo::{self, Size};
@@ -403,7 +403,7 @@ impl Watching<'_> {
                     let rounds = operator.rounds(TASK).await?;
                     for round in rounds.iter().filter(over).skip(rows.len()) {
                         let row = self.row(rows.len() as u64 + 1, round, judge).await?;
-                        screen.say(&row_line(&row));
+                        screen.say(&row_line(&row, self.promise.unit()));
                         rows.push(row);
                         rounds_over.send_replace(rows.len() as u64);
                         let failed = rows.iter().rev().take_while(|row| row.abandoned.is_some()).count();
@@ -438,16 +438,17 @@ impl Watching<'_> {
     }
 }
 
-fn row_line(row: &RoundRow) -> String {
+/// `unit`: whom an epsilon is about.
+fn row_line(row: &RoundRow, unit: &str) -> String {
     let RoundRow { round, cohort, survivors, loss, accuracy, epsilon, seconds, .. } = row;
     match &row.abandoned {
         Some(reason) => format!("Round {round:>2}: abandoned, nothing revealed: {reason}"),
         None => format!(
             "Round {round:>2}: {survivors} of {cohort} devices in the sum, loss {}, accuracy {:.1} %, \
-             epsilon so far {}, {seconds:.1} s",
+             {}, {seconds:.1} s",
             figure(*loss, 3),
             accuracy * 100.0,
-            figure(*epsilon, 2),
+            epsilon.map_or_else(|| bound(None), |epsilon| format!("epsilon of {unit} so far {}", bound(Some(epsilon)))),
         ),
     }
 }
@@ -511,22 +512,24 @@ fn curves(report: &Report) -> Curves {
             report.drop * 100.0
         ),
         accuracy: std::iter::once(report.accuracy_start).chain(finished().map(|row| row.accuracy)).collect(),
-        beside: beside(finished),
+        beside: beside(finished, &report.privacy),
         central: report.accuracy_central,
         alone: report.accuracy_alone,
         plain: report.accuracy_plain,
     }
 }
 
-/// The loss; where devices keep it to themselves, what is spent.
-fn beside<'a, I: Iterator<Item = &'a RoundRow>>(finished: impl Fn() -> I) -> Beside {
+/// The loss; where devices keep it to themselves, what is spent. A run without a bound has no curve of epsilons.
+fn beside<'a, I: Iterator<Item = &'a RoundRow>>(finished: impl Fn() -> I, mode: &str) -> Beside {
     // The loss of round r is measured on the model that round r started from.
     let loss = finished().enumerate().filter_map(|(round, row)| Some((round as f64, row.loss?)));
     let spent = finished().enumerate().filter_map(|(round, row)| Some((round as f64 + 1.0, row.epsilon?)));
     let loss: Vec<_> = loss.collect();
-    if loss.is_empty() {
+    let spent: Vec<_> = spent.collect();
+    if loss.is_empty() && !spent.is_empty() {
         let points = std::iter::once((0.0, 0.0)).chain(spent).collect();
-        Beside { caption: format!("epsilon spent (at most), delta {:e}", demo::DELTA), points }
+        let unit = if mode == "example" { "one training example" } else { "a person" };
+        Beside { caption: format!("epsilon of {unit} (at most), delta {:e}", demo::DELTA), points }
     } else {
         Beside { caption: "loss on the devices' examples (from the sum)".into(), points: loss }
     }

@@ -60,13 +60,22 @@ impl Promise {
     /// What the run promises its people.
     pub(super) fn sentence(&self) -> String {
         let Some(Target { epsilon, delta, rounds }) = self.privacy.target() else {
-            return "no noise; sums over at least ten people are all that leaves".to_owned();
+            return "no noise, so no bound for anybody; sums over at least ten devices are all that can be read"
+                .to_owned();
         };
-        let (noise, whom) = match self.privacy {
-            Privacy::Example { .. } => ("noise on every training step".to_owned(), "one training example"),
-            _ => (format!("{} noise", self.privacy.mode()), "a person"),
+        let (noise, rest) = match self.privacy {
+            Privacy::Example { .. } => ("noise on every training step".to_owned(), "; no bound for a person"),
+            _ => (format!("{} noise", self.privacy.mode()), ""),
         };
-        format!("{noise}; epsilon {epsilon} for {whom} over {rounds} rounds, delta {delta:e}")
+        format!("{noise}; epsilon {epsilon} for {} over {rounds} rounds, delta {delta:e}{rest}", self.unit())
+    }
+
+    /// Whom an epsilon of this run is about.
+    pub(super) fn unit(&self) -> &'static str {
+        match self.privacy {
+            Privacy::Example { .. } => "one training example",
+            _ => "a person",
+        }
     }
 
     /// What the planner says about this cohort and this model.
@@ -79,7 +88,7 @@ impl Promise {
         self.privacy == Privacy::None
     }
 
-    /// Epsilons of this many rounds for somebody who took part in all of them; `None` without noise.
+    /// Epsilons of this many rounds for somebody who took part in all of them; `None`, which is no bound, without noise.
     ///
     /// # Errors
     /// The accountant has no bound.
@@ -172,6 +181,10 @@ mod tests {
             assert!(spent(12) <= epsilon && spent(1) < spent(6) && spent(6) < spent(12), "{privacy:?}");
         }
         assert_eq!(promise(Privacy::None).spent(12).expect("nothing to count"), None);
+        for (privacy, words) in [(Privacy::None, "no bound for anybody"), (modes[0], "no bound for a person")] {
+            let sentence = promise(privacy).sentence();
+            assert!(sentence.contains(words), "{sentence}");
+        }
     }
 
     #[test]

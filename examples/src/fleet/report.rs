@@ -19,7 +19,8 @@ pub struct RoundRow {
     pub loss: Option<f64>,
     /// Accuracy of the round's model on merchants that no device saw.
     pub accuracy: f64,
-    /// What all rounds so far have cost at most, by the accountant; `None` without noise.
+    /// What all rounds so far reveal at most, by the accountant; `None`, which is not 0, where there is no bound: without
+    /// noise.
     pub epsilon: Option<f64>,
     /// With noise on updates, what they have cost a person against who sees the device's uploads one by one: what is left
     /// if secure aggregation fails.
@@ -92,7 +93,7 @@ impl Report {
         // Only noise on updates leaves a device anything by itself.
         let tells_alone = self.rounds.iter().any(|row| row.epsilon_alone.is_some());
         let alone = if tells_alone { "   alone" } else { "" };
-        writeln!(out, "  round  cohort  survivors    loss  accuracy  epsilon{alone}  up/device  seconds")?;
+        writeln!(out, "  round  cohort  survivors    loss  accuracy   epsilon{alone}  up/device  seconds")?;
         writeln!(out, "  {:>5}  {:>25}  {:>8}", "start", "", percent(self.accuracy_start))?;
         for row in &self.rounds {
             let RoundRow { round, cohort, survivors, loss, epsilon, epsilon_alone, seconds, .. } = row;
@@ -101,10 +102,10 @@ impl Report {
                 Some(reason) => writeln!(out, "  {round:>5}  {cohort:>6}  abandoned: {reason}")?,
                 None => writeln!(
                     out,
-                    "  {round:>5}  {cohort:>6}  {survivors:>9}  {:>6}  {:>8}  {:>7}{alone}  {:>9}  {seconds:>7.1}",
+                    "  {round:>5}  {cohort:>6}  {survivors:>9}  {:>6}  {:>8}  {:>8}{alone}  {:>9}  {seconds:>7.1}",
                     figure(*loss, 3),
                     percent(row.accuracy),
-                    figure(*epsilon, 2),
+                    bound(*epsilon),
                     megabytes(row.bytes_up),
                 )?,
             }
@@ -138,6 +139,11 @@ impl Report {
 /// A number, or a dash for one that nobody has.
 pub(super) fn figure(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "—".to_owned(), |value| format!("{value:.digits$}"))
+}
+
+/// An epsilon, which is never said to be small where there is none.
+pub(super) fn bound(epsilon: Option<f64>) -> String {
+    epsilon.map_or_else(|| "no bound".to_owned(), |epsilon| format!("{epsilon:.2}"))
 }
 
 fn percent(share: f64) -> String {
@@ -201,7 +207,7 @@ mod tests {
             line.split_whitespace().collect()
         };
         assert_eq!(columns("1 ")[3..6], ["—", "31.0", "%"], "what nobody knows is no zero");
-        assert_eq!((columns("1 ")[6], columns("3 ")[6]), ("1.50", "—"));
+        assert_eq!((columns("1 ")[6], &columns("3 ")[6..8]), ("1.50", &["no", "bound"][..]), "no noise is no zero");
         assert_eq!(columns("3 ")[3], "2.500");
     }
 

@@ -4,7 +4,7 @@ use scale_privacy::guardrails::{Caps, Limits};
 use scale_privacy::ledger::Locked;
 
 use super::*;
-use crate::device::{PrivacyReport, WithoutNoise};
+use crate::device::{Epsilon, PrivacyReport, WithoutNoise};
 
 /// Everybody takes part once; gives device 0's host.
 async fn after_a_round(shared: &Shared, clock: &MemoryClock) -> TestHost {
@@ -24,7 +24,7 @@ async fn report(host: &TestHost) -> Result<PrivacyReport, Error> {
 async fn a_locked_ledger_sends_nothing_until_the_user_resets_it() {
     let (shared, clock) = (coordinator_with(|plan| fixtures::noisy(plan, 1.5)), clock());
     let host = after_a_round(&shared, &clock).await;
-    let spent = report(&host).await.expect("whole").lifetime.aggregate.expect("bounded");
+    let spent = report(&host).await.expect("whole").lifetime.aggregate.at_most().expect("bounded");
     let log = host.ledger.0.bytes();
     let mut edited = log.clone();
     edited[10] ^= 1;
@@ -42,7 +42,7 @@ async fn a_locked_ledger_sends_nothing_until_the_user_resets_it() {
 
     host.ledger.0.tamper(log.clone());
     assert_eq!(client(host.clone()).reset_privacy_ledger().await, Ok(false), "there is no reason to");
-    assert_eq!(report(&host).await.expect("whole").lifetime.aggregate, Some(spent));
+    assert_eq!(report(&host).await.expect("whole").lifetime.aggregate, Epsilon::AtMost(spent));
 
     host.ledger.0.tamper(vec![]);
     assert_eq!(client(host.clone()).reset_privacy_ledger().await, Ok(true));
@@ -82,11 +82,11 @@ async fn stricter_limits_hold_for_ever_and_looser_ones_never() {
     };
     let limit = async |privacy: Limits| under(privacy).privacy_report().await.map(|report| report.lifetime_limit);
     let lifetime = |aggregate| Limits { lifetime: Caps { aggregate, ..Limits::COMPILED.lifetime }, ..Limits::COMPILED };
-    assert_eq!(limit(lifetime(50.0)).await.expect("whole").aggregate, Some(10.0));
-    assert_eq!(limit(lifetime(3.0)).await.expect("whole").aggregate, Some(3.0));
+    assert_eq!(limit(lifetime(50.0)).await.expect("whole").aggregate, Epsilon::AtMost(10.0));
+    assert_eq!(limit(lifetime(3.0)).await.expect("whole").aggregate, Epsilon::AtMost(3.0));
     let records = host.ledger.0.bytes().len();
-    assert_eq!(limit(lifetime(9.0)).await.expect("whole").aggregate, Some(3.0));
-    assert_eq!(limit(lifetime(3.0)).await.expect("whole").aggregate, Some(3.0));
+    assert_eq!(limit(lifetime(9.0)).await.expect("whole").aggregate, Epsilon::AtMost(3.0));
+    assert_eq!(limit(lifetime(3.0)).await.expect("whole").aggregate, Epsilon::AtMost(3.0));
     assert_eq!(host.ledger.0.bytes().len(), records, "nothing new, nothing written");
     assert!(matches!(limit(lifetime(f64::NAN)).await, Err(Error::Ledger(_))));
 }
@@ -102,7 +102,8 @@ async fn a_report_says_what_a_person_needs() {
     let note = receipt.participation.as_ref().expect("kept");
     assert_eq!((note.cohort, note.survivors_min, note.version), (12, 10, ModelVersion(1)));
     assert_eq!(note.model, Digest::of(&fixtures::file()).hex());
-    let (aggregate, local) = (receipt.epsilon.aggregate.expect("bounded"), receipt.epsilon.local.expect("bounded"));
+    let [aggregate, local] =
+        [receipt.epsilon.aggregate, receipt.epsilon.local].map(|epsilon| epsilon.at_most().expect("bounded"));
     assert!(aggregate < 4.0 && local > 20.0, "both numbers: {aggregate} and {local}");
     assert_eq!(receipt.total.aggregate, report.lifetime.aggregate);
     for words in ["at most epsilon", "8 honest devices", "which is weak", "12 devices took part"] {
@@ -113,5 +114,5 @@ async fn a_report_says_what_a_person_needs() {
     assert_eq!(json["receipts"][0]["participation"]["model"], note.model);
     assert_eq!(json["receipts"][0]["protection"], "distributed");
     assert!(json["delta"] == 1e-6 && json["assumptions"].as_array().is_some_and(|all| all.len() == 4));
-    assert_eq!(json["receipts"][0]["epsilon"]["example"], serde_json::Value::Null);
+    assert_eq!(json["receipts"][0]["epsilon"]["example"], "no_bound");
 }

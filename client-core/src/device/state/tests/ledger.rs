@@ -9,7 +9,7 @@ use scale_proto::model::{Family, ModelSpec};
 use scale_secagg::config;
 
 use super::*;
-use crate::device::{PrivacyReport, Protection, WithoutNoise};
+use crate::device::{Epsilon, PrivacyReport, Protection, WithoutNoise};
 
 /// A cohort whose shares are ready to go down.
 struct Cohort {
@@ -322,10 +322,25 @@ fn rounds_without_noise_are_the_hosts_choice_and_get_a_receipt() {
     let report = PrivacyReport::new(&device.ledger, std::slice::from_ref(note), device.now);
     let [receipt] = &report.receipts[..] else { panic!("one participation") };
     assert_eq!(receipt.protection, Protection::WithoutNoise);
-    assert_eq!((receipt.epsilon.aggregate, receipt.epsilon.local), (None, None), "none can be claimed");
+    let no_bound = (Epsilon::NoBound, Epsilon::NoBound);
+    assert_eq!((receipt.epsilon.aggregate, receipt.epsilon.local), no_bound, "none can be claimed");
+    assert_no_bound_for_the_person(&report);
+    assert_eq!(report.lifetime.example, Epsilon::NoBound, "nor for an example");
     assert!(receipt.sentence.contains("no epsilon can be claimed"), "{}", receipt.sentence);
     assert_eq!(report.rounds_without_noise, 1);
     assert!(report.summary.contains("carried no noise"), "{}", report.summary);
+}
+
+/// Said first, in words; and in the JSON form as no number that could be read as 0. Every total of every receipt agrees.
+fn assert_no_bound_for_the_person(report: &PrivacyReport) {
+    let first = report.summary.split(". ").next().unwrap_or_default();
+    assert!(first.contains("no bound"), "{}", report.summary);
+    assert!(!report.summary.contains("epsilon 0.00"), "{}", report.summary);
+    let json: serde_json::Value = serde_json::from_str(&report.to_json()).expect("JSON");
+    for epsilons in [&json["lifetime"], &json["period"], &json["receipts"][0]["epsilon"], &json["receipts"][0]["total"]]
+    {
+        assert_eq!((&epsilons["aggregate"], &epsilons["local"]), (&"no_bound".into(), &"no_bound".into()), "{json}");
+    }
 }
 
 /// What training has cost examples is known after it, and counts against their own budget.
@@ -351,8 +366,13 @@ fn noise_on_gradients_is_paid_for_as_it_was() {
     let report = PrivacyReport::new(&device.ledger, &[], device.now);
     let receipt = &report.receipts[0];
     assert_eq!(receipt.protection, Protection::Examples);
-    assert_eq!((receipt.epsilon.aggregate, receipt.epsilon.local), (None, None), "nothing is claimed for the person");
-    assert!(receipt.epsilon.example.is_some_and(|epsilon| epsilon > 0.5 && epsilon < 8.0), "{receipt:?}");
+    let no_bound = (Epsilon::NoBound, Epsilon::NoBound);
+    assert_eq!((receipt.epsilon.aggregate, receipt.epsilon.local), no_bound, "nothing is claimed for the person");
+    let example = receipt.epsilon.example.at_most().expect("noise on examples");
+    assert!(example > 0.5 && example < 8.0, "{receipt:?}");
+    assert_no_bound_for_the_person(&report);
+    assert_eq!(report.lifetime.example, Epsilon::AtMost(example));
+    assert!(report.summary.contains(&format!("at most epsilon {example:.2} for each example")), "{}", report.summary);
     assert!(receipt.sentence.contains("no claim about you as a person"), "{}", receipt.sentence);
 }
 
