@@ -32,7 +32,7 @@ pub const CHECK_IN_NAMES: usize = 64;
 pub const TOKEN_BYTES: usize = 4096;
 /// Most hidden layers of an MLP.
 pub const HIDDEN_LAYERS: usize = 32;
-/// Fewest places of a session: ten people are still in the sum when three have dropped out (secagg.md 8.3).
+/// Fewest places of a session: ten devices are still in the sum when three have dropped out (secagg.md 8.3).
 pub const SESSION_MIN: u32 = 13;
 /// Longest that a step of a round stays open: 7 days.
 pub const STEP_MS: u64 = 7 * 24 * 60 * 60 * 1000;

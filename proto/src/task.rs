@@ -186,7 +186,7 @@ impl Cohort {
         let Self { goal, floor, over_selection_permille, session_max } = *self;
         let least = limits::COHORT_FLOOR;
         if floor < least {
-            let why = "a sum over fewer people says too much about each of them, and devices refuse to join";
+            let why = "a sum over fewer devices says too much about each of them, and devices refuse to join";
             return Err(Invalid::new("cohort.floor", format!("{floor}; it is at least {least}: {why}")));
         }
         if goal < floor {

@@ -5,8 +5,8 @@
 //!      └───────────┴────────────┴─────────────┴───────▶ Abandoned(code, sentence)
 //! ```
 //!
-//! A [`Round`] is one small row. [`Round::handle`] runs inside the transaction that stores what it decided on; effects
-//! that need more than that transaction ([`Effect::CloseStage`], [`Effect::ReleaseSum`], [`Effect::CommitModel`]) are
+//! A [`Round`] is one small row. [`Round::handle`] decides on the copy in memory; the transaction after it stores what was
+//! decided if the row still has the revision that it was decided on. Effects that need more than that transaction ([`Effect::CloseStage`], [`Effect::ReleaseSum`], [`Effect::CommitModel`]) are
 //! derived again from the state after a restart ([`Round::pending`]), so a crash loses none and repeats are harmless.
 //!
 //! Within Securing each session walks through its stages by itself ([`session`]). The cryptography decides which devices
