@@ -256,6 +256,32 @@ mod tests {
         assert!(everything.rest.database_url.is_some() && everything.rest.auth.is_configured());
     }
 
+    /// Every block of TOML in a document is a configuration of this build.
+    #[test]
+    fn samples_in_documents_are_understood() {
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+        let mut samples = 0;
+        for file in std::fs::read_dir(docs).unwrap().map(|entry| entry.unwrap().path()) {
+            if file.extension().is_none_or(|extension| extension != "md") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&file).unwrap();
+            for sample in text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+                // A sample is of a coordinator or of a task.
+                match toml::from_str::<Config>(sample) {
+                    Ok(config) => config.check().unwrap_or_else(|error| panic!("{}: {error}", file.display())),
+                    Err(error) => assert!(
+                        toml::from_str::<scale_proto::task::TaskConfig>(sample).is_ok(),
+                        "{}: {error}",
+                        file.display()
+                    ),
+                }
+                samples += 1;
+            }
+        }
+        assert!(samples >= 1, "docs/rest.md has one");
+    }
+
     #[test]
     fn unknown_settings_and_impossible_values_are_refused() {
         assert!(toml::from_str::<Config>("[server]\nlisten_on = \"x\"").is_err());

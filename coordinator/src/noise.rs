@@ -27,7 +27,7 @@ pub struct Noise {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum NoiseError {
     /// The noise cannot be had.
-    #[error("{mode} noise of epsilon {epsilon} over {rounds} rounds cannot be had: {why}")]
+    #[error("{mode} noise of epsilon {epsilon} over {rounds} rounds is not possible: {why}")]
     Plan {
         /// The task's mode.
         mode: &'static str,
@@ -130,7 +130,7 @@ pub fn budget(target: &Target) -> Result<Budget, AccountingError> {
 }
 
 /// The devices that one sum has: noise is sized for each sum that the coordinator sees.
-fn cohort(task: &TaskConfig) -> plan::Cohort {
+pub(crate) fn cohort(task: &TaskConfig) -> plan::Cohort {
     let secure = &task.secure_aggregation;
     let survivors_min = task.cohort.floor.max(params::FLOOR);
     let selected = task.cohort.selected().max(survivors_min);

@@ -67,9 +67,10 @@ fn an_operator_starts_administers_and_stops_a_coordinator() {
         serde_json::from_slice(&std::fs::read(data.join("coordinator.json")).unwrap()).unwrap();
     let operator = std::fs::read_to_string(data.join("operator.token")).unwrap();
     let (banner, log) = served.stop();
-    for part in [status["url"].as_str().unwrap(), status["task_key"].as_str().unwrap(), "scale_enrol_", "token mint"] {
+    for part in [status["url"].as_str().unwrap(), status["task_key"].as_str().unwrap(), "token mint --kind enrol"] {
         assert!(banner.contains(part), "{part} is not in\n{banner}");
     }
+    assert!(!banner.contains("scale_enrol_"), "a journal keeps what it is told: {banner}");
     assert!(log.contains("answered"), "the log is on");
     for secret in [operator.trim(), &token] {
         let payload = &secret[secret.len() - 40..];
@@ -104,4 +105,62 @@ fn mistakes_have_their_exit_codes() {
     let refused = run(folder.path(), &["serve", "--config", bad.to_str().unwrap()]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(stderr(&refused).contains("port"), "{}", stderr(&refused));
+}
+
+#[test]
+fn a_failure_is_a_document_for_programs_and_a_sentence_for_people() {
+    let folder = tempfile::tempdir().unwrap();
+    for (words, exit, code) in [
+        (&["rounds", "list", "words"][..], 1, "no_token"),
+        (&["health", "--server", "http://127.0.0.1:1"], 1, "unreachable"),
+        (&["task", "create", "words", "--config", "/nowhere.toml"], 1, "file"),
+        (&["token", "mint", "--kind", "person", "--data", "/nowhere"], 1, "no_data_folder"),
+        (&["rounds", "list"], 2, "usage"),
+        (&["task", "create", "words", "--model", "mlp", "--labels", "a,b"], 2, "usage"),
+    ] {
+        let plain = run(folder.path(), words);
+        assert_eq!((plain.status.code(), plain.stdout.len()), (Some(exit), 0), "{words:?}");
+        assert!(stderr(&plain).starts_with("error: "), "{words:?}: {}", stderr(&plain));
+        let output = run(folder.path(), &[words, &["--json"]].concat());
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(exit), 0), "{words:?}");
+        let document: serde_json::Value =
+            serde_json::from_slice(&output.stderr).unwrap_or_else(|error| panic!("{words:?}: {error}"));
+        assert_eq!(document["code"], code, "{document}");
+        assert!(document["sentence"].as_str().is_some_and(|sentence| sentence.len() > 10), "{document}");
+    }
+}
+
+#[test]
+fn first_pastes_do_what_they_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let served = Served::start(&data);
+
+    // The banner's commands, as they stand there.
+    let banner = std::fs::read_to_string(&served.out).unwrap();
+    let commands: Vec<_> = banner.lines().filter_map(|line| line.find(BINARY).map(|at| &line[at..])).collect();
+    assert_eq!(commands.len(), 3, "{banner}");
+    for line in commands {
+        let pasted = Command::new("sh").args(["-c", &line.replace("NAME", "words")]).output().unwrap();
+        assert!(pasted.status.success(), "{line}: {}", stderr(&pasted));
+    }
+
+    // Whoever mints again is the same person, and another name is somebody else.
+    let person = |more: &[&str]| {
+        json(&data, &[&["token", "mint", "--kind", "person"], more].concat())["user_id"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(person(&[]), person(&["--user", "demo"]));
+    assert_ne!(person(&[]), person(&["--user", "anna"]));
+
+    // A round by the beginning of its id, and a sentence for an operator.
+    let round = json(&data, &["rounds", "open", "words"]);
+    let id = round["round"].as_str().unwrap();
+    assert_eq!(json(&data, &["rounds", "show", &id[..8]])["round"], id);
+    let missing = run(&data, &["rounds", "list", "nope"]);
+    assert!(stderr(&missing).contains("`scale-coordinator task list`"), "{}", stderr(&missing));
+
+    // A task's plan by its name, and its models: without noise there is no bound.
+    assert_eq!(json(&data, &["plan", "words"])["verdict"], "no_bound");
+    let models = json(&data, &["models", "list", "words"]);
+    assert_eq!(models[0]["privacy"]["epsilon_aggregate"], "no_bound", "{models}");
 }

@@ -1,6 +1,7 @@
 //! A person's app, as far as it speaks to the REST facade.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
@@ -21,8 +22,10 @@ impl Person {
     /// # Errors
     /// The command fails.
     pub fn new(binary: &str, coordinator: &CoordinatorProcess) -> anyhow::Result<Self> {
+        static PEOPLE: AtomicU32 = AtomicU32::new(0);
+        let number = PEOPLE.fetch_add(1, Ordering::Relaxed);
         let minted = Command::new(binary)
-            .args(["token", "mint", "--kind", "person", "--data"])
+            .args(["token", "mint", "--kind", "person", "--user", &format!("person {number}"), "--data"])
             .arg(coordinator.data())
             .output()
             .context("cannot mint a token")?;

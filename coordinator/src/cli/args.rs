@@ -15,14 +15,9 @@ use super::task::TaskArgs;
     after_help = "Start with `scale-coordinator serve`: it needs no configuration and tells you what comes next."
 )]
 pub struct Cli {
-    /// Data folder: database, models, secrets, and where a running coordinator says how to reach it [default: data]
-    #[arg(long, global = true, env = "SCALE_DATA", value_name = "FOLDER")]
-    pub(super) data: Option<PathBuf>,
-    /// Print one JSON document instead of a table
-    #[arg(long, global = true)]
+    /// Print one JSON document instead of text; a failure is one too, on stderr
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub(super) json: bool,
-    #[command(flatten)]
-    pub(super) remote: Remote,
     #[command(subcommand)]
     pub(super) command: Command,
 }
@@ -32,30 +27,64 @@ impl Cli {
     pub(super) const fn writes_data_folder(&self) -> bool {
         matches!(
             self.command,
-            Command::Serve(_) | Command::Migrate(_) | Command::Client(ClientCommand::Token(TokenCommand::Mint { .. }))
+            Command::Serve(_)
+                | Command::Migrate(_)
+                | Command::Client(ClientCommand::Token(Reaching { command: TokenCommand::Mint { .. }, .. }))
         )
     }
+}
+
+/// Heading of the options that every command takes.
+const EVERYWHERE: &str = "Every command";
+/// Heading of the options that say which coordinator is meant.
+const CONNECTION: &str = "Connection";
+
+/// Where a coordinator keeps everything.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct DataFolder {
+    /// Data folder: database, models, secrets, and how to reach a running coordinator [default: data]
+    #[arg(long, env = "SCALE_DATA", value_name = "FOLDER")]
+    pub(super) data: Option<PathBuf>,
 }
 
 /// How to reach a running coordinator.
 #[derive(Debug, Args)]
 pub(super) struct Remote {
     /// URL of the coordinator [default: the one of the data folder, else http://127.0.0.1:7400]
-    #[arg(long, global = true, env = "SCALE_SERVER", value_name = "URL")]
+    #[arg(long, global = true, env = "SCALE_SERVER", value_name = "URL", help_heading = CONNECTION)]
     pub(super) server: Option<String>,
     /// Operator token [default: the one in the data folder]
-    #[arg(long, global = true, env = "SCALE_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    #[arg(long, global = true, env = "SCALE_TOKEN", value_name = "TOKEN", hide_env_values = true, help_heading = CONNECTION)]
     pub(super) token: Option<String>,
     /// PEM file of the authority that signed the coordinator's certificate [default: the public ones]
-    #[arg(long, global = true, env = "SCALE_CA_CERT", value_name = "FILE")]
+    #[arg(long, global = true, env = "SCALE_CA_CERT", value_name = "FILE", help_heading = CONNECTION)]
     pub(super) ca_cert: Option<PathBuf>,
+    /// Data folder of the coordinator: says where it is, and holds the operator token [default: data]
+    #[arg(long, global = true, env = "SCALE_DATA", value_name = "FOLDER", help_heading = CONNECTION)]
+    pub(super) data: Option<PathBuf>,
+}
+
+impl Remote {
+    /// The data folder.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.data.clone().unwrap_or_else(|| PathBuf::from("data"))
+    }
+}
+
+/// A command that asks a running coordinator.
+#[derive(Debug, Args)]
+pub(super) struct Reaching<C: Subcommand> {
+    #[command(flatten)]
+    pub(super) remote: Remote,
+    #[command(subcommand)]
+    pub(super) command: C,
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run a coordinator
     Serve(ServeArgs),
-    /// Bring the schema of people's rows (the REST facade's) up to date; `serve` does it by itself on SQLite
+    /// Bring the schema of the REST API's database up to date; on SQLite `serve` does it by itself
     Migrate(MigrateArgs),
     #[command(flatten)]
     Client(ClientCommand),
@@ -88,25 +117,29 @@ pub(super) struct ServeArgs {
     /// Log one JSON object a line
     #[arg(long, env = "SCALE_LOG_JSON")]
     pub(super) log_json: bool,
+    #[command(flatten)]
+    pub(super) data: DataFolder,
 }
 
 /// What to do about people's rows.
 #[derive(Debug, Default, Args)]
 pub(super) struct MigrateArgs {
-    /// Configuration file (see docs/coordinator.example.toml): says where people's rows are
+    /// Configuration file (see docs/coordinator.example.toml): names the REST API's database
     #[arg(long, env = "SCALE_CONFIG", value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     /// Change nothing, and fail if something is missing
     #[arg(long)]
     pub(super) check: bool,
+    #[command(flatten)]
+    pub(super) data: DataFolder,
 }
 
 /// What a person's token says of them.
 #[derive(Debug, Args)]
 pub(super) struct PersonToken {
-    /// With --kind person: their id [default: a new one]
-    #[arg(long, value_name = "UUID")]
-    pub(super) user: Option<uuid::Uuid>,
+    /// With --kind person: who; a UUID, or any name, which always stands for the same person
+    #[arg(long, default_value = "demo", value_name = "WHO", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(super) user: String,
     /// With --kind person: what they may do
     #[arg(long, value_enum, default_value = "user")]
     pub(super) role: PersonRole,
@@ -128,21 +161,17 @@ pub(super) enum PersonRole {
 #[derive(Debug, Subcommand)]
 pub(super) enum ClientCommand {
     /// Tasks: what is trained, and how
-    #[command(subcommand)]
-    Task(TaskCommand),
+    Task(Reaching<TaskCommand>),
     /// Rounds: one aggregation of a task each
-    #[command(subcommand)]
-    Rounds(RoundsCommand),
+    Rounds(Reaching<RoundsCommand>),
     /// Models: every version that was published
-    #[command(subcommand)]
-    Models(ModelsCommand),
-    /// Plan noise: what it costs, and whether anything is learned under it; needs no coordinator
+    Models(Reaching<ModelsCommand>),
+    /// Plan noise: what it costs, and whether anything is learned under it
     Plan(PlanArgs),
-    /// Tokens for devices and operators
-    #[command(subcommand)]
-    Token(TokenCommand),
-    /// Ask a running coordinator whether it is well
-    Health,
+    /// Tokens for devices, operators and people
+    Token(Reaching<TokenCommand>),
+    /// Ask a running coordinator whether it is healthy
+    Health(Remote),
 }
 
 #[derive(Debug, Subcommand)]
@@ -151,7 +180,7 @@ pub(super) enum TaskCommand {
     Create(Box<TaskArgs>),
     /// List all tasks
     List,
-    /// Open no more rounds; one that is open goes on
+    /// Open no more rounds; an open round continues
     Pause {
         /// The task
         task: String,
@@ -180,12 +209,12 @@ pub(super) enum RoundsCommand {
     },
     /// Show one round and its sessions
     Show {
-        /// The round's id
+        /// The round's id, or its first 8 digits or more
         round: String,
     },
     /// End a round without a model; nothing is revealed
     Abandon {
-        /// The round's id
+        /// The round's id, or its first 8 digits or more
         round: String,
         /// Why, for the record
         #[arg(long, value_name = "TEXT")]
@@ -299,6 +328,10 @@ mod tests {
             "scale-coordinator serve --new-identity",
             "scale-coordinator --json task list",
             "scale-coordinator task list --json --server http://x:1 --token t",
+            "scale-coordinator task --data /tmp/x list",
+            "scale-coordinator plan --entries 262144 --devices 1000",
+            "scale-coordinator plan docs/task.example.toml",
+            "scale-coordinator token mint --kind person --user anna",
             "scale-coordinator task create merchants --config task.toml --initial first.safetensors",
             "scale-coordinator task create merchants --model text-bag --labels food,rent --goal 20 --privacy none",
             "scale-coordinator rounds list merchants --limit 5",
@@ -310,6 +343,32 @@ mod tests {
             "scale-coordinator health",
         ] {
             parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    /// A command's own options first, those of all commands under headings of their own, and none that mean nothing.
+    #[test]
+    fn help_shows_what_a_command_takes_and_nothing_else() {
+        let help = |words: &str| {
+            let error = parse(&format!("scale-coordinator {words} --help")).expect_err("help");
+            error.render().to_string()
+        };
+        for words in ["serve", "migrate"] {
+            let text = help(words);
+            assert!(!text.contains("--server") && !text.contains("--token") && !text.contains("--ca-cert"), "{text}");
+            assert!(text.contains("--data"), "{text}");
+        }
+        for words in ["task create", "rounds show", "models list", "token mint", "health"] {
+            let text = help(words);
+            let (own, shared) = text.split_once("Connection:").unwrap_or_else(|| panic!("{text}"));
+            for option in ["--server", "--token", "--ca-cert", "--data", "--json"] {
+                assert!(!own.contains(option), "{words}: {option}: {own}");
+                assert!(shared.contains(option), "{words}: {option}: {shared}");
+            }
+        }
+        for words in ["", "plan", "serve"] {
+            let text = help(words);
+            assert!(text.contains("Every command:\n      --json"), "{text}");
         }
     }
 
@@ -325,7 +384,10 @@ mod tests {
             "scale-coordinator rounds abandon x",
             "scale-coordinator rounds list merchants --limit 0",
             "scale-coordinator token mint --kind device",
-            "scale-coordinator token mint --kind person --user somebody",
+            "scale-coordinator token mint --kind person --user=",
+            "scale-coordinator serve --server http://x:1",
+            "scale-coordinator migrate --token t",
+            "scale-coordinator plan docs/task.example.toml --entries 5",
             "scale-coordinator token mint --kind enrol --ttl 5",
             "scale-coordinator token mint --kind enrol --ttl 0d",
         ] {

@@ -1,6 +1,5 @@
 //! Talking to a running coordinator.
 
-use std::path::Path;
 use std::time::Duration;
 
 use scale_proto::wire::admin_client::AdminClient;
@@ -33,13 +32,14 @@ impl Interceptor for Bearer {
 }
 
 /// Connects to the coordinator that is meant.
-pub(super) async fn channel(remote: &Remote, data: &Path) -> Result<Channel, Failure> {
+pub(super) async fn channel(remote: &Remote) -> Result<Channel, Failure> {
     let url = remote
         .server
         .clone()
-        .or_else(|| read_status(data).map(|status| status.url))
+        .or_else(|| read_status(&remote.folder()).map(|status| status.url))
         .unwrap_or_else(|| DEFAULT_URL.to_owned());
-    let wrong = |error: &dyn std::fmt::Display| Failure::new(format!("{url:?} is not a URL to connect to: {error}"));
+    let wrong =
+        |error: &dyn std::fmt::Display| Failure::new("url", format!("{url:?} is not a URL to connect to: {error}"));
     let mut endpoint = Endpoint::from_shared(url.clone())
         .map_err(|error| wrong(&error))?
         .connect_timeout(Duration::from_secs(5))
@@ -48,49 +48,48 @@ pub(super) async fn channel(remote: &Remote, data: &Path) -> Result<Channel, Fai
         let tls = match &remote.ca_cert {
             None => ClientTlsConfig::new().with_webpki_roots(),
             Some(path) => {
-                let pem = std::fs::read(path)
-                    .map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))?;
+                let pem = std::fs::read(path).map_err(|error| Failure::unreadable(path, &error))?;
                 ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem))
             }
         };
         endpoint = endpoint.tls_config(tls).map_err(|error| wrong(&error))?;
     }
     endpoint.connect().await.map_err(|error| {
-        Failure::new(format!(
-            "no coordinator answers at {url} ({}); start one with `scale-coordinator serve`, or name it with --server",
-            innermost(&error)
-        ))
+        let why = innermost(&error);
+        let start = "start one with `scale-coordinator serve`, or name it with --server";
+        Failure::new("unreachable", format!("no coordinator answers at {url} ({why}); {start}"))
     })
 }
 
 /// The administration service of the coordinator that is meant.
-pub(super) async fn admin(remote: &Remote, data: &Path) -> Result<Admin, Failure> {
+pub(super) async fn admin(remote: &Remote) -> Result<Admin, Failure> {
     let token = match &remote.token {
         Some(token) => token.clone(),
         None => {
-            let path = data.join(OPERATOR_FILE);
+            let path = remote.folder().join(OPERATOR_FILE);
             std::fs::read_to_string(&path).map_err(|error| {
-                Failure::new(format!(
-                    "there is no operator token: {} cannot be read ({error}); give --token, or --data with the \
-                     coordinator's data folder",
-                    path.display()
-                ))
+                let path = path.display();
+                let sentence = format!(
+                    "there is no operator token: {path} cannot be read ({error}); give --token, or --data with the \
+                     coordinator's data folder"
+                );
+                Failure::new("no_token", sentence)
             })?
         }
     };
     let bearer = format!("Bearer {}", token.trim())
         .parse()
-        .map_err(|_| Failure::new("the operator token has characters that no token has"))?;
-    let channel = channel(remote, data).await?;
+        .map_err(|_| Failure::new("bad_token", "the operator token has characters that no token has"))?;
+    let channel = channel(remote).await?;
     let limit = usize::try_from(scale_proto::limits::MODEL_BYTES).unwrap_or(usize::MAX);
     Ok(AdminClient::with_interceptor(channel, Bearer(bearer)).max_encoding_message_size(limit.saturating_mul(2)))
 }
 
-/// The sentence of a failed call, and its code for whoever asks for help.
+/// What a failed call says.
 pub(super) fn explain(status: &Status) -> Failure {
     match scale_proto::status::read(status.details()) {
-        Some(problem) => Failure::new(problem.to_string()),
-        None => Failure::new(format!("{} ({:?})", status.message(), status.code())),
+        Some(problem) => problem.into(),
+        None => Failure::new("call_failed", format!("{} ({:?})", status.message(), status.code())),
     }
 }
 

@@ -10,42 +10,61 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::Failure;
-use super::args::{ClientCommand, ModelsCommand, Remote, RoundsCommand, TaskCommand, TokenCommand, TokenKind};
+use super::args::{
+    ClientCommand, ModelsCommand, Reaching, Remote, RoundsCommand, TaskCommand, TokenCommand, TokenKind,
+};
 use super::client::{self, Admin, explain};
 use super::output::{self, Output};
+use super::plan::PlanArgs;
 
-pub(super) async fn run(command: ClientCommand, remote: &Remote, data: &Path, json: bool) -> Result<(), Failure> {
-    let output = match command {
-        ClientCommand::Health => health(remote, data).await?,
-        ClientCommand::Plan(args) => super::plan::run(&args)?,
-        ClientCommand::Task(command) => {
+pub(super) async fn run(command: ClientCommand) -> Result<Output, Failure> {
+    match command {
+        ClientCommand::Health(remote) => health(&remote).await,
+        ClientCommand::Plan(args) => plan(&args).await,
+        ClientCommand::Task(Reaching { remote, command }) => {
             // Mistakes in files and flags show before anybody is called.
             let command = prepare(command)?;
-            task(command, client::admin(remote, data).await?).await?
+            task(command, client::admin(&remote).await?).await
         }
-        ClientCommand::Rounds(command) => rounds(command, client::admin(remote, data).await?).await?,
-        ClientCommand::Models(command) => models(command, client::admin(remote, data).await?).await?,
-        ClientCommand::Token(TokenCommand::Mint { kind: TokenKind::Person, ttl, person }) => {
-            super::people::mint(&person, ttl, data)?
-        }
-        ClientCommand::Token(TokenCommand::Mint { kind, ttl, .. }) => {
+        ClientCommand::Rounds(Reaching { remote, command }) => rounds(command, client::admin(&remote).await?).await,
+        ClientCommand::Models(Reaching { remote, command }) => models(command, client::admin(&remote).await?).await,
+        ClientCommand::Token(Reaching { remote, command: TokenCommand::Mint { kind, ttl, person } }) => {
+            if kind == TokenKind::Person {
+                return super::people::mint(&person, ttl, &remote.folder());
+            }
             let request = wire::MintTokenRequest { kind: kind.word().to_owned(), ttl_s: ttl.unwrap_or(0) };
-            let minted =
-                client::admin(remote, data).await?.mint_token(request).await.map_err(|status| explain(&status))?;
-            output::token(&minted.into_inner())
+            let minted = client::admin(&remote).await?.mint_token(request).await.map_err(|status| explain(&status))?;
+            Ok(output::token(&minted.into_inner()))
         }
-    };
-    println!("{}", if json { output.json() } else { output.text().to_owned() });
-    Ok(())
+    }
 }
 
-async fn health(remote: &Remote, data: &Path) -> Result<Output, Failure> {
-    let mut client = HealthClient::new(client::channel(remote, data).await?);
+/// Plans for a task's file, for the task of that name which a running coordinator has, or for what flags say.
+async fn plan(args: &PlanArgs) -> Result<Output, Failure> {
+    let Some(named) = &args.task else { return super::plan::run(args) };
+    let file = Path::new(named);
+    if file.is_file() || named.ends_with(".toml") {
+        return super::plan::of(&super::task::read(file)?, args);
+    }
+    let task: TaskId = named.parse()?;
+    let mut admin = client::admin(&args.remote).await?;
+    let tasks =
+        admin.list_tasks(wire::ListTasksRequest {}).await.map_err(|status| explain(&status))?.into_inner().tasks;
+    let config = tasks.into_iter().find(|info| info.task == task.as_str()).and_then(|info| info.config);
+    let config = config.ok_or_else(|| {
+        let sentence = format!("there is no task {task}; `scale-coordinator task list` names those that exist");
+        Failure::new("unknown_task", sentence)
+    })?;
+    super::plan::of(&config.try_into()?, args)
+}
+
+async fn health(remote: &Remote) -> Result<Output, Failure> {
+    let mut client = HealthClient::new(client::channel(remote).await?);
     let answer =
         client.check(HealthCheckRequest { service: String::new() }).await.map_err(|status| explain(&status))?;
     match answer.into_inner().status() {
         ServingStatus::Serving => Ok(output::health()),
-        _ => Err(Failure::new("the coordinator answers, but takes no calls at the moment")),
+        _ => Err(Failure::new("not_serving", "the coordinator answers, but takes no calls at the moment")),
     }
 }
 
@@ -90,7 +109,6 @@ async fn task(command: Prepared, mut admin: Admin) -> Result<Output, Failure> {
 }
 
 async fn rounds(command: RoundsCommand, mut admin: Admin) -> Result<Output, Failure> {
-    let id = |round: &str| round.parse::<RoundId>().map(RoundId::to_bytes);
     let answer = match command {
         RoundsCommand::List { task, limit } => {
             let rounds =
@@ -98,12 +116,74 @@ async fn rounds(command: RoundsCommand, mut admin: Admin) -> Result<Output, Fail
             return Ok(output::rounds(&rounds.into_inner().rounds));
         }
         RoundsCommand::Open { task } => admin.open_round(wire::OpenRoundRequest { task }).await,
-        RoundsCommand::Show { round } => admin.get_round(wire::GetRoundRequest { round_id: id(&round)? }).await,
+        RoundsCommand::Show { round } => {
+            let round_id = find_round(&mut admin, &round).await?.to_bytes();
+            admin.get_round(wire::GetRoundRequest { round_id }).await
+        }
         RoundsCommand::Abandon { round, reason } => {
-            admin.abandon_round(wire::AbandonRoundRequest { round_id: id(&round)?, reason }).await
+            let round_id = find_round(&mut admin, &round).await?.to_bytes();
+            admin.abandon_round(wire::AbandonRoundRequest { round_id, reason }).await
         }
     };
     Ok(output::round(&answer.map_err(|status| explain(&status))?.into_inner()))
+}
+
+/// Fewest digits that stand for an id.
+const PREFIX: usize = 8;
+/// Rounds of a task among which a shortened id is looked for: as many as one call lists.
+const SEARCHED: u32 = 1000;
+
+/// The round that is meant by an id, or by the beginning of one.
+async fn find_round(admin: &mut Admin, text: &str) -> Result<RoundId, Failure> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    let prefix = prefix(text)?;
+    let tasks =
+        admin.list_tasks(wire::ListTasksRequest {}).await.map_err(|status| explain(&status))?.into_inner().tasks;
+    let mut found = Vec::new();
+    for wire::TaskInfo { task, .. } in tasks {
+        let request = wire::ListRoundsRequest { task, limit: SEARCHED };
+        let rounds = admin.list_rounds(request).await.map_err(|status| explain(&status))?.into_inner().rounds;
+        let meant = rounds.into_iter().filter(|round| hex::encode(&round.round_id).starts_with(&prefix));
+        found.extend(meant.map(|round| (round.round_id, round.task, round.number)));
+    }
+    one_round(text, &found)
+}
+
+/// The digits of the beginning of an id.
+fn prefix(text: &str) -> Result<String, Failure> {
+    let digits = text.replace('-', "").to_ascii_lowercase();
+    if digits.len() < PREFIX || digits.len() > 32 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        let sentence = format!(
+            "{text:?} is not a round's id; give the whole id, or its first {PREFIX} digits or more, as `scale-coordinator \
+             rounds list TASK` shows them"
+        );
+        return Err(Failure::new("invalid", sentence));
+    }
+    Ok(digits)
+}
+
+/// The only one of `found` (id, task and number), or a failure that says which there are.
+fn one_round(text: &str, found: &[(Bytes, String, u64)]) -> Result<RoundId, Failure> {
+    match found {
+        [(id, ..)] => Ok(RoundId::try_from(&id[..])?),
+        [] => {
+            let sentence =
+                format!("of the newest {SEARCHED} rounds of every task, none has an id that begins with {text}");
+            Err(Failure::new("unknown_round", sentence))
+        }
+        several => {
+            let ids = several.iter().map(|(id, task, number)| {
+                RoundId::try_from(&id[..]).map(|id| format!("\n  {id}  round {number} of {task}"))
+            });
+            let ids = ids.collect::<Result<String, _>>()?;
+            Err(Failure::new(
+                "ambiguous_id",
+                format!("{} rounds have an id that begins with {text}:{ids}\n", several.len()),
+            ))
+        }
+    }
 }
 
 async fn models(command: ModelsCommand, mut admin: Admin) -> Result<Output, Failure> {
@@ -134,25 +214,50 @@ async fn model(admin: &mut Admin, task: String, version: Option<u64>) -> Result<
 
 /// Fetches a model by its signed URL and writes it, when it is what it should be.
 async fn download(model: &wire::ModelInfo, path: &Path) -> Result<(), Failure> {
-    let failed = |error: reqwest::Error| Failure::new(format!("the download failed: {}", error.without_url()));
+    let failed =
+        |error: reqwest::Error| Failure::new("download", format!("the download failed: {}", error.without_url()));
     let response = reqwest::get(&model.url).await.map_err(failed)?;
     if !response.status().is_success() {
-        return Err(Failure::new(format!("the download failed with HTTP {}", response.status())));
+        return Err(Failure::new("download", format!("the download failed with HTTP {}", response.status())));
     }
     let bytes = response.bytes().await.map_err(failed)?;
     if Digest::of(&bytes).0 != *model.digest {
-        return Err(Failure::new("the downloaded file does not have the digest of the model; nothing was written"));
+        return Err(Failure::new(
+            "bad_digest",
+            "the downloaded file does not have the digest of the model; nothing was written",
+        ));
     }
-    std::fs::write(path, &bytes).map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))
+    std::fs::write(path, &bytes).map_err(|error| Failure::unwritable(path, &error))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))
+    std::fs::read(path).map_err(|error| Failure::unreadable(path, &error))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::cli::date;
+
+    #[test]
+    fn the_beginning_of_an_id_is_enough_if_it_is_one_round_s() {
+        assert_eq!(prefix("63F49A79-12").unwrap(), "63f49a7912");
+        for wrong in ["63f49a7", "round-nine", "", "63f49a79-1234-4234-8234-1234567890abc"] {
+            let failure = prefix(wrong).unwrap_err().to_string();
+            assert!(failure.contains("first 8 digits"), "{failure}");
+        }
+        let round = |last: u8| {
+            let mut id = [0x63; 16];
+            id[15] = last;
+            (Bytes::copy_from_slice(&id), "words".to_owned(), u64::from(last))
+        };
+        assert_eq!(one_round("63636363", &[round(1)]).unwrap().as_bytes()[15], 1);
+        assert!(one_round("63636363", &[]).unwrap_err().to_string().contains("unknown_round"));
+        let several = one_round("63636363", &[round(1), round(2)]).unwrap_err().to_string();
+        for part in ["ambiguous_id", "63636363-6363-6363-6363-636363636301  round 1 of words", "round 2 of words"] {
+            assert!(several.contains(part), "{several}");
+        }
+    }
 
     #[test]
     fn dates_are_readable() {

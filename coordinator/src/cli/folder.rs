@@ -29,7 +29,7 @@ pub(super) fn open_private(folder: &Path) -> Result<Option<String>, Failure> {
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder
         .create(folder)
-        .map_err(|error| Failure::new(format!("cannot make the data folder {}: {error}", folder.display())))?;
+        .map_err(|error| Failure::new("file", format!("cannot make the data folder {}: {error}", folder.display())))?;
     close(folder)
 }
 
@@ -61,11 +61,11 @@ mod modes {
     pub(super) fn close(folder: &Path) -> Result<Option<String>, Failure> {
         let mut open = Vec::new();
         let shared = find_open(folder, &mut open).map_err(|error| {
-            Failure::new(format!("cannot see who may read the data folder {}: {error}", folder.display()))
+            Failure::new("file", format!("cannot see who may read the data folder {}: {error}", folder.display()))
         })?;
         for path in &open {
             take_rights(path).map_err(|problem| {
-                Failure::new(format!(
+                Failure::new("file", format!(
                     "others may read {}, and that cannot be changed ({problem}): give the data folder to the user that \
                      runs the coordinator (chown -R), or name another one with --data",
                     path.display()

@@ -1,7 +1,8 @@
 //! The command line: `serve` runs a coordinator, everything else talks to one that runs.
 //!
-//! Exit codes: 0 done, 1 failed with a sentence on stderr, 2 not understood. With `--json` one JSON document goes to
-//! stdout, and nothing else.
+//! Exit codes: 0 done, 1 failed with a sentence on stderr, 2 not understood. With `--json` an answer is one JSON document
+//! on stdout and nothing else, and a failure is one on stderr: `code` (one stable word), `sentence`, and `retry_after_ms`
+//! where the same command may work later. So stdout never holds anything but an answer.
 
 // This module owns the terminal.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -9,6 +10,7 @@
 mod args;
 mod client;
 mod commands;
+mod failure;
 mod folder;
 mod output;
 mod people;
@@ -16,13 +18,14 @@ mod plan;
 mod serve;
 mod task;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use serde::{Deserialize, Serialize};
 
 pub use args::Cli;
+use failure::Failure;
 
 /// Name of the database of rounds.
 const DATABASE_FILE: &str = "coordinator.sqlite3";
@@ -42,84 +45,47 @@ struct Status {
     task_key: String,
 }
 
-/// A command that failed, for a person.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Failure(String);
-
-impl Failure {
-    fn new(sentence: impl Into<String>) -> Self {
-        Self(sentence.into())
-    }
-}
-
-/// Anything with a sentence of its own.
-macro_rules! failure_from {
-    ($($error:ty),+ $(,)?) => {$(
-        impl From<$error> for Failure {
-            fn from(error: $error) -> Self {
-                Self(error.to_string())
-            }
-        }
-    )+};
-}
-
-failure_from!(
-    crate::auth::identity::IdentityError,
-    crate::auth::secrets::SecretsError,
-    crate::blobs::BlobError,
-    crate::config::ConfigError,
-    crate::driver::Error,
-    crate::facade::FacadeError,
-    crate::store::StoreError,
-    crate::transport::TlsError,
-    scale_proto::error::Invalid,
-    scale_records::store::Error,
-    scale_rest::auth::DevIssuerError,
-);
-
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // `--help` and `--version` are no mistakes; clap prints all of them well.
+        // `--help` and `--version` are no mistakes; clap prints all of them well.
+        Err(error) if !error.use_stderr() || !std::env::args_os().any(|word| word == "--json") => {
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+        Err(error) => {
+            let sentence = error.render().to_string();
+            let sentence = sentence.trim().trim_start_matches("error: ");
+            eprintln!("{}", Failure::new("usage", sentence).json());
+            return ExitCode::from(2);
         }
     };
     if cli.writes_data_folder() {
         folder::keep_new_files_private();
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("error: cannot start: {error}");
-            return ExitCode::FAILURE;
-        }
+    let json = cli.json;
+    let done = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(run(cli)),
+        Err(error) => Err(Failure::new("internal", format!("cannot start: {error}"))),
     };
-    match runtime.block_on(run(cli)) {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {failure}");
+            eprintln!("{}", if json { failure.json() } else { format!("error: {failure}") });
             ExitCode::FAILURE
         }
     }
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {
-    match cli.command {
-        args::Command::Serve(serve) => serve::run(&serve, cli.data).await,
-        args::Command::Migrate(migrate) => {
-            let output = people::migrate(&migrate, cli.data).await?;
-            println!("{}", if cli.json { output.json() } else { output.text().to_owned() });
-            Ok(())
-        }
-        args::Command::Client(command) => {
-            let data = cli.data.unwrap_or_else(|| PathBuf::from("data"));
-            commands::run(command, &cli.remote, &data, cli.json).await
-        }
-    }
+    let output = match cli.command {
+        args::Command::Serve(serve) => return serve::run(&serve).await,
+        args::Command::Migrate(migrate) => people::migrate(&migrate).await?,
+        args::Command::Client(command) => commands::run(command).await?,
+    };
+    println!("{}", if cli.json { output.json() } else { output.text().to_owned() });
+    Ok(())
 }
 
 /// What a running coordinator says about itself, if one has written into this folder.

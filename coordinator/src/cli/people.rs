@@ -1,9 +1,10 @@
 //! Commands about people's rows and their tokens. They work on the data folder and the configuration; no coordinator
 //! needs to run.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+use scale_proto::ids::Digest;
 use scale_records::domain::UserId;
 use scale_records::store::{self, Location};
 use scale_rest::auth::{Assurance, DevIssuer, Role};
@@ -20,8 +21,8 @@ use crate::store::FolderLock;
 const TTL: Duration = Duration::from_secs(24 * 3600);
 
 /// `migrate`: brings the schema of people's rows up to date, or says what is missing.
-pub(super) async fn migrate(args: &MigrateArgs, data: Option<PathBuf>) -> Result<Output, Failure> {
-    let config = serve::read_configuration(args.config.as_deref(), data)?;
+pub(super) async fn migrate(args: &MigrateArgs) -> Result<Output, Failure> {
+    let config = serve::read_configuration(args.config.as_deref(), args.data.data.clone())?;
     let data = &config.data.folder;
     let location = facade::location(&config.rest, data);
     let _lock = match &location {
@@ -36,9 +37,14 @@ pub(super) async fn migrate(args: &MigrateArgs, data: Option<PathBuf>) -> Result
     let steps = if args.check { store::missing_steps(&location).await? } else { store::migrate(&location).await? };
     let names: Vec<String> = steps.iter().map(ToString::to_string).collect();
     let text = match (names.is_empty(), args.check) {
-        (true, _) => "the schema of people's rows is up to date".to_owned(),
-        (false, true) => return Err(Failure::new(format!("steps are missing: {}", names.join(", ")))),
-        (false, false) => format!("taken: {}", names.join(", ")),
+        (true, _) => "the schema of the REST API's database is up to date".to_owned(),
+        (false, true) => {
+            return Err(Failure::new(
+                "steps_missing",
+                format!("the schema lacks these steps: {}; run `scale-coordinator migrate`", names.join(", ")),
+            ));
+        }
+        (false, false) => format!("applied: {}", names.join(", ")),
     };
     Ok(Output::new(text, json!({ "taken": names })))
 }
@@ -46,13 +52,11 @@ pub(super) async fn migrate(args: &MigrateArgs, data: Option<PathBuf>) -> Result
 /// `token mint --kind person`: a token of the development issuer in this data folder.
 pub(super) fn mint(token: &PersonToken, ttl: Option<u64>, data: &Path) -> Result<Output, Failure> {
     if !data.is_dir() {
-        return Err(Failure::new(format!(
-            "there is no data folder {}; start `scale-coordinator serve` first, or name the folder with --data",
-            data.display()
-        )));
+        let start = "start `scale-coordinator serve` first, or name the folder with --data";
+        return Err(Failure::new("no_data_folder", format!("there is no data folder {}; {start}", data.display())));
     }
     let issuer = DevIssuer::load_or_create(&data.join(ISSUER_FILE))?;
-    let user = token.user.map_or_else(UserId::new, UserId);
+    let user = person(&token.user);
     let role = match token.role {
         PersonRole::User => Role::User,
         PersonRole::Operator => Role::Operator,
@@ -66,20 +70,36 @@ pub(super) fn mint(token: &PersonToken, ttl: Option<u64>, data: &Path) -> Result
     Ok(Output::new(minted, json))
 }
 
+/// Who is meant: an id, or a name that always stands for the same id, so that somebody who mints again is the same
+/// person and sees the same rows.
+fn person(name: &str) -> UserId {
+    let named = || {
+        let digest = Digest::of(format!("SCALE FL development person {name}").as_bytes()).0;
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    };
+    UserId(name.parse().unwrap_or_else(|_| named()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::args::DataFolder;
 
     #[tokio::test]
     async fn people_s_rows_are_migrated_once() {
         let folder = tempfile::tempdir().unwrap();
-        let data = || Some(folder.path().to_owned());
-        let check = MigrateArgs { check: true, ..MigrateArgs::default() };
-        assert!(migrate(&check, data()).await.is_err());
-        let first = migrate(&MigrateArgs::default(), data()).await.unwrap();
-        assert!(first.text().starts_with("taken: "), "{}", first.text());
-        for args in [&MigrateArgs::default(), &check] {
-            let again = migrate(args, data()).await.unwrap();
+        let data = || DataFolder { data: Some(folder.path().to_owned()) };
+        let (take, check) = (
+            MigrateArgs { config: None, check: false, data: data() },
+            MigrateArgs { config: None, check: true, data: data() },
+        );
+        assert!(migrate(&check).await.is_err());
+        let first = migrate(&take).await.unwrap();
+        assert!(first.text().starts_with("applied: "), "{}", first.text());
+        for args in [&take, &check] {
+            let again = migrate(args).await.unwrap();
             assert!(again.text().contains("up to date"), "{}", again.text());
         }
     }
@@ -87,12 +107,20 @@ mod tests {
     #[tokio::test]
     async fn a_minted_token_is_believed_by_the_same_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let token = PersonToken { user: None, role: PersonRole::Operator, mfa: true };
+        let token = PersonToken { user: "demo".into(), role: PersonRole::Operator, mfa: true };
         let output = mint(&token, Some(60), folder.path()).unwrap();
         let issuer = DevIssuer::load_or_create(&folder.path().join(ISSUER_FILE)).unwrap();
         let verifier = scale_rest::auth::Verifier::development(&issuer);
         let caller = verifier.verify(output.text(), SystemClock.now()).await.unwrap();
         assert_eq!((caller.role, caller.assurance), (Role::Operator, Assurance::Aal2));
         assert!(mint(&token, None, &folder.path().join("missing")).is_err());
+    }
+
+    #[test]
+    fn the_same_name_is_the_same_person() {
+        assert_eq!(person("demo"), person("demo"));
+        assert_ne!(person("demo"), person("anna"));
+        let id = uuid::Uuid::new_v4();
+        assert_eq!(person(&id.to_string()), UserId(id));
     }
 }

@@ -31,8 +31,8 @@ const ENROL_TTL: Duration = DAY.saturating_mul(7);
 /// Pages of the database have 4 KiB.
 const PAGES_PER_MB: u32 = 256;
 
-pub(super) async fn run(args: &ServeArgs, data: Option<PathBuf>) -> Result<(), Failure> {
-    let config = configuration(args, data)?;
+pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
+    let config = configuration(args)?;
     start_log(&config)?;
     let folder = &config.data.folder;
     if let Some(mended) = folder::open_private(folder)? {
@@ -53,8 +53,8 @@ pub(super) async fn run(args: &ServeArgs, data: Option<PathBuf>) -> Result<(), F
         _ => None,
     };
     let listener = server::bind(config.server.listen)
-        .map_err(|error| Failure::new(format!("cannot listen on {}: {error}", config.server.listen)))?;
-    let address = listener.local_addr().map_err(|error| Failure::new(error.to_string()))?;
+        .map_err(|error| Failure::new("listen", format!("cannot listen on {}: {error}", config.server.listen)))?;
+    let address = listener.local_addr().map_err(|error| Failure::new("listen", error.to_string()))?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let local_url = format!("{scheme}://{}", reachable(address));
     let url = config.server.public_url.clone().unwrap_or_else(|| local_url.clone());
@@ -113,8 +113,12 @@ pub(super) async fn run(args: &ServeArgs, data: Option<PathBuf>) -> Result<(), F
     keep_operator_token(folder, &authority, &clock)?;
     // Last: whoever finds this file finds everything that it leads to.
     write_json(&status_path, &status)?;
-    let enrol = authority.mint(Kind::Enrol, random()?, ENROL_TTL, clock.now()).token;
-    println!("{}", banner(&config, &status, &url, &enrol, folder));
+    // Only a person at a terminal gets a token; what is written to a journal stays there.
+    let enrol = match std::io::stdout().is_terminal() {
+        true => Some(authority.mint(Kind::Enrol, random()?, ENROL_TTL, clock.now()).token),
+        false => None,
+    };
+    println!("{}", banner(&config, &status, &url, enrol.as_deref(), &program()));
 
     let stop = {
         let (coordinator, health) = (coordinator.clone(), health.clone());
@@ -151,8 +155,8 @@ pub(super) fn read_configuration(file: Option<&Path>, data: Option<PathBuf>) -> 
 }
 
 /// [`read_configuration`], then environment and flags.
-fn configuration(args: &ServeArgs, data: Option<PathBuf>) -> Result<Config, Failure> {
-    let mut config = read_configuration(args.config.as_deref(), data)?;
+fn configuration(args: &ServeArgs) -> Result<Config, Failure> {
+    let mut config = read_configuration(args.config.as_deref(), args.data.data.clone())?;
     if let Some(listen) = args.listen {
         config.server.listen = listen;
     }
@@ -173,7 +177,7 @@ fn configuration(args: &ServeArgs, data: Option<PathBuf>) -> Result<Config, Fail
 
 fn start_log(config: &Config) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&config.log.filter)
-        .map_err(|error| Failure::new(format!("log filter {:?}: {error}", config.log.filter)))?;
+        .map_err(|error| Failure::new("configuration", format!("log filter {:?}: {error}", config.log.filter)))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -195,8 +199,9 @@ fn settings(config: &Config) -> Settings {
 
 fn origins(config: &Config) -> Result<Vec<HeaderValue>, Failure> {
     let header = |origin: &String| {
-        HeaderValue::from_str(origin)
-            .map_err(|_| Failure::new(format!("setting `server.cors_origins`: {origin:?} is not an origin")))
+        HeaderValue::from_str(origin).map_err(|_| {
+            Failure::new("configuration", format!("setting `server.cors_origins`: {origin:?} is not an origin"))
+        })
     };
     config.server.cors_origins.iter().map(header).collect()
 }
@@ -214,7 +219,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 fn write_json(path: &Path, status: &Status) -> Result<(), Failure> {
     // A plain struct of numbers and texts always has a JSON form.
     let text = serde_json::to_vec_pretty(status).expect("a status has a JSON form");
-    write_private(path, &text).map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))
+    write_private(path, &text).map_err(|error| Failure::unwritable(path, &error))
 }
 
 /// Leaves a token for administration in the data folder; one that is still good for a while stays.
@@ -226,13 +231,21 @@ fn keep_operator_token(folder: &Path, authority: &Authority, clock: &SharedClock
         return Ok(());
     }
     let token = authority.mint(Kind::Operator, random()?, OPERATOR_TTL.0, clock.now()).token;
-    write_private(&path, token.as_bytes())
-        .map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))
+    write_private(&path, token.as_bytes()).map_err(|error| Failure::unwritable(&path, &error))
 }
 
-/// What a person needs to go on.
-fn banner(config: &Config, status: &Status, url: &str, enrol: &str, folder: &Path) -> String {
-    let data = folder.display();
+/// How this program was called: what a person can paste in the same folder.
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "scale-coordinator".to_owned())
+}
+
+/// What a person needs to go on. Every command in it can be pasted.
+fn banner(config: &Config, status: &Status, url: &str, enrol: Option<&str>, program: &str) -> String {
+    let data = config.data.folder.display();
+    let enrolment = match enrol {
+        Some(token) => format!("Enrol devices for a week with\n  {token}\nMore:"),
+        None => "Enrol devices with a token of".to_owned(),
+    };
     let mut lines = format!(
         "SCALE FL coordinator {version}\n\
          \n  address         {url}\
@@ -241,17 +254,16 @@ fn banner(config: &Config, status: &Status, url: &str, enrol: &str, folder: &Pat
          \n                  pin it in the app: rounds that are not signed by it are refused\
          \n  operator token  {data}/{OPERATOR_FILE}\
          \n\
-         \nEnrol devices for a week with\
-         \n  {enrol}\
-         \nMore:  scale-coordinator token mint --kind enrol --data {data}\
-         \nNext:  scale-coordinator task create NAME --model text-bag --labels a,b,c --data {data}\n",
+         \n{enrolment}\
+         \n       {program} token mint --kind enrol --data {data}\
+         \nNext:  {program} task create NAME --model text-bag --labels a,b,c --privacy none --data {data}\n",
         version = env!("CARGO_PKG_VERSION"),
         key = status.task_key,
     );
     if config.rest.enabled {
         lines += &format!("Apps:  {url}/docs\n");
         if !config.rest.auth.is_configured() {
-            lines += &format!("       scale-coordinator token mint --kind person --data {data}   (development only)\n");
+            lines += &format!("       {program} token mint --kind person --data {data}   # development only\n");
         }
     }
     if !config.server.listen.ip().is_loopback() {
@@ -297,7 +309,35 @@ async fn asked_to_stop() {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::cli::args::{self, ClientCommand, DataFolder, Reaching, TaskCommand};
+
+    /// Whoever pastes a line of the banner gets what it promises.
+    #[test]
+    fn every_command_of_the_banner_is_understood() {
+        let config = Config::default();
+        let status = Status { url: "http://x:1".into(), pid: 1, task_key: "ab".into() };
+        for enrol in [Some("a.token"), None] {
+            let banner = banner(&config, &status, &status.url, enrol, "scale-coordinator");
+            assert_eq!(banner.contains("a.token"), enrol.is_some(), "{banner}");
+            let commands: Vec<_> =
+                banner.lines().filter_map(|line| line.find("scale-coordinator ").map(|at| &line[at..])).collect();
+            assert_eq!(commands.len(), 3, "{banner}");
+            for line in commands {
+                let words = line.split(" #").next().unwrap_or_default().split_whitespace();
+                let words = words.map(|word| if word == "NAME" { "categoriser" } else { word });
+                let cli = super::super::Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
+                if let args::Command::Client(ClientCommand::Task(Reaching {
+                    command: TaskCommand::Create(task), ..
+                })) = cli.command
+                {
+                    task.config().unwrap_or_else(|error| panic!("{line}: {error}"));
+                }
+            }
+        }
+    }
 
     #[test]
     fn flags_win_over_the_file() {
@@ -310,11 +350,12 @@ mod tests {
             log_json: true,
             ..ServeArgs::default()
         };
-        let config = configuration(&args, Some("here".into())).unwrap();
+        let args = ServeArgs { data: DataFolder { data: Some("here".into()) }, ..args };
+        let config = configuration(&args).unwrap();
         assert_eq!((config.server.listen.port(), config.server.drain_s), (2, 3));
         assert_eq!(config.data.folder, Path::new("here"));
         assert!(config.log.json);
-        let config = configuration(&ServeArgs { listen: None, ..args }, None).unwrap();
+        let config = configuration(&ServeArgs { listen: None, data: DataFolder::default(), ..args }).unwrap();
         assert_eq!((config.server.listen.port(), config.data.folder), (1, "there".into()));
     }
 

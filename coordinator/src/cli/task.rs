@@ -1,6 +1,6 @@
 //! A task's configuration from flags, with defaults that suit a first try, or from a TOML file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
@@ -131,7 +131,7 @@ struct Flags {
     sessions: Sessions,
 
     /// What devices do before anything is uploaded: none; example (noise on training steps, protects one example);
-    /// distributed (noise that all bring together, protects a person from who sees sums); local (from everybody)
+    /// distributed (noise of all devices together, protects a person from whoever sees sums); local (from everybody)
     #[arg(long, value_parser = PossibleValuesParser::new(Privacy::MODES), required_unless_present = "config", value_name = "MODE", help_heading = "Privacy")]
     privacy: Option<String>,
     /// What all rounds may cost a person (mode example: one training example) together
@@ -202,12 +202,7 @@ impl TaskArgs {
     /// The configuration, checked by the rules that the coordinator applies too.
     pub(super) fn config(&self) -> Result<TaskConfig, Failure> {
         let config = match &self.config {
-            Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display())))?;
-                toml::from_str(&text)
-                    .map_err(|error| Failure::new(format!("{}: {}", path.display(), error.to_string().trim())))?
-            }
+            Some(path) => return read(path),
             None => self.flags.fitting()?,
         };
         config.check()?;
@@ -215,16 +210,27 @@ impl TaskArgs {
     }
 }
 
+/// A task's configuration from its file, checked by the rules that the coordinator applies too.
+pub(super) fn read(path: &Path) -> Result<TaskConfig, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::unreadable(path, &error))?;
+    let config: TaskConfig = toml::from_str(&text)
+        .map_err(|error| Failure::new("invalid", format!("{}: {}", path.display(), error.to_string().trim())))?;
+    config.check()?;
+    Ok(config)
+}
+
 impl Flags {
     fn privacy(&self) -> Result<Privacy, Failure> {
         // No noise has to be asked for by name.
-        let mode = self.privacy.as_deref().ok_or_else(|| Failure::new("say what devices do with --privacy"))?;
+        let mode =
+            self.privacy.as_deref().ok_or_else(|| Failure::new("invalid", "say what devices do with --privacy"))?;
         if mode == "none" {
             return Ok(Privacy::None);
         }
         let all = self.rounds.and_then(|rounds| u32::try_from(rounds).ok());
         let rounds = self.privacy_rounds.or(all).ok_or_else(|| {
             Failure::new(
+                "invalid",
                 "an epsilon is for a number of rounds: give --rounds, or --privacy-rounds for a task without end",
             )
         })?;
@@ -249,7 +255,7 @@ impl Flags {
 
     fn config(&self) -> Result<TaskConfig, Failure> {
         let family = match self.model {
-            None => return Err(Failure::new("name an architecture with --model, or a file with --config")),
+            None => return Err(Failure::new("invalid", "name an architecture with --model, or a file with --config")),
             Some(Model::TextBag) => {
                 let [ngram_min, ngram_max] = numbers("--ngrams", &self.ngrams)?;
                 Family::TextBag { buckets: self.buckets, dim: self.dim, ngram_min, ngram_max }
@@ -311,7 +317,9 @@ impl Flags {
 }
 
 fn numbers<const N: usize>(flag: &str, given: &[u32]) -> Result<[u32; N], Failure> {
-    given.try_into().map_err(|_| Failure::new(format!("{flag} takes {N} numbers, {} were given", given.len())))
+    given
+        .try_into()
+        .map_err(|_| Failure::new("invalid", format!("{flag} takes {N} numbers, {} were given", given.len())))
 }
 
 fn schedule(text: &str) -> Result<Schedule, String> {

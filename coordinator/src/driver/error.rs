@@ -39,7 +39,7 @@ pub enum Error {
     #[error("{0}")]
     Invalid(#[from] Invalid),
     /// No such task.
-    #[error("there is no task {0}; `task list` names those that exist")]
+    #[error("there is no task {0}")]
     UnknownTask(String),
     /// A task of that name exists.
     #[error("there is a task {0} already; choose another name")]
