@@ -72,7 +72,7 @@ pub enum TrainError {
     #[error("there are no local examples to train on")]
     NoExamples,
     /// Stopped before the first step: nothing was learnt.
-    #[error("the time was over before the first step")]
+    #[error("the time limit passed before the first training step")]
     OutOfTime,
     /// Losses or weights became NaN or infinite.
     #[error("training diverged: the task's learning rate is too high for this device's examples")]

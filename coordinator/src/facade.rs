@@ -43,7 +43,7 @@ const LOOK: Duration = Duration::from_secs(60);
 #[derive(Debug, thiserror::Error)]
 pub enum FacadeError {
     /// People's rows.
-    #[error("people's rows: {0}")]
+    #[error("the REST API's database: {0}")]
     Store(#[from] store::Error),
     /// Whose tokens are believed.
     #[error("rest.auth: {0}")]

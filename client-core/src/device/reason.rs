@@ -60,7 +60,7 @@ impl From<ledger::Refusal> for Reason {
             Some((claim, Some(at))) => {
                 format!("the {} privacy budget of this period is used up; it refills on {}", claim.code(), date(at))
             }
-            Some((claim, None)) => format!("the {} privacy budget of this device is used up for ever", claim.code()),
+            Some((claim, None)) => format!("this device's {} privacy budget is used up for good", claim.code()),
             None => refusal.to_string(),
         };
         let until = refills.and_then(|(_, until)| until);

@@ -39,7 +39,7 @@ pub enum UpdateError {
         got: usize,
     },
     /// A weight or the loss is NaN or infinite.
-    #[error("training gave a value that is not a finite number")]
+    #[error("training produced a value that is not a finite number")]
     NotFinite,
     /// The trainer says that it used no examples.
     #[error("the update was trained on no examples")]

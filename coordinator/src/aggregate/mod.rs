@@ -45,7 +45,7 @@ pub enum Error {
         entry: usize,
     },
     /// The optimiser's stored state is for another model or optimiser.
-    #[error("the optimiser's stored state does not fit: {0}")]
+    #[error("the optimizer's stored state does not belong to this model: {0}")]
     State(&'static str),
 }
 

@@ -21,7 +21,7 @@ pub enum EnrolError {
     #[error(transparent)]
     Token(#[from] TokenError),
     /// The request was not signed by the key in it.
-    #[error("the signature does not fit the enrolment token and the identity key")]
+    #[error("the signature does not match the enrolment token and the identity key")]
     Signature,
     /// The database.
     #[error(transparent)]

@@ -79,7 +79,7 @@ pub enum SecretsError {
         problem: String,
     },
     /// The system has no randomness.
-    #[error("the system gives no random numbers: {0}")]
+    #[error("the operating system provides no random numbers: {0}")]
     NoRandomness(getrandom::Error),
 }
 

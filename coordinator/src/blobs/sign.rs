@@ -56,7 +56,7 @@ pub enum Refused {
     #[error("the URL has expired; ask for a new manifest")]
     Expired,
     /// It was not signed by this coordinator, or was changed since.
-    #[error("the URL's signature does not fit; ask for a new manifest")]
+    #[error("the URL's signature is wrong; ask for a new manifest")]
     Forged,
     /// The name in it is not one.
     #[error("the URL does not name a blob")]

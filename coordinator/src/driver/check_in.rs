@@ -241,7 +241,7 @@ impl Inner {
                 member.seen_at = now;
                 poll.get_or_insert_with(|| Poll::new(&member.polls));
                 if Instant::now() >= until {
-                    let sentence = "this device is in; the round begins as soon as enough others are";
+                    let sentence = "this device is selected; the round begins as soon as enough others are";
                     let retry = pace(Some(Duration::from_millis(100)), cohort.into());
                     return Ok(CheckInAnswer::Wait(Wait {
                         retry,

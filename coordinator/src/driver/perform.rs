@@ -70,8 +70,8 @@ impl Inner {
                     tracing::warn!(%round, ?effect, %error, "storage fails; trying again");
                 }
                 _ => {
-                    tracing::error!(%round, ?effect, %error, "cannot be done; the round is abandoned");
-                    let reason = "the coordinator could not go on; its log says why".to_owned();
+                    tracing::error!(%round, ?effect, %error, "failed; the round is abandoned");
+                    let reason = "the coordinator could not continue; its log says why".to_owned();
                     if let Ok(mut state) = self.lock(live).await
                         && self.step(live, &mut state, Event::AbandonRequested { reason }, vec![]).await.is_ok()
                     {

@@ -25,7 +25,7 @@ pub enum StoreError {
     )]
     Locked(PathBuf),
     /// The database's schema is not one that this build knows.
-    #[error("the database does not fit this build: {0}")]
+    #[error("this build cannot use the database: {0}")]
     Schema(String),
 }
 

@@ -86,7 +86,7 @@ impl<'a> Objects<'a> {
                 } else if value.contains("\\u") && serde_json::from_str::<Value>(value).is_err() {
                     refused = Some(RowError::new(columns.name(place), "has half a character, such as \\ud800"));
                 } else if !values[place].is_empty() {
-                    refused = Some(RowError::new(columns.name(place), "is there twice; write it once"));
+                    refused = Some(RowError::new(columns.name(place), "appears twice; write it once"));
                 }
                 values[place] = value;
             }

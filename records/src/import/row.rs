@@ -73,7 +73,7 @@ impl Line<'_> {
         let written = date::Written::read(&text);
         let read = written.and_then(|written| Some((written.date(order, today)?, written.timed)));
         let (date, timed) = read.ok_or_else(|| {
-            self.error(place, format!("no day of the calendar, or written otherwise than {}", order.shown()))
+            self.error(place, format!("not a date of the calendar, or not written as {}", order.shown()))
         })?;
         NewTransaction::check_date(date, today).map_err(|invalid| self.invalid(place, invalid))?;
         Ok((date, timed))

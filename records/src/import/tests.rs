@@ -124,7 +124,7 @@ fn every_field_of_a_row_is_kept() {
 #[test]
 fn rows_that_cannot_be_are_refused_by_line_and_column() {
     for (name, cells, expected) in [
-        ("no such day", "2026-02-30,a,1", "2 date: no day of the calendar"),
+        ("no such day", "2026-02-30,a,1", "2 date: not a date of the calendar"),
         ("year one", "0001-01-01,a,1", "2 date: out of range; give a day from 1900-01-01 to 2027-03-02"),
         ("far future", "2027-03-03,a,1", "2 date: out of range"),
         ("no date", ",a,1", "2 date: empty"),
@@ -230,7 +230,7 @@ fn what_the_person_says_settles_what_the_file_leaves_open() {
     let said = Defaults { date_format: Some(DateOrder::MonthDayYear), ..defaults() };
     let rows: Vec<Row> = Reader::open(dates.as_bytes(), Kind::Csv, &said).unwrap().collect();
     assert_eq!(shown(&rows[0]), "2 2026-01-02 1.00 EUR a");
-    assert!(shown(&rows[1]).starts_with("3 date: no day of the calendar, or written otherwise than 12/31/2026"));
+    assert!(shown(&rows[1]).starts_with("3 date: not a date of the calendar, or not written as 12/31/2026"));
 
     let amounts = "date;memo;amount\n2026-01-01;a;1.234\n2026-01-01;b;1.5\n";
     let said = Defaults { decimal: Some(DecimalMark::Comma), ..defaults() };
@@ -356,7 +356,7 @@ fn json_is_read_as_programs_write_it() {
         "6 amount: not an amount",
         "7 amount: empty",
         "8 description: has half a character",
-        "9 amount: is there twice",
+        "9 amount: appears twice",
         "10 extra: cannot be kept: a number is too large",
         "11 row: not an object",
     ];

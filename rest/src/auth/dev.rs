@@ -46,11 +46,11 @@ pub enum DevIssuerError {
     },
     /// The file holds something else. It is not replaced: it may be somebody's.
     #[error(
-        "{0} is not a P-256 key in PKCS #8 (DER); delete it, and a new one is made: older development tokens then end"
+        "{0} is not a P-256 key in PKCS #8 (DER); delete it to have a new one made; older development tokens then stop working"
     )]
     Damaged(String),
     /// The system has no randomness.
-    #[error("the system gives no random numbers")]
+    #[error("the operating system provides no random numbers")]
     NoRandomness,
 }
 

@@ -53,7 +53,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
         // `Uuid` also reads other forms; one row has one path.
         let id = text.filter(|text| text.len() == 36).and_then(|text| text.parse().ok());
         id.map(Self).ok_or_else(|| {
-            let detail = "the id in the path is none; ids look like 0198c2f4-5f0e-7000-8000-1f2e3d4c5b6a";
+            let detail = "the id in the path is not an id; ids look like 0198c2f4-5f0e-7000-8000-1f2e3d4c5b6a";
             Problem::malformed("malformed_id", detail)
         })
     }
@@ -132,7 +132,7 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
 }
 
 pub(super) fn unsupported(expected: &str) -> Problem {
-    let detail = format!("this takes {expected}; say so in content-type");
+    let detail = format!("this call takes {expected}; set the header content-type accordingly");
     Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
 }
 
@@ -168,11 +168,11 @@ pub(super) async fn read_body(request: Request, most: usize, pause: Duration) ->
 /// Waits for a piece of a body, but not for ever.
 pub(super) async fn in_pause<T>(pause: Duration, piece: impl Future<Output = T>) -> Result<T, Problem> {
     tokio::time::timeout(pause, piece).await.map_err(|_| {
-        let detail = format!("nothing of the body has arrived for {} seconds", pause.as_secs());
+        let detail = format!("no part of the body arrived for {} seconds; send it again", pause.as_secs());
         Problem::new(StatusCode::REQUEST_TIMEOUT, "slow_body", detail)
     })
 }
 
 pub(super) fn broken_off() -> Problem {
-    Problem::malformed("broken_body", "the body broke off or is not what content-length says")
+    Problem::malformed("broken_body", "the body ended early, or its length is not the one in content-length")
 }

@@ -158,7 +158,7 @@ impl Breaker {
         drop(state);
         metrics::gauge!(UP).set(0.0);
         let reason = error.map_or_else(|| "no answer in time".to_owned(), RedisError::to_string);
-        tracing::warn!(address = %self.address, %reason, "redis is down; this process's memory stands in for it");
+        tracing::warn!(address = %self.address, %reason, "redis is down; using this process's memory instead");
         tokio::spawn(probe(Arc::downgrade(self), wait));
     }
 

@@ -62,5 +62,5 @@ pub(in crate::http) async fn create(
     if shared.api.records.create_category(person.user, &new.slug, &new.name).await? {
         return Ok(json(StatusCode::CREATED, &Category::from(&new)));
     }
-    Err(Problem::new(StatusCode::CONFLICT, "category_exists", "there is a category of this slug already"))
+    Err(Problem::new(StatusCode::CONFLICT, "category_exists", "a category with this slug exists already"))
 }

@@ -58,6 +58,6 @@ pub(super) async fn nothing() -> Problem {
 
 /// A path that has other methods; axum says which, in `allow`.
 pub(super) async fn no_such_method() -> Problem {
-    let detail = "this path has other methods; see the header allow";
+    let detail = "this path does not take this method; the header allow lists those it takes";
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }

@@ -58,7 +58,7 @@ pub(in crate::http) async fn create(
     Json(new): Json<NewJob>,
 ) -> Result<Response, Problem> {
     if !shared.api.models.tasks().await?.contains(&new.model_type) {
-        return Err(Problem::new(StatusCode::NOT_FOUND, "unknown_task", "there is no task of this name to train"));
+        return Err(Problem::new(StatusCode::NOT_FOUND, "unknown_task", "no task has this name"));
     }
     Ok(match shared.api.hub.create(person.user, &new.model_type).await? {
         Created::New(job, credential) => {
@@ -157,7 +157,10 @@ fn event_id(value: &HeaderValue) -> Result<u64, Problem> {
     let digits = value.to_str().ok().filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
     // A number beyond all of ours is one that was never given out.
     digits.map(|digits| digits.parse().unwrap_or(u64::MAX)).ok_or_else(|| {
-        Problem::malformed("malformed_event_id", "last-event-id: not one of ours; give the id of the last event seen")
+        Problem::malformed(
+            "malformed_event_id",
+            "last-event-id: not an id that this stream sent; give the id of the last event seen",
+        )
     })
 }
 

@@ -247,7 +247,7 @@ fn unreadable(error: &FileError) -> Problem {
 }
 
 fn refused(rejected: u64, faults: Vec<Fault>) -> Problem {
-    let detail = "rows of the file are no transactions; nothing was imported. Correct them, or keep the others with partial=true";
+    let detail = "some rows of the file are not valid transactions; nothing was imported. Correct them, or import the others with partial=true";
     Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "rejected_rows", detail).with_faults(faults, rejected)
 }
 

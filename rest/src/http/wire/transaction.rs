@@ -152,7 +152,7 @@ impl ListQuery {
         let wrong = |name: &str, right: &str| Problem::malformed("malformed_query", format!("{name}: {right}"));
         let date = |name: &str, given: Option<String>| match given {
             None => Ok(None),
-            Some(text) => day(&text).map(Some).ok_or_else(|| wrong(name, "no day; write YYYY-MM-DD")),
+            Some(text) => day(&text).map(Some).ok_or_else(|| wrong(name, "not a date; write YYYY-MM-DD")),
         };
         let amount = |name: &str, given: Option<i64>| match given {
             Some(minor) if !(0..=Money::MAX_MINOR).contains(&minor) => {
@@ -167,7 +167,10 @@ impl ListQuery {
         let after = match self.cursor {
             None => None,
             Some(word) => Some(cursor::read(&word).ok_or_else(|| {
-                Problem::malformed("malformed_cursor", "cursor: not one of ours; give next_cursor of the page before")
+                Problem::malformed(
+                    "malformed_cursor",
+                    "cursor: not one that this API gave; give next_cursor of the page before",
+                )
             })?),
         };
         let invalid = |invalid: domain::Invalid| wrong(invalid.field, &invalid.problem);
@@ -283,7 +286,7 @@ impl NewTransaction {
         let date = match day(&self.transaction_date) {
             Some(date) => faults.take(domain::NewTransaction::check_date(date, today).map(|()| date)),
             None => {
-                faults.add("transaction_date", "no day of the calendar; write YYYY-MM-DD");
+                faults.add("transaction_date", "not a date of the calendar; write YYYY-MM-DD");
                 None
             }
         };
