@@ -355,13 +355,15 @@ mod tests {
         };
         for words in ["serve", "migrate"] {
             let text = help(words);
-            assert!(!text.contains("--server") && !text.contains("--token") && !text.contains("--ca-cert"), "{text}");
-            assert!(text.contains("--data"), "{text}");
+            for option in ["--server <", "--token <", "--ca-cert <"] {
+                assert!(!text.contains(option), "{words}: {text}");
+            }
+            assert!(text.contains("--data <"), "{text}");
         }
         for words in ["task create", "rounds show", "models list", "token mint", "health"] {
             let text = help(words);
             let (own, shared) = text.split_once("Connection:").unwrap_or_else(|| panic!("{text}"));
-            for option in ["--server", "--token", "--ca-cert", "--data", "--json"] {
+            for option in ["--server <", "--token <", "--ca-cert <", "--data <", "--json"] {
                 assert!(!own.contains(option), "{words}: {option}: {own}");
                 assert!(shared.contains(option), "{words}: {option}: {shared}");
             }
