@@ -1,5 +1,10 @@
 //! Where time comes from. Everything else takes `now` as a value or a [`SharedClock`], so that a test can move the
 //! whole system by hand.
+//!
+//! There are two clocks. The *wall clock* says what people and devices call now; an operator or NTP may set it, forward
+//! or back. The *steady clock* only counts: nobody sets it, it means nothing to others, and it begins anew when the machine
+//! does. What is shown, signed or kept is wall time; how long something may still take is counted by the steady clock
+//! (docs/adr/0011).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,8 +14,12 @@ use scale_proto::time::Timestamp;
 
 /// Tells the time.
 pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
-    /// The present moment.
+    /// The present moment by the wall clock.
     fn now(&self) -> Timestamp;
+
+    /// The steady clock: time since a moment that is the same for the life of this process. It goes on while the machine
+    /// is suspended, where the system has such a clock.
+    fn steady(&self) -> Duration;
 }
 
 /// A clock that many parts hold at once.
@@ -22,35 +31,137 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        // A clock set before 1970 reads as the epoch: tokens and URLs then look unexpired, rounds close at once.
+        // A clock set before 1970 reads as the epoch: tokens and URLs then look unexpired.
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn steady(&self) -> Duration {
+        // Since the machine started. Linux stops CLOCK_MONOTONIC, which `Instant` reads, while the machine is suspended.
+        rustix::time::clock_gettime(rustix::time::ClockId::Boottime).try_into().unwrap_or_default()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn steady(&self) -> Duration {
+        static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+        START.get_or_init(std::time::Instant::now).elapsed()
+    }
+}
+
+/// A moment on both clocks: from here on the steady one carries the wall time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    wall: Timestamp,
+    steady: Duration,
+}
+
+impl Anchor {
+    /// Now.
+    pub fn at(clock: &dyn Clock) -> Self {
+        Self { wall: clock.now(), steady: clock.steady() }
+    }
+
+    /// The present moment, had nobody set the wall clock since.
+    pub fn now(&self, clock: &dyn Clock) -> Timestamp {
+        self.wall.plus(clock.steady().saturating_sub(self.steady))
+    }
+
+    /// How far the wall clock was set since; `None`: by less than [`DISAGREEMENT`], or not at all.
+    pub fn set_since(&self, clock: &dyn Clock) -> Option<Step> {
+        let (wall, carried) = (clock.now(), self.now(clock));
+        let step = if wall >= carried { Step::Forward(carried.until(wall)) } else { Step::Back(wall.until(carried)) };
+        let (Step::Forward(by) | Step::Back(by)) = step;
+        (by > DISAGREEMENT).then_some(step)
+    }
+}
+
+/// The clocks may part by so much before the wall clock counts as set: more than they drift apart between two looks.
+pub const DISAGREEMENT: Duration = Duration::from_secs(1);
+
+/// How the wall clock was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It shows a later time than it would have.
+    Forward(Duration),
+    /// It shows an earlier time.
+    Back(Duration),
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Forward(by) => write!(f, "forward by {:.1} s", by.as_secs_f64()),
+            Self::Back(by) => write!(f, "back by {:.1} s", by.as_secs_f64()),
+        }
     }
 }
 
 /// A clock for tests. All clones show the same time, so a test that holds any of them moves the whole system.
 #[derive(Clone, Debug, Default)]
-pub struct MockClock(Arc<AtomicU64>);
+pub struct MockClock(Arc<Hands>);
+
+#[derive(Debug, Default)]
+struct Hands {
+    wall_ms: AtomicU64,
+    steady_ms: AtomicU64,
+}
 
 impl MockClock {
     /// Shows `start`.
     pub fn at(start: Timestamp) -> Self {
-        Self(Arc::new(AtomicU64::new(start.as_millis())))
+        let clock = Self::default();
+        clock.set(start);
+        clock
     }
 
-    /// Moves forward.
+    /// Time passes.
     pub fn advance(&self, by: Duration) {
-        self.0.fetch_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
+        let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        self.0.wall_ms.fetch_add(by, Ordering::SeqCst);
+        self.0.steady_ms.fetch_add(by, Ordering::SeqCst);
     }
 
-    /// Jumps, back as well.
+    /// Somebody sets the wall clock, back as well; no time passes.
     pub fn set(&self, to: Timestamp) {
-        self.0.store(to.as_millis(), Ordering::SeqCst);
+        self.0.wall_ms.store(to.as_millis(), Ordering::SeqCst);
     }
 }
 
 impl Clock for MockClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+        Timestamp::from_millis(self.0.wall_ms.load(Ordering::SeqCst))
+    }
+
+    fn steady(&self) -> Duration {
+        Duration::from_millis(self.0.steady_ms.load(Ordering::SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_anchor_carries_the_wall_time_and_sees_that_it_was_set() {
+        let start = Timestamp::from_millis(7_200_000);
+        let clock = MockClock::at(start);
+        let anchor = Anchor::at(&clock);
+        clock.advance(Duration::from_secs(5));
+        assert_eq!((anchor.now(&clock), anchor.set_since(&clock)), (clock.now(), None));
+        clock.set(Timestamp::from_millis(7_204_000));
+        assert_eq!(anchor.set_since(&clock), None, "a second is drift");
+        clock.set(Timestamp::from_millis(3_605_000));
+        assert_eq!(anchor.now(&clock), Timestamp::from_millis(7_205_000));
+        assert_eq!(anchor.set_since(&clock), Some(Step::Back(Duration::from_secs(3_600))));
+        clock.set(Timestamp::from_millis(10_805_000));
+        assert_eq!(anchor.set_since(&clock).map(|step| step.to_string()).as_deref(), Some("forward by 3600.0 s"));
+    }
+
+    #[test]
+    fn the_machines_steady_clock_counts() {
+        let before = SystemClock.steady();
+        std::thread::sleep(Duration::from_millis(5));
+        assert!(SystemClock.steady() >= before + Duration::from_millis(5));
     }
 }

@@ -16,6 +16,8 @@ const LONGEST: Duration = Duration::from_secs(60 * 60);
 const UNKNOWN: Duration = Duration::from_secs(30);
 /// Before a device asks again for a task that is finished.
 const FINISHED: Duration = Duration::from_secs(4 * 60 * 60);
+/// A round that opened so much later than now was opened before the clock was set back.
+const AHEAD_MS: u64 = 1000;
 /// Narrowest window: even a handful of devices does not come in one burst.
 const NARROWEST: Duration = Duration::from_millis(500);
 
@@ -31,7 +33,8 @@ pub enum Opening {
 }
 
 /// The next opening of `schedule` for a task created at `created_at` whose newest round opened at `last_opened_at`.
-/// Openings missed while a round was running, or while the coordinator was down, are made up for once.
+/// Openings missed while a round was running, or while the coordinator was down, are made up for once. After the clock was
+/// set back one round opens at once: whether its time had come cannot be told any more, and it puts the rows right.
 pub fn next_opening(
     schedule: &Schedule,
     created_at: Timestamp,
@@ -43,10 +46,11 @@ pub fn next_opening(
         Schedule::Manual => Opening::Never,
         Schedule::EveryS(seconds) => {
             let every = seconds.saturating_mul(1000).max(1);
-            let age = now.as_millis().saturating_sub(created_at.as_millis());
-            let slot = created_at.as_millis() + age / every * every;
-            // The creation itself is the first opening.
-            due_or_next(slot, slot.saturating_add(every), last_opened_at)
+            let (created, time) = (created_at.as_millis(), now.as_millis());
+            // The creation itself is the first opening. The grid goes on before it, for a clock that was set back.
+            let before = created.saturating_sub(time).div_ceil(every).saturating_mul(every);
+            let slot = created.saturating_sub(before) + time.saturating_sub(created) / every * every;
+            due_or_next(slot, slot.saturating_add(every), last_opened_at, now)
         }
         Schedule::Times(times) => {
             let midnight = now.as_millis() / DAY_MS * DAY_MS;
@@ -56,13 +60,14 @@ pub fn next_opening(
             let last = slots().filter(|&slot| slot <= now.as_millis()).max();
             let next = slots().filter(|&slot| slot > now.as_millis()).min();
             let (Some(last), Some(next)) = (last, next) else { return Opening::Never };
-            due_or_next(last, next, Some(last_opened_at.unwrap_or(created_at).max(created_at)))
+            due_or_next(last, next, last_opened_at.or(Some(created_at)), now)
         }
     }
 }
 
-fn due_or_next(slot: u64, next: u64, last_opened_at: Option<Timestamp>) -> Opening {
+fn due_or_next(slot: u64, next: u64, last_opened_at: Option<Timestamp>, now: Timestamp) -> Opening {
     match last_opened_at {
+        Some(opened) if opened.as_millis() > now.as_millis().saturating_add(AHEAD_MS) => Opening::Now,
         Some(opened) if opened.as_millis() >= slot => Opening::At(Timestamp::from_millis(next)),
         _ => Opening::Now,
     }
@@ -126,6 +131,23 @@ mod tests {
                 Opening::Now,
             ),
             ("every: a clock behind the creation", &every, created, None, 500, Opening::Now),
+            (
+                "every: the clock was set back behind the last opening",
+                &every,
+                created,
+                Some(created + 2 * HOUR_MS),
+                created + HOUR_MS,
+                Opening::Now,
+            ),
+            (
+                "every: and behind the creation, after one more opening",
+                &every,
+                day,
+                Some(day - HOUR_MS / 2),
+                day - HOUR_MS / 2 + 1,
+                Opening::At(at(day)),
+            ),
+            ("times: the clock was set back", &times, day, Some(day + 23 * HOUR_MS), day + 22 * HOUR_MS, Opening::Now),
             (
                 "times: later today",
                 &times,

@@ -149,11 +149,14 @@ impl Size {
                 Aggregation::FedAdam { learning_rate: 0.05, beta1: 0.5, beta2: 0.99, tau: 1e-3 },
             ),
         };
+        let mut training = self.training(privacy);
+        // A device's time runs while others have the cores.
+        training.time_limit_ms += u64::from(devices) * TRAINING_MS_EACH / 2;
         TaskConfig {
             model: self.model(),
-            training: self.training(privacy),
+            training,
             cohort: Cohort { goal, floor, over_selection_permille: self.over_selection_permille(), session_max: 128 },
-            timing: self.timing(),
+            timing: self.timing(devices),
             schedule: Schedule::WhenReady,
             aggregation,
             quantisation,
@@ -163,28 +166,53 @@ impl Size {
         }
     }
 
-    /// Stages are short, because everybody is on one machine, and every lost device holds its stage until the end.
-    fn timing(self) -> Timing {
-        let few = Timing {
-            selecting_ms: 60_000,
-            training_ms: 60_000,
-            grace_ms: 2_000,
-            shares_ms: 3_000,
-            masked_input_ms: 6_000,
-            agreement_ms: 3_000,
-            unmask_ms: 3_000,
-        };
-        match self {
-            Self::Full => few,
-            Self::Light => Timing {
-                training_ms: 120_000,
-                grace_ms: 10_000,
-                shares_ms: 60_000,
-                masked_input_ms: 60_000,
-                agreement_ms: 60_000,
-                unmask_ms: 60_000,
-                ..few
+    /// How long the steps of a round may take at most. All devices share this machine's cores, so the bounds grow with
+    /// their number; what a step does take is seen while it runs, and lost devices cost the grace only.
+    fn timing(self, devices: u32) -> Timing {
+        let bound = |each: u64| MINUTE_MS + u64::from(devices) * each;
+        let stage = bound(STAGE_MS_EACH);
+        Timing {
+            selecting_ms: bound(CHECK_IN_MS_EACH),
+            training_ms: bound(TRAINING_MS_EACH),
+            grace_ms: match self {
+                Self::Full => 2_000,
+                Self::Light => 10_000,
             },
+            shares_ms: stage,
+            masked_input_ms: stage,
+            agreement_ms: stage,
+            unmask_ms: stage,
+        }
+    }
+}
+
+const MINUTE_MS: u64 = 60_000;
+
+/// What each device may add to a step, on two cores that others use as well: some ten times what it takes on free ones.
+const CHECK_IN_MS_EACH: u64 = 200;
+const TRAINING_MS_EACH: u64 = 4_000;
+const STAGE_MS_EACH: u64 = 2_000;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn bounds_follow_the_fleet_and_tasks_of_every_size_are_good() {
+        for size in [Size::Full, Size::Light] {
+            let mut before = Duration::ZERO;
+            for devices in [13, 30, 100, 200, 300, 1050] {
+                let task = size.task(devices, Privacy::None);
+                task.check().unwrap_or_else(|error| panic!("{size:?}, {devices} devices: {error}"));
+                let stages = task.timing.stages();
+                assert!(stages[0] > before && stages[1] >= Duration::from_millis(MINUTE_MS), "{size:?}, {devices}");
+                // Devices take turns on the cores: the last of them waits for all others.
+                assert!(task.training.time_limit_ms < task.timing.training_ms, "{size:?}, {devices}");
+                assert!(task.training.time_limit_ms >= u64::from(devices) * 1_000, "{size:?}, {devices}");
+                before = stages[0];
+            }
         }
     }
 }

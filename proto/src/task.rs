@@ -75,7 +75,7 @@ impl Cohort {
     }
 }
 
-/// Longest time each step stays open.
+/// Longest time each step stays open. Stages close earlier, as their answers come.
 #[allow(missing_docs)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -84,7 +84,7 @@ pub struct Timing {
     pub selecting_ms: u64,
     /// From selection until the last AdvertiseKeys.
     pub training_ms: u64,
-    /// After the goal is reached, how long stragglers are still let in.
+    /// Once enough devices have answered a stage, how long it waits at least after each answer for the next one.
     pub grace_ms: u64,
     pub shares_ms: u64,
     pub masked_input_ms: u64,

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal};
 use scale_proto::wire;
 use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
@@ -54,6 +55,18 @@ impl CoordinatorProcess {
         child.kill()?;
         child.wait()?;
         Ok(())
+    }
+
+    /// Stops the process for a while, as `kill -STOP` does: connections stay, and nobody answers.
+    ///
+    /// # Errors
+    /// There is no process.
+    pub async fn stand_still(&self, time: Duration) -> anyhow::Result<()> {
+        let child = self.child.as_ref().context("the coordinator does not run")?;
+        let pid = Pid::from_child(child);
+        rustix::process::kill_process(pid, Signal::STOP)?;
+        tokio::time::sleep(time).await;
+        Ok(rustix::process::kill_process(pid, Signal::CONT)?)
     }
 
     /// Starts the process again on the same folder and the same port.

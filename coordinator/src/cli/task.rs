@@ -110,7 +110,7 @@ struct Flags {
     /// Longest time from selection to the keys of the last device, in seconds
     #[arg(long, default_value_t = 300, value_name = "S", help_heading = "Cohort and schedule")]
     training_s: u64,
-    /// How long stragglers are let in once the goal is reached, in seconds
+    /// Once enough have answered: how long a stage waits at least after each answer for the next one, in seconds
     #[arg(long, default_value_t = 20, value_name = "S", help_heading = "Cohort and schedule")]
     grace_s: u64,
     /// Longest time of each later stage, in seconds

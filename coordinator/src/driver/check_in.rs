@@ -175,7 +175,7 @@ impl Inner {
         let task = task.clone();
         self.to_the_end(async move {
             let mut state = inner.lock(&live).await?;
-            let now = inner.now();
+            let now = state.now(&inner);
             if let Some(member) = state.members.get_mut(&caller.device) {
                 member.seen_at = now;
                 if member.identity_key != caller.identity_key {
@@ -232,7 +232,7 @@ impl Inner {
         loop {
             {
                 let mut state = self.lock(live).await?;
-                let now = self.now();
+                let now = state.now(self);
                 if !is_selecting(&state.round) {
                     return self.manifest(caller, &state);
                 }
@@ -265,7 +265,8 @@ impl Inner {
                 Phase::Abandoned { code, sentence, .. } => (code.clone(), sentence.clone()),
                 _ => (Refused::Running.code().into(), "this device's round no longer takes keys".into()),
             };
-            let until = round.next_deadline().map(|deadline| self.now().until(deadline)).unwrap_or_default();
+            let now = state.now(self);
+            let until = round.next_deadline().map(|deadline| now.until(deadline)).unwrap_or_default();
             let retry = pace(Some(until.max(Duration::from_millis(500))), round.cohort.into());
             return Ok(CheckInAnswer::Wait(Wait { retry, code, sentence }));
         }

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::check_in::Crowd;
+use super::time::{Pulse, RoundTime};
 use super::{Error, ModelUrl, Settings};
 use crate::accumulate::{Adder, Staging, Upload};
 use crate::blobs::Blobs;
@@ -29,6 +30,7 @@ pub(super) struct Inner {
     pub(super) store: Store,
     pub(super) blobs: Blobs,
     pub(super) clock: SharedClock,
+    pub(super) pulse: Pulse,
     pub(super) task_key: Arc<IdentityKey>,
     pub(super) model_url: ModelUrl,
     pub(super) watch: Arc<dyn super::Watch>,
@@ -67,6 +69,7 @@ pub(super) struct State {
     /// Channel and mask keys of the task's last rounds, by device. No round of the task ran beside this one, so they
     /// are complete from its opening on.
     known: HashMap<DeviceId, Vec<[u8; 32]>>,
+    pub(super) time: RoundTime,
     /// Memory ran ahead of a transaction that failed: everything is read again before it is used.
     pub(super) stale: bool,
 }
@@ -134,11 +137,13 @@ pub(super) struct Tracked {
     pub(super) state: UploadState,
     /// Pieces of one upload are written one after the other.
     pub(super) writing: Arc<tokio::sync::Mutex<()>>,
+    /// When a piece came last, as the round counts; nothing before a restart counts.
+    pub(super) piece_at: Timestamp,
 }
 
 impl Tracked {
     pub(super) fn new(upload: Upload, state: UploadState) -> Self {
-        Self { upload, state, writing: Arc::default() }
+        Self { upload, state, writing: Arc::default(), piece_at: Timestamp::default() }
     }
 }
 
@@ -180,9 +185,9 @@ impl LiveSession {
     }
 }
 
-/// Devices that have answered the open stage, and whether the protocol could do with them.
+/// Devices that have answered the open stage, and whether the masks could be removed with what they sent.
 pub(super) fn answered(protocol: &Session) -> (u32, bool) {
-    let (answered, enough) = match protocol.stage() {
+    let (answered, ready) = match protocol.stage() {
         Stage::Keys(keys) => (keys.len(), false),
         Stage::Shares(shares) => (shares.answered(), false),
         Stage::MaskedInput(inputs) => (inputs.answered(), false),
@@ -190,7 +195,7 @@ pub(super) fn answered(protocol: &Session) -> (u32, bool) {
         Stage::Unmask(unmask) => (unmask.answered(), unmask.ready()),
         _ => (0, false),
     };
-    (u32::try_from(answered).unwrap_or(u32::MAX), enough)
+    (u32::try_from(answered).unwrap_or(u32::MAX), ready)
 }
 
 impl Inner {
@@ -199,6 +204,7 @@ impl Inner {
         Self {
             store,
             blobs,
+            pulse: Pulse::new(settings.standstill, clock.steady()),
             clock,
             task_key,
             model_url,
@@ -216,6 +222,7 @@ impl Inner {
         }
     }
 
+    /// The present moment by the wall clock; what is counted within a round goes by [`State::now`].
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -289,7 +296,7 @@ impl Inner {
                     session.adder = old.adder;
                     for (device, tracked) in &mut session.uploads {
                         if let Some(old) = old.uploads.get(device) {
-                            tracked.writing = Arc::clone(&old.writing);
+                            (tracked.writing, tracked.piece_at) = (Arc::clone(&old.writing), old.piece_at);
                         }
                     }
                 }
@@ -299,6 +306,7 @@ impl Inner {
                     (member.seen_at, member.polls) = (old.seen_at, Arc::clone(&old.polls));
                 }
             }
+            fresh.time = state.time;
             *state = fresh;
         }
         Ok(state)
@@ -309,7 +317,8 @@ impl Inner {
         let rows: Rows = self.store.run_tx("load_round", move |tx| Box::pin(Rows::read(tx, id))).await?;
         let round: Round = serde_json::from_str(&rows.round.state)
             .map_err(|error| Error::Bug(format!("state of round {id} does not decode: {error}")))?;
-        let now = self.now();
+        let time = RoundTime::begin(self);
+        let now = time.now(self);
         let members: HashMap<DeviceId, Member> = rows.participants.iter().map(|row| member(row, now)).collect();
         let mut known: HashMap<DeviceId, Vec<[u8; 32]>> = HashMap::new();
         for (device, payload) in &rows.advertised {
@@ -328,7 +337,7 @@ impl Inner {
             }
         }
         let Rows { round: row, task, base, .. } = rows;
-        Ok(State { row, round, task: task.config, base, members, sessions, known, stale: false })
+        Ok(State { row, round, task: task.config, base, members, sessions, known, time, stale: false })
     }
 
     /// Runs work that a call began to its end even when the caller hangs up: memory and rows change together or not at

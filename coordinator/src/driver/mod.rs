@@ -15,6 +15,7 @@
 //! | `upload.rs` | stage 2 |
 //! | `perform.rs` | effects |
 //! | `timer.rs` | start, schedules, deadlines |
+//! | `time.rs` | the time of a round, and standstills of the process |
 //! | `models.rs` | models for devices |
 //! | `admin.rs` | tasks, rounds and models for operators |
 
@@ -28,6 +29,7 @@ mod stages;
 mod step;
 #[cfg(test)]
 pub(crate) mod tests;
+mod time;
 mod timer;
 mod training;
 mod upload;
@@ -107,6 +109,8 @@ pub struct Settings {
     pub policy_id: String,
     /// Added to signed closing times for devices whose clock runs ahead.
     pub clock_slack: Duration,
+    /// Open stages wait longer after this process stood still for more than this.
+    pub standstill: Duration,
 }
 
 impl Settings {
@@ -118,6 +122,7 @@ impl Settings {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             policy_id: "none".to_owned(),
             clock_slack: Duration::from_secs(300),
+            standstill: Duration::from_secs(2),
         }
     }
 }

@@ -163,10 +163,10 @@ impl Inner {
         if protocol.receive(number, index, &payload)? == Receipt::Same {
             return Ok(());
         }
-        let (answered, enough) = answered(protocol);
+        let (answered, ready) = answered(protocol);
         secure.taken.insert((caller.device, number), Digest::of(&payload));
         let message = NewMessage { session, stage: number, device: caller.device, payload };
-        let event = Event::StageAnswered { session, stage, answered, enough };
+        let event = Event::StageAnswered { session, stage, answered, ready };
         self.step(live, state, event, vec![Change::Message(message)]).await
     }
 }

@@ -107,9 +107,11 @@ impl Inner {
         event: Event,
         mut changes: Vec<Change>,
     ) -> Result<(), Error> {
-        let now = self.now();
         let label = event.name();
-        let mut decided = decide(state, event, now, &mut changes);
+        let resumed = state.resumed(self);
+        let now = resumed.map_or_else(|| state.now(self), |time| time.now(self));
+        let events = resumed.map(|_| Event::Resumed).into_iter().chain([event]);
+        let mut decided = decide(state, events, now, &mut changes);
         let mut start = None;
         if decided.effects.contains(&Effect::StartTraining) {
             match training::prepare(self, state, &decided.round) {
@@ -130,6 +132,9 @@ impl Inner {
             }
         }
         if changes.is_empty() && decided.round == state.round {
+            if let Some(time) = resumed {
+                state.set_time(self, time);
+            }
             return Ok(());
         }
         for new in &decided.round.sessions {
@@ -165,6 +170,9 @@ impl Inner {
         }
         tracing::debug!(round = %live.id, event = label, phase = decided.round.phase.name(), "step");
         // What is left of it is the row that was written.
+        if let Some(time) = resumed {
+            state.set_time(self, time);
+        }
         state.row = work.0.clone();
         state.round = decided.round;
         self.follow(state, start, decided.gone);
@@ -239,16 +247,16 @@ impl Inner {
     }
 }
 
-/// What the machine made of an event and of the events that followed from it.
+/// What the machine made of events and of those that followed from them.
 struct Decided {
     round: crate::round::Round,
     effects: Vec<Effect>,
     gone: Vec<DeviceId>,
 }
 
-fn decide(state: &State, event: Event, now: Timestamp, changes: &mut Vec<Change>) -> Decided {
+fn decide(state: &State, events: impl Iterator<Item = Event>, now: Timestamp, changes: &mut Vec<Change>) -> Decided {
     let mut decided = Decided { round: state.round.clone(), effects: Vec::new(), gone: Vec::new() };
-    let mut events = VecDeque::from([event]);
+    let mut events: VecDeque<Event> = events.collect();
     while let Some(event) = events.pop_front() {
         let step = decided.round.handle(event, now);
         decided.round = step.round;

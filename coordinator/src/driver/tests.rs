@@ -1,5 +1,6 @@
 //! Whole rounds with raw protocol clients, in one process, on a clock that the tests move.
 
+mod clocks;
 pub(crate) mod fleet;
 mod privacy;
 

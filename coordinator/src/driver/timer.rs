@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use scale_proto::ids::{RoundId, SessionId, TaskId};
-use scale_proto::time::Timestamp;
 
 use super::live::{Inner, Live};
 use super::upload::blocking;
@@ -16,7 +15,7 @@ use crate::round::{Event, Round, Rules, SessionStage};
 use crate::rows::{RoundRow, TaskRow, TaskState, UploadState};
 use crate::schedule::{Opening, next_opening};
 
-/// The alarm is set no further ahead, so that a clock that was set back does not oversleep.
+/// The alarm is set no further ahead; schedules go by the wall clock, which may be set while it sleeps.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// Pause after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -61,7 +60,7 @@ impl Coordinator {
         let coordinator = Self(inner);
         coordinator.tick().await?;
         let clockwork = Arc::clone(&coordinator.0);
-        coordinator.0.work.spawn(async move { clockwork.keep_time().await });
+        coordinator.0.work.spawn(async move { tokio::join!(clockwork.keep_time(), clockwork.watch_clocks()).0 });
         Ok(coordinator)
     }
 
@@ -97,7 +96,7 @@ impl Inner {
     async fn keep_time(self: &Arc<Self>) {
         while !self.stop.is_cancelled() {
             let sleep = match self.tick().await {
-                Ok(Some(next)) => self.now().until(next).min(LONGEST_SLEEP),
+                Ok(Some(next)) => next.min(LONGEST_SLEEP),
                 Ok(None) => LONGEST_SLEEP,
                 Err(error) => {
                     tracing::warn!(%error, "deadlines could not be kept; trying again");
@@ -112,16 +111,21 @@ impl Inner {
         }
     }
 
-    /// Feeds ticks to rounds whose deadline has passed and opens rounds that are due. Returns the next moment.
-    async fn tick(self: &Arc<Self>) -> Result<Option<Timestamp>, Error> {
-        let mut next: Option<Timestamp> = None;
-        let mut at = |moment: Timestamp| next = Some(next.map_or(moment, |next| next.min(moment)));
+    /// Feeds ticks to rounds whose deadline has passed and opens rounds that are due. Returns how long nothing is due.
+    async fn tick(self: &Arc<Self>) -> Result<Option<Duration>, Error> {
+        let mut next: Option<Duration> = None;
+        let mut wait = |time: Duration| next = Some(next.map_or(time, |next| next.min(time)));
         for live in self.lives() {
             let mut state = self.lock(&live).await?;
-            if state.round.next_deadline().is_some_and(|deadline| deadline <= self.now()) {
+            for session in state.still_sending(state.now(self)) {
+                self.step(&live, &mut state, Event::StillSending { session }, vec![]).await?;
+            }
+            let passed = state.round.next_deadline().is_some_and(|deadline| deadline <= state.now(self));
+            if passed || (!state.round.phase.is_over() && state.resumed(self).is_some()) {
                 self.step(&live, &mut state, Event::Tick, vec![]).await?;
             }
-            state.round.next_deadline().into_iter().for_each(&mut at);
+            let now = state.now(self);
+            state.round.next_deadline().into_iter().map(|deadline| now.until(deadline)).for_each(&mut wait);
         }
         for task in self.tasks().into_iter().filter(|task| task.state == TaskState::Active) {
             if self.open_round_of(&task.id).await?.is_some() {
@@ -133,7 +137,7 @@ impl Inner {
                     Ok(_) | Err(Error::RoundOpen(_) | Error::TaskNotActive { .. }) => {}
                     Err(error) => return Err(error),
                 },
-                Opening::At(moment) => at(moment),
+                Opening::At(moment) => wait(self.now().until(moment)),
                 Opening::Never => {}
             }
         }
@@ -203,7 +207,7 @@ impl Inner {
         for effect in state.round.pending() {
             self.start_effect(live, effect);
         }
-        self.step(live, &mut state, Event::Restarted, vec![]).await?;
+        self.step(live, &mut state, Event::Resumed, vec![]).await?;
         let waiting: Vec<(SessionId, Vec<Queued>)> = state
             .round
             .sessions

@@ -1,10 +1,12 @@
 //! Stage 2: pieces come in, whole uploads are added, and once they are part of a durable sum their senders are told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use scale_proto::answer::{UploadAnswer, Wait};
 use scale_proto::ids::SessionId;
 use scale_proto::stage::UploadPiece;
+use scale_proto::time::Timestamp;
 use scale_secagg::error::Reason;
 use scale_secagg::server::Stage;
 use tokio::time::Instant;
@@ -123,6 +125,7 @@ impl Inner {
 
     /// Whether this piece may be taken, by what the rows know; a new upload gets its row.
     async fn meet(&self, caller: &Caller, state: &mut State, piece: &UploadPiece) -> Result<Met, Error> {
+        let now = state.now(self);
         let member = participant(state, caller)?;
         if member.session != Some(piece.session) {
             return Err(Error::NotParticipant);
@@ -143,7 +146,8 @@ impl Inner {
             return Err(Error::WrongLength { expected, announced: piece.total });
         }
         let upload = Upload { session: piece.session, device: caller.device, digest: piece.digest, total: piece.total };
-        if let Some(tracked) = secure.uploads.get(&caller.device) {
+        if let Some(tracked) = secure.uploads.get_mut(&caller.device) {
+            tracked.piece_at = now;
             return match tracked.state {
                 _ if tracked.upload != upload => Err(Error::DifferentUpload),
                 UploadState::Committed => Ok(Met::Committed),
@@ -179,7 +183,8 @@ impl Inner {
                 })
             })
             .await?;
-        let tracked = Tracked::new(upload, kept);
+        let mut tracked = Tracked::new(upload, kept);
+        tracked.piece_at = now;
         secure.uploads.insert(caller.device, tracked.clone());
         Ok(Met::Open(tracked, index))
     }
@@ -243,8 +248,8 @@ impl Inner {
         for upload in uploads {
             protocol.commit(upload.index, upload.digest.0)?;
         }
-        let (answered, enough) = answered(protocol);
-        let event = Event::StageAnswered { session, stage: SessionStage::MaskedInput, answered, enough };
+        let (answered, ready) = answered(protocol);
+        let event = Event::StageAnswered { session, stage: SessionStage::MaskedInput, answered, ready };
         let devices: Vec<_> = uploads.iter().map(|upload| upload.device).collect();
         let change = Change::Uploads(segment, devices.clone());
         self.step(live, state, event, vec![change]).await?;
@@ -266,6 +271,22 @@ impl Inner {
             tracing::debug!(%session, %error, "staged files stay until the session ends");
         }
         Ok(())
+    }
+}
+
+impl State {
+    /// Sessions that would close on silence now, while an upload that is not whole yet gets on.
+    pub(super) fn still_sending(&self, now: Timestamp) -> Vec<SessionId> {
+        let grace = Duration::from_millis(self.round.rules.timing.grace_ms);
+        let gets_on = |id: &SessionId| {
+            let uploads = self.sessions.get(id).into_iter().flat_map(|secure| secure.uploads.values());
+            let unfinished = |tracked: &&Tracked| tracked.state != UploadState::Committed;
+            uploads.filter(unfinished).any(|tracked| tracked.piece_at.plus(grace) > now)
+        };
+        let open = self.round.sessions.iter().filter(|progress| {
+            progress.stage == SessionStage::MaskedInput && !progress.closing && progress.deadline <= now
+        });
+        open.filter(|progress| now < progress.window.latest).map(|progress| progress.id).filter(gets_on).collect()
     }
 }
 

@@ -7,8 +7,7 @@ use scale_proto::ids::{ModelVersion, RoundId, SessionId, TaskId};
 use scale_proto::time::Timestamp;
 
 use super::{
-    Effect, Event, Failure, Phase, REPAIR_GRACE, RESTART_GRACE, Refused, Round, Rules, SessionProgress, SessionStage,
-    Step,
+    Effect, Event, Failure, Phase, RESTART_GRACE, Refused, Round, Rules, SessionProgress, SessionStage, Step, Window,
 };
 
 impl Round {
@@ -56,16 +55,17 @@ impl Round {
         match event {
             Event::DeviceCheckedIn { .. } | Event::Tick => {}
             Event::DeviceLeft { session, awaited } => self.on_left(session, awaited),
-            Event::StageAnswered { session, stage, answered, enough } => {
-                self.on_answered(session, stage, answered, enough, now);
+            Event::StageAnswered { session, stage, answered, ready } => {
+                self.on_answered(session, stage, answered, ready, now);
             }
+            Event::StillSending { session } => self.on_still_sending(session, now),
             Event::StageClosed { session, stage, outcome } => {
                 self.on_closed(session, stage, outcome, now, &mut effects);
             }
             Event::SumReleased { session, outcome } => self.on_released(session, outcome, &mut effects),
             Event::ModelCommitted { outcome } => self.on_committed(outcome, now, &mut effects),
             Event::AbandonRequested { reason } => self.abandon(Failure::new("operator", reason), now, &mut effects),
-            Event::Restarted => self.on_restarted(now),
+            Event::Resumed => self.on_resumed(now),
         }
         self.advance(now, &mut effects);
         Step { round: self, effects }
@@ -154,18 +154,23 @@ impl Round {
         }
     }
 
-    fn on_answered(&mut self, id: SessionId, stage: SessionStage, answered: u32, enough: bool, now: Timestamp) {
-        let grace = Duration::from_millis(self.rules.timing.grace_ms);
+    fn on_answered(&mut self, id: SessionId, stage: SessionStage, answered: u32, ready: bool, now: Timestamp) {
+        let (floor, grace) = (self.rules.floor, Duration::from_millis(self.rules.timing.grace_ms));
         // A stage that is being closed still counts: uploads that were whole in time may be committed until the end.
         let found = self.sessions.iter_mut().find(|session| session.id == id && session.stage == stage);
         let (Some(session), Some(number)) = (found, stage.number()) else { return };
         let count = &mut session.answered[usize::from(number)];
-        *count = answered.max(*count);
-        if stage == SessionStage::Keys && *count >= session.goal {
-            session.deadline = session.deadline.min(now.plus(grace));
+        if answered > *count {
+            *count = answered;
+            session.answer_came(floor, grace, ready, now);
         }
-        if enough {
-            session.deadline = session.deadline.min(now.plus(REPAIR_GRACE));
+    }
+
+    fn on_still_sending(&mut self, id: SessionId, now: Timestamp) {
+        let grace = Duration::from_millis(self.rules.timing.grace_ms);
+        let uploading = |session: &&mut SessionProgress| session.id == id && session.stage == SessionStage::MaskedInput;
+        if let Some(session) = self.sessions.iter_mut().find(uploading) {
+            session.wait_on(grace, now);
         }
     }
 
@@ -196,7 +201,7 @@ impl Round {
         session.expected = size;
         // The stage before was 0 to 3, so this one has a number from 1 to 4 and a window.
         let number = usize::from(session.stage.number().unwrap_or(4));
-        session.deadline = now.plus(windows[number.max(1) - 1]).min(closings[number]);
+        session.open_window(now, windows[number.max(1) - 1], closings[number]);
         if self.phase == Phase::Training {
             self.phase = Phase::Securing;
         }
@@ -236,12 +241,12 @@ impl Round {
     }
 
     /// Time that ran while nobody could answer is not held against the devices, as far as the signed times allow.
-    fn on_restarted(&mut self, now: Timestamp) {
+    fn on_resumed(&mut self, now: Timestamp) {
         let timing = &self.rules.timing;
         let windows = timing.stages();
         if let Phase::Selecting { deadline: Some(deadline) } = &mut self.phase {
-            let grace = RESTART_GRACE.min(Duration::from_millis(timing.selecting_ms));
-            *deadline = (*deadline).max(now.plus(grace));
+            let window = Duration::from_millis(timing.selecting_ms);
+            *deadline = (*deadline).clamp(now.plus(RESTART_GRACE.min(window)), now.plus(window));
         }
         for session in &mut self.sessions {
             let Some(number) = session.stage.number().map(usize::from) else { continue };
@@ -249,8 +254,7 @@ impl Round {
                 0 => Duration::from_millis(timing.training_ms),
                 later => windows[later - 1],
             };
-            let extended = now.plus(RESTART_GRACE.min(window)).min(self.closings[number]);
-            session.deadline = session.deadline.max(extended);
+            session.hear_again(now, window, self.closings[number]);
         }
     }
 
@@ -298,18 +302,21 @@ impl Round {
             .map(|(ordinal, members)| {
                 let part = u64::from(self.rules.goal) * u64::from(members);
                 let goal = u32::try_from(part.div_ceil(u64::from(self.cohort))).unwrap_or(members);
-                SessionProgress {
+                let mut session = SessionProgress {
                     id: Self::session_id(self.id, ordinal),
                     stage: SessionStage::Keys,
                     members,
                     goal: goal.clamp(self.rules.floor.min(members), members),
                     expected: members,
                     answered: [0; 5],
-                    deadline: now.plus(training),
+                    deadline: now,
+                    window: Window::default(),
                     closing: false,
                     survivors: 0,
                     failure: None,
-                }
+                };
+                session.open_window(now, training, self.closings[0]);
+                session
             })
             .collect();
         self.phase = Phase::Training;

@@ -17,6 +17,7 @@ mod session;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use std::time::Duration;
 
@@ -29,8 +30,9 @@ use serde::{Deserialize, Serialize};
 
 pub use session::{SessionProgress, SessionStage};
 pub use shape::one_session;
+pub use window::Window;
 
-/// Windows that a restart grants to stages whose time ran out while nobody could answer.
+/// What is left of every window at least when the coordinator is back: devices did not reach it in the meantime.
 pub const RESTART_GRACE: Duration = Duration::from_secs(10);
 
 /// How long stage 4 waits for the rest once every secret could be rebuilt: more shares than needed repair wrong ones.
@@ -204,8 +206,13 @@ pub enum Event {
         stage: SessionStage,
         /// Devices that have answered in all; a repeat of the same number changes nothing.
         answered: u32,
-        /// The protocol could do with these answers: the rest gets [`REPAIR_GRACE`] only.
-        enough: bool,
+        /// The masks could be removed with these answers: the rest gets [`REPAIR_GRACE`] only.
+        ready: bool,
+    },
+    /// A session's open stage would close on silence, but a device that has not answered is in the middle of its upload.
+    StillSending {
+        /// The session.
+        session: SessionId,
     },
     /// [`Effect::CloseStage`] was carried out.
     StageClosed {
@@ -233,8 +240,9 @@ pub enum Event {
         /// The operator's words.
         reason: String,
     },
-    /// The coordinator was down and is back.
-    Restarted,
+    /// The coordinator heard nobody for a while and is back: it was down, or its process stood still. Also when the
+    /// clock was set while devices were being selected.
+    Resumed,
     /// Time has passed.
     Tick,
 }
@@ -246,11 +254,12 @@ impl Event {
             Self::DeviceCheckedIn { .. } => "device_checked_in",
             Self::DeviceLeft { .. } => "device_left",
             Self::StageAnswered { .. } => "stage_answered",
+            Self::StillSending { .. } => "still_sending",
             Self::StageClosed { .. } => "stage_closed",
             Self::SumReleased { .. } => "sum_released",
             Self::ModelCommitted { .. } => "model_committed",
             Self::AbandonRequested { .. } => "abandon_requested",
-            Self::Restarted => "restarted",
+            Self::Resumed => "resumed",
             Self::Tick => "tick",
         }
     }

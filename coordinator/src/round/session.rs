@@ -4,7 +4,7 @@ use scale_proto::ids::SessionId;
 use scale_proto::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Failure;
+use super::{Failure, Window};
 
 /// The stage of a session that is open, or how it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -88,14 +88,17 @@ pub struct SessionProgress {
     pub stage: SessionStage,
     /// Devices dealt to it.
     pub members: u32,
-    /// Its part of the goal: as soon as so many have advertised keys, stragglers get the grace time only.
+    /// Its part of the goal: once so many have advertised keys, the stage closes when nothing more comes.
     pub goal: u32,
     /// Devices that the open stage still reckons with, those that answered included.
     pub expected: u32,
     /// Devices that have answered, by stage.
     pub answered: [u32; 5],
-    /// When the open stage closes by itself; never later than the signed time.
+    /// When the open stage closes by itself, as things stand; never later than the signed time.
     pub deadline: Timestamp,
+    /// Where that comes from.
+    #[serde(default)]
+    pub window: Window,
     /// The stage is being closed: nothing more is accepted, the outcome is awaited.
     pub closing: bool,
     /// Devices in the sum (U3), once stage 2 has closed.

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
@@ -14,9 +15,9 @@ use scale_client_core::train::{Backend, Dataset, DatasetTrainer};
 use scale_client_core::transport::native::{Connection, GrpcTransport};
 use scale_proto::ids::{ModelVersion, TaskId};
 use scale_proto::privacy::{Privacy, Target};
-use scale_proto::task::TaskConfig;
+use scale_proto::task::{TaskConfig, Timing};
 use scale_proto::wire::RoundInfo;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::coordinator::{CoordinatorProcess, Operator, private_folder};
@@ -33,8 +34,10 @@ use crate::simulation::Simulation;
 
 /// Name of the demo's task.
 const TASK: &str = "categoriser";
-/// A round that takes longer than this has a problem that waiting does not solve.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// A round that takes longer than all its steps may, and this besides, has a problem that waiting does not solve.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Devices that enrol at once: each writes a row, and the coordinator's database takes one after the other.
+const ENROLLING: usize = 8;
 /// Abandoned rounds in a row after which the next one would end like them.
 const FAILURES: usize = 5;
 /// Devices that are trained alone, for comparison.
@@ -145,6 +148,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         task_key: coordinator.task_key,
         enrol_token: enrol_token.clone(),
         cores: Cores::all(),
+        enrolling: Arc::new(Semaphore::new(ENROLLING)),
         behaviour: Behaviour { drop: settings.drop, loss: settings.size.loss(), seed: settings.seed },
         rounds_over: watch_rounds,
         tell,
@@ -174,7 +178,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
 
     let mut judge = Judge { watcher, names: world.judge(&world.names())?, task, last: vec![] };
     let accuracy_start = judge.score(1).await?;
-    let watching = Watching { settings: &settings, promise: &world.promise, screen: &screen };
+    let patience = patience(&world.config.timing);
+    let watching = Watching { settings: &settings, promise: &world.promise, screen: &screen, patience };
     let rows = watching.rounds(&mut operator, &mut judge, &mut fleet, sightings, &rounds_over).await;
     let rows = rows.with_context(|| format!("the coordinator's log is {}", coordinator.log().display()))?;
     drop(rounds_over);
@@ -228,6 +233,7 @@ struct Joining {
     task_key: [u8; 32],
     enrol_token: String,
     cores: Cores,
+    enrolling: Arc<Semaphore>,
     behaviour: Behaviour,
     rounds_over: watch::Receiver<u64>,
     tell: mpsc::UnboundedSender<Sighting>,
@@ -236,9 +242,11 @@ struct Joining {
 impl Joining {
     /// One device's life: it enrols, then takes part in round after round.
     async fn join<H: Host>(self, index: usize, host: H, statement: Dataset) -> anyhow::Result<()> {
-        let Self { task, task_key, enrol_token, cores, behaviour, rounds_over, tell } = self;
+        let Self { task, task_key, enrol_token, cores, enrolling, behaviour, rounds_over, tell } = self;
         let device = client(host, &task, task_key);
+        let turn = enrolling.acquire().await?;
         device.enroll(&enrol_token).await.with_context(|| format!("device {index} cannot enrol"))?;
+        drop(turn);
         let trainer = DatasetTrainer::new(statement, Backend::Flex).with_secret(secret()?);
         live(index, device, TakingTurns { trainer, cores }, behaviour, rounds_over, tell).await
     }
@@ -375,6 +383,7 @@ struct Watching<'a> {
     settings: &'a Settings,
     promise: &'a Promise,
     screen: &'a Screen,
+    patience: Duration,
 }
 
 impl Watching<'_> {
@@ -387,7 +396,7 @@ impl Watching<'_> {
         mut sightings: mpsc::UnboundedReceiver<Sighting>,
         rounds_over: &watch::Sender<u64>,
     ) -> anyhow::Result<Vec<RoundRow>> {
-        let Self { settings, screen, .. } = *self;
+        let Self { settings, screen, patience, .. } = *self;
         let mut rows: Vec<RoundRow> = vec![];
         let mut seen = Seen::new(settings.devices);
         let mut last_change = Instant::now();
@@ -413,7 +422,7 @@ impl Watching<'_> {
                     if rows.iter().filter(|row| row.abandoned.is_none()).count() as u64 >= settings.rounds {
                         return Ok(rows);
                     }
-                    ensure!(last_change.elapsed() < PATIENCE, "no round has ended for {PATIENCE:?}; devices: {}", seen.line());
+                    ensure!(last_change.elapsed() < patience, "no round has ended for {patience:?}; devices: {}", seen.line());
                 }
             }
         }
@@ -436,6 +445,12 @@ impl Watching<'_> {
             abandoned,
         })
     }
+}
+
+/// How long the end of a round is waited for.
+fn patience(timing: &Timing) -> Duration {
+    let before = Duration::from_millis(timing.selecting_ms + timing.training_ms);
+    before + timing.stages().iter().sum::<Duration>() + PATIENCE
 }
 
 /// `unit`: whom an epsilon is about.

@@ -20,7 +20,7 @@ use scale_secagg::keys::IdentityKey;
 use scale_secagg::params::Profile;
 use scale_secagg::roster::Certificate;
 
-use crate::clock::{Clock as _, MockClock};
+use crate::clock::{Anchor, Clock as _, MockClock};
 use crate::driver::*;
 use crate::round::SessionStage;
 
@@ -56,6 +56,9 @@ pub(super) struct Site {
     pub(super) store: Store,
     pub(super) blobs: Blobs,
     pub(super) clock: MockClock,
+    /// Clocks of devices are right, whatever is done to the coordinator's.
+    pub(super) right: Anchor,
+    pub(super) standstill: Duration,
     pub(super) task_key: Arc<IdentityKey>,
     pub(super) folder: tempfile::TempDir,
     pub(super) current: RwLock<Coordinator>,
@@ -67,12 +70,19 @@ impl Site {
     }
 
     pub(super) async fn over(blobs: Blobs) -> Arc<Self> {
+        // Tests move the clock by whole windows.
+        Self::with(blobs, Duration::MAX).await
+    }
+
+    pub(super) async fn with(blobs: Blobs, standstill: Duration) -> Arc<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Store::open_in_memory().await.expect("a database");
         let clock = MockClock::at(Timestamp::from_millis(1_700_000_000_000));
         let task_key = Arc::new(IdentityKey::from_seed(&[42; 32]));
-        let current = Self::begin(&store, &blobs, &clock, &task_key, folder.path()).await;
-        Arc::new(Self { store, blobs, clock, task_key, folder, current: RwLock::new(current) })
+        let right = Anchor::at(&clock);
+        let current = Self::begin(&store, &blobs, &clock, &task_key, folder.path(), standstill).await;
+        let current = RwLock::new(current);
+        Arc::new(Self { store, blobs, clock, right, standstill, task_key, folder, current })
     }
 
     pub(super) async fn begin(
@@ -81,9 +91,11 @@ impl Site {
         clock: &MockClock,
         task_key: &Arc<IdentityKey>,
         folder: &std::path::Path,
+        standstill: Duration,
     ) -> Coordinator {
         let mut settings = Settings::new(folder.join("staging"));
         settings.long_poll = Duration::from_secs(5);
+        settings.standstill = standstill;
         let parts = Parts {
             store: store.clone(),
             blobs: blobs.clone(),
@@ -103,8 +115,15 @@ impl Site {
     /// Ends the coordinator between two transactions and starts another one.
     pub(super) async fn restart(&self) {
         self.now().shutdown().await;
-        let next = Self::begin(&self.store, &self.blobs, &self.clock, &self.task_key, self.folder.path()).await;
+        let Self { store, blobs, clock, task_key, folder, standstill, .. } = self;
+        let next = Self::begin(store, blobs, clock, task_key, folder.path(), *standstill).await;
         *self.current.write().expect("nobody panics") = next;
+    }
+
+    /// Somebody sets the coordinator's clock.
+    pub(super) fn set_clock(&self, seconds: i64) {
+        let now = self.clock.now().as_millis();
+        self.clock.set(Timestamp::from_millis(now.saturating_add_signed(seconds * 1000)));
     }
 
     pub(super) async fn pass_window(&self) {
@@ -197,7 +216,7 @@ impl Phone {
     pub(super) fn handle(&mut self, event: Event<'_>) -> Answer {
         let manifest = self.manifest.clone().expect("checked in");
         let policy = self.policy(&manifest);
-        let now = self.site.clock.now().as_millis();
+        let now = self.site.right.now(&self.site.clock).as_millis();
         let Self { identity, certificate, rng, .. } = self;
         let mut host = Host { policy: &policy, identity, certificate: Some(certificate), rng };
         self.participant.handle(event, now, &mut host).expect("an honest coordinator")
@@ -325,6 +344,8 @@ pub(super) struct Story {
     pub(super) lost: [usize; 5],
     /// The coordinator restarts when all but one have answered this stage.
     pub(super) restart_in: Option<usize>,
+    /// The coordinator's clock is set once this stage has all its answers, to so many seconds from what it showed.
+    pub(super) set_clock_in: Option<(usize, i64)>,
 }
 
 pub(super) struct Told {
@@ -368,6 +389,9 @@ pub(super) async fn go_on(site: &Arc<Site>, mut alive: Vec<Phone>, story: Story)
         }
         let rest = tokio::spawn(together(last, act));
         site.until_answered(stage, answers).await;
+        if let Some((_, seconds)) = story.set_clock_in.filter(|(at, _)| *at == number) {
+            site.set_clock(seconds);
+        }
         if lost > 0 {
             site.pass_window().await;
         }
