@@ -131,7 +131,7 @@ async fn restarts_in_every_stage_change_nothing() {
     for stage in 0..5 {
         let site = manual_site().await;
         let lost = if stage == 2 { [1, 0, 1, 0, 0] } else { [0; 5] };
-        let told = tell(&site, 12, Story { lost, restart_in: Some(stage) }).await;
+        let told = tell(&site, 12, Story { lost, restart_in: Some(stage), ..Story::default() }).await;
         assert!(told.errors.is_empty(), "stage {stage}: {:?}", told.errors);
         assert_exact(&site, &told, if stage == 2 { 10 } else { 12 }).await;
     }
@@ -205,7 +205,7 @@ async fn certified_devices_sum_up_and_others_are_refused() {
     site.now().leave(&odd.caller, leave).await.expect("it takes part");
 
     // A restart replays the certified messages too.
-    let told = go_on(&site, phones, Story { lost: [0, 0, 1, 0, 0], restart_in: Some(1) }).await;
+    let told = go_on(&site, phones, Story { lost: [0, 0, 1, 0, 0], restart_in: Some(1), ..Story::default() }).await;
     assert!(told.errors.is_empty(), "{:?}", told.errors);
     assert_exact(&site, &told, 11).await;
     let bytes = told.info.round.summary.expect("finished").bytes_up_per_device;
