@@ -1,6 +1,6 @@
 //! The demo's task: a categoriser of bank transactions that learns from what people buy, without seeing it.
 
-use scale_proto::limits::COHORT_FLOOR;
+use scale_proto::limits::{COHORT_FLOOR, TRAINING_MS};
 use scale_proto::model::{Family, ModelSpec};
 use scale_proto::task::{
     Aggregation, Cohort, Privacy, Quantisation, Schedule, SecureAggregation, Sessions, TaskConfig, Timing, Training,
@@ -151,7 +151,7 @@ impl Size {
         };
         let mut training = self.training(privacy);
         // A device's time runs while others have the cores.
-        training.time_limit_ms += u64::from(devices) * TRAINING_MS_EACH / 2;
+        training.time_limit_ms = (training.time_limit_ms + u64::from(devices) * TRAINING_MS_EACH).min(TRAINING_MS);
         TaskConfig {
             model: self.model(),
             training,
@@ -190,7 +190,7 @@ const MINUTE_MS: u64 = 60_000;
 
 /// What each device may add to a step, on two cores that others use as well: some ten times what it takes on free ones.
 const CHECK_IN_MS_EACH: u64 = 200;
-const TRAINING_MS_EACH: u64 = 4_000;
+const TRAINING_MS_EACH: u64 = 8_000;
 const STAGE_MS_EACH: u64 = 2_000;
 
 #[cfg(test)]

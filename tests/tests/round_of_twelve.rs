@@ -27,10 +27,11 @@ async fn fleet(coordinator: &CoordinatorProcess, count: u8) -> Vec<RawDevice> {
     try_join_all(devices).await.unwrap()
 }
 
-async fn run(losses: Losses) -> Ran {
+/// `stage_ms`: how long a stage may wait; losses that a session stands cost a second.
+async fn run(losses: Losses, stage_ms: u64) -> Ran {
     let coordinator = CoordinatorProcess::start(BINARY).await.unwrap();
     let mut admin = coordinator.admin().await.unwrap();
-    admin.create_task("twelve", small_task(12, 1500)).await.unwrap();
+    admin.create_task("twelve", small_task(12, stage_ms)).await.unwrap();
     let mut devices = fleet(&coordinator, 12).await;
     let base = weights(&admin.models("twelve").await.unwrap()[0], &small_model()).await.unwrap();
 
@@ -98,7 +99,7 @@ async fn losses_at_each_stage_leave_the_exact_sum_of_the_survivors() {
         ("before the last shares", [&[][..], &[], &[], &[4, 5, 6]], 12),
         ("one at every stage", [&[11][..], &[0], &[5], &[8]], 10),
     ] {
-        let ran = run(losses).await;
+        let ran = run(losses, 60_000).await;
         assert_eq!(ran.phase, "finished", "{name}: {}", ran.reason_code);
         assert_eq!(ran.survivors, survivors, "{name}");
         let difference = ran.difference.expect(name);
@@ -115,7 +116,8 @@ async fn too_many_losses_abandon_the_round_and_reveal_nothing() {
         ("six sign", [&[][..], &[], &[0, 1, 2, 3, 4, 5], &[]], "too_few_shares"),
         ("six reveal", [&[][..], &[], &[], &[0, 1, 2, 3, 4, 5]], "too_few_shares"),
     ] {
-        let ran = run(losses).await;
+        // Too few to go on without the others: the whole window is waited for them.
+        let ran = run(losses, 8_000).await;
         assert_eq!(ran.phase, "abandoned", "{name}");
         assert_eq!(ran.reason_code, code, "{name}");
         assert!(ran.difference.is_none(), "{name}");

@@ -69,10 +69,13 @@ impl SessionProgress {
 
     /// How many answers let the open stage close on silence.
     fn enough(&self, floor: u32) -> u32 {
-        if self.stage == SessionStage::Keys {
-            return self.goal;
-        }
         let share = (u64::from(self.answered[0]) * ENOUGH.0).div_ceil(ENOUGH.1);
-        u32::try_from(share).unwrap_or(u32::MAX).max(floor)
+        let share = u32::try_from(share).unwrap_or(u32::MAX);
+        match self.stage {
+            SessionStage::Keys => self.goal,
+            SessionStage::Shares | SessionStage::MaskedInput => share.max(floor),
+            // Who is in the sum is settled.
+            _ => share,
+        }
     }
 }

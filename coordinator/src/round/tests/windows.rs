@@ -73,6 +73,19 @@ fn grace_follows_what_the_stage_took() {
     assert_eq!(bench.round.next_deadline(), Some(after(20_000)), "never beyond its window");
 }
 
+/// The sum is settled before these stages: what they need is the threshold's signers, not the floor.
+#[test]
+fn agreement_closes_on_silence_under_the_floor() {
+    let mut bench = Bench::new(Rules { goal: 10, selected: 12, ..rules() });
+    bench.admit(12, START);
+    for _ in 0..3 {
+        let expected = bench.session(0).expected;
+        bench.answer(0, expected, START).close(0, Ok(expected), START);
+    }
+    bench.answer(0, 9, after(100));
+    assert_eq!((bench.session(0).stage, bench.round.next_deadline()), (SessionStage::Agreement, Some(after(2_100))));
+}
+
 /// A cohort that has shrunk is not closed on silence while it is too small for the protocol's thresholds.
 #[test]
 fn an_upload_that_gets_on_is_waited_for_within_the_window() {
