@@ -1,0 +1,37 @@
+"""Runs the independent client's tests against a coordinator.
+
+    python tests/interop/run.py --coordinator target/debug/scale-coordinator
+
+Ends with a line in the form of Rust's test runner, which `cargo xtask` counts; exits with 1 if a test fails."""
+import argparse
+import sys
+import time
+import unittest
+
+import test_reference
+import test_rounds
+from coordinator import Coordinator
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    arguments.add_argument("--coordinator", required=True, metavar="PATH", help="the binary scale-coordinator")
+    coordinator = Coordinator(arguments.parse_args().coordinator)
+    started = time.monotonic()
+    try:
+        test_rounds.Rounds.coordinator = coordinator
+        load = unittest.defaultTestLoader.loadTestsFromModule
+        suite = unittest.TestSuite(load(module) for module in (test_reference, test_rounds))
+        result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(suite)
+    finally:
+        coordinator.stop()
+    failed = len(result.failures) + len(result.errors)
+    passed = result.testsRun - failed
+    word = "ok" if passed and not failed else "FAILED"
+    print(f"test result: {word}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out; "
+          f"finished in {time.monotonic() - started:.2f}s")
+    return 0 if word == "ok" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
