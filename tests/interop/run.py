@@ -8,6 +8,7 @@ import sys
 import time
 import unittest
 
+import test_pages
 import test_reference
 import test_rounds
 from coordinator import Coordinator
@@ -21,7 +22,7 @@ def main():
     try:
         test_rounds.Rounds.coordinator = coordinator
         load = unittest.defaultTestLoader.loadTestsFromModule
-        suite = unittest.TestSuite(load(module) for module in (test_reference, test_rounds))
+        suite = unittest.TestSuite(load(module) for module in (test_pages, test_reference, test_rounds))
         result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(suite)
     finally:
         coordinator.stop()

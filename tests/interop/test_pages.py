@@ -1,0 +1,45 @@
+"""The worked examples of docs/protocol/: what the pages print is what the reference computes."""
+import pathlib
+import unittest
+
+import model
+from reference import secagg_ref as reference
+
+PAGES = pathlib.Path(__file__).resolve().parents[2] / "docs" / "protocol"
+CONFIG = reference.RoundConfig(
+    "t", 1, b"\xaa" * 32, b"\xbb" * 32, b"\xcc" * 32, [("w", 7)], 12, 1.0, 11, 0, bytes(32), 0, 0, 0, 0, "p", 0, 0,
+    10, 13, 10, [1, 2, 3, 4, 5], b"\xdd" * 32)
+
+
+class Pages(unittest.TestCase):
+    def says(self, page, *values):
+        text = (PAGES / page).read_text()
+        for value in values:
+            self.assertIn(value, text, f"{page} does not print it")
+
+    def test_round_config(self):
+        self.assertEqual(reference.RoundConfig.decode(CONFIG.encode()), CONFIG)
+        self.says("round-config.md", f"{len(CONFIG.encode())} bytes", f"`{CONFIG.cfg.hex()}`")
+
+    def test_tree_and_session_id(self):
+        leaves = [bytes([leaf]) * 32 for leaf in range(5)]
+        nodes, pairs = reference.merkle_levels(leaves)[1:3]
+        root = reference.merkle_root(leaves)
+        sid = reference.session_id(CONFIG.cfg, 5, root)
+        self.assertEqual(reference.multiproof(leaves, [1, 4]), [leaves[0], nodes[1]])
+        self.says("session.md", *(f"`{value.hex()}`" for value in (*nodes[:2], pairs[0], root, sid)))
+        gseed = reference.graph_seed(sid)
+        self.says("graph.md", f"`{gseed.hex()}`", " ".join(map(str, reference.permutation(10, gseed))))
+
+    def test_bitmap_and_packing(self):
+        packed = [reference.pack([1, 2, 3], 9), reference.pack([0xfffff001, 0xabc], 12)]
+        self.says("session.md", *(f"`{value.hex()}`" for value in (reference.bitmap(13, {0, 2, 3, 12}), *packed)))
+
+    def test_neighbors_and_threshold(self):
+        for n in (10, 12, 13, 50, 128, 200, 500, 1000):
+            k, t, _ = reference.params(n, reference.PROFILE_S, 0)
+            self.says("graph.md", f"{n:,}, {k}, {t}")
+
+    def test_rounding_bound_and_fingerprint(self):
+        self.says("update.md", f"{reference.norm_bound_squared(8, 4)} for S = 8, d = 4")
+        self.says("model.md", f"`{model.fingerprint(model.mlp(16, [9], ['left', 'right', 'none'])).hex()}`")
