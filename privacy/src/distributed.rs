@@ -1,5 +1,5 @@
 //! Noise that many devices add together: the distributed discrete Gaussian (Kairouz, Liu and Steinke, ICML 2021, arXiv
-//! 2102.06387, Theorem 1; secure aggregation spec 9.4).
+//! 2102.06387, Theorem 1; docs/protocol/update.md).
 //!
 //! The noise counts only what honest devices that finish the round bring. Grid and noise are integers, and the norm
 //! bound is that of the integers ([`norm_bound_squared`]), so the cost holds for what is really sent.
@@ -13,7 +13,7 @@ use crate::gaussian::VARIANCE_MAX;
 use crate::grid::norm_bound_squared;
 
 /// Least variance of one device's noise: below two grid units of standard deviation the sum of discrete Gaussians is
-/// visibly not one (spec 9.4).
+/// visibly not one.
 pub const LOCAL_VARIANCE_MIN: u64 = 4;
 
 /// A setting whose noise does not protect what it claims to.

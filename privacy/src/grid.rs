@@ -1,4 +1,4 @@
-//! The integer grid (secure aggregation spec 9.1, annex section 9): clip, scale, and conditional stochastic rounding
+//! The integer grid (docs/protocol/update.md): clip, scale, and conditional stochastic rounding
 //! (Kairouz, Liu and Steinke 2021).
 //!
 //! Every step is fixed to the bit: sums run from the first entry to the last in `f64`, nothing is fused, and each entry
@@ -30,7 +30,7 @@ pub struct Rounded {
 
 /// Largest sum of squares that `dim` rounded entries may have: floor(D2²) = S² + S + floor((d + isqrt(4d)) / 4).
 ///
-/// `grid`: S, the clip norm in grid units. The bound is spec 9.1's with beta = e^-1/2, where its second term is always
+/// `grid`: S, the clip norm in grid units. The bound is the paper's with beta = e^-1/2, where its second term is always
 /// the smaller one.
 pub fn norm_bound_squared(grid: u32, dim: u64) -> u128 {
     let (grid, dim) = (u128::from(grid), u128::from(dim));
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_is_the_annexes() {
+    fn the_documented_bound() {
         for (grid, dim, bound) in [
             (4, 1, 20),
             (8, 4, 74),

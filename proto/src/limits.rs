@@ -1,8 +1,8 @@
 //! Hard limits of version 1. Devices and coordinator compile in the same ones.
 
-/// Fewest participants in a round, a session, and a sum. No configuration lowers it (secagg.md, C04).
+/// Fewest participants in a round, a session, and a sum. No configuration lowers it (check C04).
 pub const COHORT_FLOOR: u32 = 10;
-/// Most participants in one session on the complete graph (secagg.md 8.3).
+/// Most participants in one session on the complete graph (docs/protocol/graph.md).
 pub const SESSION_MAX_COMPLETE: u32 = 128;
 /// Most bytes of one gRPC message.
 pub const MESSAGE_BYTES: usize = 4 << 20;
@@ -32,7 +32,7 @@ pub const CHECK_IN_NAMES: usize = 64;
 pub const TOKEN_BYTES: usize = 4096;
 /// Most hidden layers of an MLP.
 pub const HIDDEN_LAYERS: usize = 32;
-/// Fewest places of a session: ten devices are still in the sum when three have dropped out (secagg.md 8.3).
+/// Fewest places of a session: ten devices are still in the sum when three have dropped out.
 pub const SESSION_MIN: u32 = 13;
 /// Longest that a step of a round stays open: 7 days.
 pub const STEP_MS: u64 = 7 * 24 * 60 * 60 * 1000;

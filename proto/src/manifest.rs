@@ -10,7 +10,7 @@ use crate::ids::{ModelVersion, RoundId};
 pub struct Manifest {
     /// The round.
     pub round: RoundId,
-    /// Canonical `RoundConfig` (annex section 2), not yet checked.
+    /// Canonical `RoundConfig` (docs/protocol/round-config.md), not yet checked.
     pub round_config: Bytes,
     /// Ed25519 by the task key.
     pub config_signature: [u8; 64],

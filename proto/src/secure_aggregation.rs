@@ -11,10 +11,10 @@ use crate::task::Cohort;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SecureAggregation {
-    /// What the coordinator is trusted with (secagg.md 1).
+    /// What the coordinator is trusted with (docs/threat-model.md).
     #[serde(with = "profile")]
     pub profile: Profile,
-    /// Corrupt and lost devices that a session stands (secagg.md 8.3).
+    /// Corrupt and lost devices that a session stands (docs/protocol/graph.md).
     #[serde(with = "class")]
     pub class: Class,
     /// The authority that certifies devices, which the coordinator does not run: for the malicious profile, and only
@@ -31,7 +31,7 @@ impl Default for SecureAggregation {
     }
 }
 
-/// How a cohort of more than [`params::COMPLETE_UP_TO`] devices divides into sessions (secagg.md 13).
+/// How a cohort of more than [`params::COMPLETE_UP_TO`] devices divides into sessions (docs/protocol.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sessions {
     /// One when devices add the noise, because every session's sum carries noise of its own; else several.

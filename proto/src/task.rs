@@ -122,13 +122,13 @@ pub enum Aggregation {
     FedYogi { learning_rate: f32, beta1: f32, beta2: f32, tau: f32 },
 }
 
-/// The integer grid of the updates (secagg.md section 9).
+/// The integer grid of the updates (docs/protocol/update.md).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quantisation {
     /// L2 norm C to which a device clips its update; in the first rounds only, where it follows the devices.
     pub clip: f64,
-    /// S / sqrt(entries): clip norm in grid units; 64 without noise (secagg.md 9.2), at least 4.
+    /// S / sqrt(entries): clip norm in grid units; 64 without noise (docs/protocol/update.md), at least 4.
     pub grid_factor: u32,
 }
 

@@ -1,4 +1,4 @@
-//! The one way bytes are read and written: little-endian, exact, nothing left over (annex section 1).
+//! The one way bytes are read and written: little-endian, exact, nothing left over (docs/protocol/round-config.md).
 
 use crate::error::{Reason, Refusal};
 

@@ -1,4 +1,5 @@
-//! The signed round configuration: its canonical bytes and what a device checks before it trains (annex section 2).
+//! The signed round configuration: its canonical bytes and what a device checks before it trains
+//! (docs/protocol/round-config.md).
 
 use crate::bytes::{Reader, Writer};
 use crate::error::{Reason, Refusal};
@@ -8,7 +9,7 @@ use crate::roster::Certificate;
 
 /// The one protocol number of this crate.
 pub const PROTOCOL: u8 = 1;
-/// The one cipher suite: CC20-L16 masks (secagg.md 6.2).
+/// The one cipher suite: CC20-L16 masks (docs/protocol/session.md).
 pub const SUITE: u8 = 1;
 /// Most entries of one vector.
 pub const VECTOR_CAP: u64 = 1 << 36;
@@ -241,7 +242,8 @@ fn cfg_of(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// Least wire width from 8 to 32 bits at which a sum of `n_hi` updates of norm `grid` with noise of `local_variance`
-/// each cannot wrap, up to a noise tail of 8 standard deviations; `None` when 32 bits do not do (spec 9.2).
+/// each cannot wrap, up to a noise tail of 8 standard deviations; `None` when 32 bits do not do
+/// (docs/protocol/round-config.md).
 pub fn width_needed(n_hi: u32, grid: u32, local_variance: u64) -> Option<u8> {
     (8..=32).find(|&bits| wide_enough(bits, n_hi, grid, local_variance))
 }
@@ -291,7 +293,8 @@ impl Policy {
     }
 }
 
-/// Everything a device verifies before it trains, in the annex's order. Returns the decoded configuration.
+/// Everything a device verifies before it trains, in the order of docs/protocol/round-config.md. Returns the decoded
+/// configuration.
 ///
 /// `now_ms`: Unix milliseconds.
 ///
@@ -310,7 +313,7 @@ pub fn check(bytes: &[u8], signature: &[u8], policy: &Policy, now_ms: u64) -> Re
     require(within_policy(&config) && policy.trusts_root_of(&config), "C05", Reason::Policy)?;
     require(config.vectors == policy.vectors, "C26", Reason::Plan)?;
     require(grid_fine_enough(&config), "C13", Reason::Width)?;
-    // The width of flattened vectors follows another formula (spec 9.3).
+    // The width of flattened vectors would follow another formula; no coordinator asks for it.
     let wide = config.rotation_seed.is_some()
         || wide_enough(config.wire_bits, config.n_hi, config.grid, config.mechanism.local_variance());
     require(wide, "C13", Reason::Width)?;

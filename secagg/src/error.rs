@@ -1,4 +1,4 @@
-//! Why a message or a value was refused. One word per cause, the same as in the annex and the vectors.
+//! Why a message or a value was refused. One word per cause, the same as in docs/protocol/ and the vectors.
 
 /// A refusal: the cause, the client-side check that found it, and who is to blame when that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -6,7 +6,7 @@
 pub struct Refusal {
     /// The cause.
     pub reason: Reason,
-    /// The client-side check of spec section 10, "C01" to "C26".
+    /// The client-side check of docs/protocol/, "C01" to "C26".
     pub check: Option<&'static str>,
     /// Roster index of the participant to blame.
     pub blame: Option<u32>,
@@ -39,7 +39,7 @@ impl From<Reason> for Refusal {
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $variant:ident = $code:literal, $sentence:literal;)*) => {
-        /// Why something was refused (annex sections 2 to 9).
+        /// Why something was refused (docs/protocol/).
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Reason { $($(#[doc = $doc])+ $variant,)* }
@@ -48,7 +48,7 @@ macro_rules! reasons {
             /// Every reason, for tables and tests.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
-            /// The stable word for this cause, as the annex spells it.
+            /// The stable word for this cause, as docs/protocol/ spells it.
             pub const fn code(self) -> &'static str {
                 match self { $(Self::$variant => $code,)* }
             }

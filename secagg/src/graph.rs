@@ -1,4 +1,4 @@
-//! Who masks with whom: the session's graph, sets of participants, and what survivors sign (spec section 8, annex 5, 7).
+//! Who masks with whom: the session's graph, sets of participants, and what survivors sign (docs/protocol/graph.md).
 
 use std::collections::VecDeque;
 
@@ -227,7 +227,8 @@ impl Graph {
         adjacent.then_some(smaller)
     }
 
-    /// `sharers` without those who have fewer than `t` neighbours left in it, until nobody has (spec 3.2).
+    /// `sharers` without those who have fewer than `t` neighbours left in it, until nobody has
+    /// (docs/protocol/session.md).
     pub fn prune(&self, t: u32, sharers: &Members) -> Members {
         let mut alive = sharers.clone();
         let mut left: Vec<u32> = (0..self.n).map(|i| self.count_in(i, sharers)).collect();
@@ -261,8 +262,8 @@ impl Graph {
         !members.is_empty() && unseen.is_empty()
     }
 
-    /// The largest number of participants missing from `members` among `k / 2` in a row on the ring (spec 8.4). A complete
-    /// graph has no ring: 0.
+    /// The largest number of participants missing from `members` among `k / 2` in a row on the ring
+    /// (docs/protocol/graph.md). A complete graph has no ring: 0.
     pub fn worst_window(&self, members: &Members) -> u32 {
         let Some(ring) = &self.ring else { return 0 };
         let (n, width) = (self.n as usize, self.k as usize / 2);
@@ -306,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn the_annexes_permutation_and_bitmap() {
+    fn the_documented_permutation_and_bitmap() {
         let sid = "2a589a1b41fde6a671676beae13e5132606ccbf81c16750867b7cf600f5255dd";
         let sid = Sid::from(<[u8; 32] as hex::FromHex>::from_hex(sid).unwrap());
         let seed = graph_seed(&sid);

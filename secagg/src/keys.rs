@@ -1,4 +1,4 @@
-//! Keys: where each one comes from and what it is bound to (spec section 5, annex section 3).
+//! Keys: where each one comes from and what it is bound to (docs/protocol/session.md).
 //!
 //! Every derived key is salted with the round (`cfg`) or with the whole session (`sid`), so devices that saw different
 //! models, rosters or rounds derive different masks and their sum is noise. Secrets are wiped on drop and cannot be
@@ -199,7 +199,7 @@ const LOW_ORDER: [[u8; 32]; 5] = [
     },
 ];
 
-/// Refuses a public X25519 key that has another spelling or hides nothing (annex section 3).
+/// Refuses a public X25519 key that has another spelling or hides nothing (docs/protocol/session.md).
 ///
 /// # Errors
 /// C08 [`Reason::NonCanonicalKey`] unless the 256-bit number is below 2^255 - 19, then [`Reason::LowOrderKey`].

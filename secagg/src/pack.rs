@@ -1,4 +1,4 @@
-//! b-bit entries as one little-endian bit string (annex section 7): entry `e` is in bits `e b .. e b + b`.
+//! b-bit entries as one little-endian bit string (docs/protocol/session.md): entry `e` is in bits `e b .. e b + b`.
 //!
 //! Eight entries end on a whole byte, so both directions work on eight at a time: one unaligned load, one shift, one
 //! mask per entry.
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_annexes_examples() {
+    fn the_documented_examples() {
         for (values, bits, expected) in
             [(&[1, 2, 3][..], 9, &[1, 4, 12, 0][..]), (&[0xffff_f001, 0xabc][..], 12, &[0x01, 0xc0, 0xab][..])]
         {

@@ -1,5 +1,5 @@
 //! Neighbours, threshold and window limit of a session: functions of its size, compiled into both sides, never taken from
-//! the server (spec section 8, annex section 5).
+//! the server (docs/protocol/graph.md).
 
 use crate::error::{Reason, Refusal};
 
@@ -15,7 +15,7 @@ pub const MALICIOUS_UP_TO: u32 = 256;
 /// The largest session.
 pub const N_MAX: u32 = 100_000;
 
-/// What the server is assumed to do (spec section 1).
+/// What the server is assumed to do (docs/threat-model.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Profile {
     /// S: follows the protocol, may be curious and collude with a fraction of the devices.
@@ -143,7 +143,8 @@ pub fn check_threshold(n: u32, k: u32, t: u32, profile: Profile, class: Class) -
     Ok(())
 }
 
-/// How many of `k / 2` ring positions in a row may be missing from the survivors (spec 8.4). Complete graphs have no ring:
+/// How many of `k / 2` ring positions in a row may be missing from the survivors (docs/protocol/graph.md). Complete
+/// graphs have no ring:
 /// `n`, which is no limit.
 pub fn window_limit(n: u32, class: Class) -> u32 {
     let runs = match class {

@@ -1,4 +1,5 @@
-//! The mask generator CC20-L16 (spec section 6): ChaCha20 with 16 blocks side by side, added straight onto a vector.
+//! The mask generator CC20-L16 (docs/protocol/session.md): ChaCha20 with 16 blocks side by side, added straight onto a
+//! vector.
 //!
 //! Block function of RFC 8439, nonce = u32 vector index ‖ 8 zero bytes, counter from 0. Group `g` of 256 entries is made
 //! of blocks `16 g ..= 16 g + 15`; its entry `16 w + l` is word `w` of block `16 g + l`. So a register of 4, 8 or 16 lanes

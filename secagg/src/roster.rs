@@ -1,4 +1,5 @@
-//! Stage 0 and the roster: entries, the tree over them, and the session id that binds them all (annex section 4).
+//! Stage 0 and the roster: entries, the tree over them, and the session id that binds them all
+//! (docs/protocol/session.md).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -321,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn the_annexes_tree() {
+    fn the_documented_tree() {
         let leaves: Vec<_> = (0..5).map(|i| [i; 32]).collect();
         let root = hex32("6b47390ca4d50a07ca331591cb2663ca62ece03b8e58c88926185877238b09b6");
         assert_eq!(merkle_root(&leaves), root);

@@ -1,4 +1,4 @@
-//! Shamir's secret sharing over the scalar field of Curve25519 (spec section 7).
+//! Shamir's secret sharing over the scalar field of Curve25519 (docs/protocol/session.md).
 //!
 //! Evaluation and reconstruction run in constant time in the secrets; positions are public. Holder number `x` runs from
 //! 1 to `k`: one more than the holder's rank among the owner's neighbours.
@@ -158,7 +158,7 @@ impl Rebuilder {
     }
 
     /// The secret that passes `good`: from all points, or else from `t` points that follow each other cyclically by
-    /// rising holder number, from at most 64 starting points spread evenly (annex section 6).
+    /// rising holder number, from at most 64 starting points spread evenly (docs/protocol/session.md).
     ///
     /// # Errors
     /// Those of [`Self::rebuild`], and [`Reason::SecretMismatch`] when none passes.

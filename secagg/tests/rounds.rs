@@ -1,10 +1,10 @@
 //! Whole rounds in one process: whatever is lost, repeated, reordered or broken, a round gives the exact sum or ends for
-//! the reason that the spec's numbers give, never with a wrong sum.
+//! the reason that the protocol's numbers give, never with a wrong sum.
 //!
 //! Each case is one round with a plan of its own: who falls silent in which stage, who breaks which rule, what arrives in
-//! which order, twice, late or changed. [`model`] says from the plan and the spec how the round must end, [`play`] plays
-//! it. To save time several rounds ([`ROUNDS_PER_BASE`]) share the keys and sealed shares of their participants, who go on
-//! from the same snapshots; losses, faults, order and inputs differ in each.
+//! which order, twice, late or changed. [`model`] says from the plan and the protocol how the round must end, [`play`]
+//! plays it. To save time several rounds ([`ROUNDS_PER_BASE`]) share the keys and sealed shares of their participants,
+//! who go on from the same snapshots; losses, faults, order and inputs differ in each.
 //!
 //! `SCALE_ROUNDS=10000` plays that many rounds (`cargo xtask ci` does). A round that fails prints the value of
 //! `SCALE_ROUND` that plays it alone.

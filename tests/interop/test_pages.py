@@ -1,11 +1,14 @@
-"""The worked examples of docs/protocol/: what the pages print is what the reference computes."""
+"""The pages of docs/protocol/: their worked examples are what the reference computes, and what cites a page cites one."""
 import pathlib
+import re
 import unittest
 
 import model
 from reference import secagg_ref as reference
 
-PAGES = pathlib.Path(__file__).resolve().parents[2] / "docs" / "protocol"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PAGES = ROOT / "docs" / "protocol"
+CRATES = ["benches", "client-core", "coordinator", "examples", "fuzz", "privacy", "proto", "records", "rest", "secagg", "tests"]
 CONFIG = reference.RoundConfig(
     "t", 1, b"\xaa" * 32, b"\xbb" * 32, b"\xcc" * 32, [("w", 7)], 12, 1.0, 11, 0, bytes(32), 0, 0, 0, 0, "p", 0, 0,
     10, 13, 10, [1, 2, 3, 4, 5], b"\xdd" * 32)
@@ -43,3 +46,24 @@ class Pages(unittest.TestCase):
     def test_rounding_bound_and_fingerprint(self):
         self.says("update.md", f"{reference.norm_bound_squared(8, 4)} for S = 8, d = 4")
         self.says("model.md", f"`{model.fingerprint(model.mlp(16, [9], ['left', 'right', 'none'])).hex()}`")
+
+    def test_citations_name_documents_of_this_repository(self):
+        cited, elsewhere = 0, re.compile(r"\bannex\b|\bsecagg\.md\b|\bspec (section )?\d")
+        for crate in CRATES:
+            for file in [*(ROOT / crate).rglob("*.rs"), *(ROOT / crate).rglob("*.proto")]:
+                text = file.read_text()
+                self.assertIsNone(elsewhere.search(text), f"{file} cites a document that is not here")
+                for page in re.findall(r"\bdocs/[\w/.-]+\.md\b", text):
+                    self.assertTrue((ROOT / page).is_file(), f"{file} cites {page}")
+                    cited += 1
+        self.assertGreater(cited, 50)
+
+    def test_links_between_the_pages(self):
+        for page in [ROOT / "docs" / "protocol.md", *PAGES.glob("*.md")]:
+            for target in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", page.read_text()):
+                path = (page.parent / target[0]).resolve() if target[0] else page
+                self.assertTrue(path.exists(), f"{page.name} links to {target[0]}")
+                if target[1]:
+                    headings = [re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-")
+                                for line in path.read_text().splitlines() if line.startswith("#")]
+                    self.assertIn(target[1], headings, f"{page.name} links into {path.name}")

@@ -1,5 +1,6 @@
-//! From shares that opened to bytes that may be sent (C14, C15; privacy spec, section 5). Each type is made from the one
-//! above it and from nothing else, so no update is masked without its noise, and none is sent without its receipt:
+//! From shares that opened to bytes that may be sent (C14, C15; docs/adr/0008-paid-before-drawn.md). Each type is made
+//! from the one above it and from nothing else, so no update is masked without its noise, and none is sent without its
+//! receipt:
 //!
 //! | have | what becomes durable | then |
 //! |---|---|---|

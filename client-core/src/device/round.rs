@@ -33,7 +33,7 @@ impl Round {
     /// The digest of the model is compared when the file is here ([`crate::download`]).
     ///
     /// # Errors
-    /// The check of the annex (section 2) that failed; `plan_digest`, `malformed` for a plan out of its limits,
+    /// The check of docs/protocol/round-config.md that failed; `plan_digest`, `malformed` for a plan out of its limits,
     /// `fingerprint_mismatch`, `unsupported_mechanism`, `unsupported_model`, `unknown_task`, `policy` for a guardrail,
     /// `rounds_per_day`; `without_noise`, `understated_cost` and the noise's own words; the ledger's (C14) for a round that
     /// it would not pay for; the certificate's (C07) in the malicious profile.

@@ -74,7 +74,7 @@ impl MeanUpdate {
 }
 
 impl Scale {
-    /// A grid unit in the model's units, less what devices shrink (annex section 9).
+    /// A grid unit in the model's units, less what devices shrink (docs/protocol/update.md).
     fn unit(&self) -> f64 {
         self.clip * (1.0 + 2f64.powi(-20)) / f64::from(self.grid)
     }
@@ -113,7 +113,7 @@ impl Totals {
     }
 
     /// `update[i] = sum[i] × clip × (1 + 2^-20) / grid ÷ (sum of weights / max_weight)`: undoes the devices' scaling
-    /// (annex section 9) and divides once.
+    /// (docs/protocol/update.md) and divides once.
     ///
     /// # Errors
     /// [`Error::NoWeight`], [`Error::Implausible`].

@@ -23,7 +23,7 @@ impl Coordinator {
     /// Stage 0. The answer is the roster.
     ///
     /// # Errors
-    /// [`Error::NotTraining`], [`Error::WrongIdentity`], [`Error::Refused`] (annex section 4), and those of
+    /// [`Error::NotTraining`], [`Error::WrongIdentity`], [`Error::Refused`] (docs/protocol/session.md), and those of
     /// [`Coordinator::share_keys`].
     pub async fn advertise_keys(&self, caller: &Caller, up: StageUp<RoundId>) -> Result<StageAnswer, Error> {
         let live = self.0.live(up.handle).ok_or(Error::UnknownRound)?;

@@ -115,7 +115,7 @@ pub(super) fn prepare(inner: &Inner, state: &State, round: &Round) -> Result<Sta
 }
 
 /// Members in the order of H(cfg ‖ identity key), dealt in turn: the coordinator does not choose who is with whom
-/// (secagg.md 13), and sizes differ by one at most.
+/// (docs/protocol.md), and sizes differ by one at most.
 fn deal(state: &State, round: &Round, cfg: &[u8; 32]) -> Vec<(DeviceId, SessionId)> {
     let members = state.members.iter().filter(|(_, member)| !member.left);
     let mut order: Vec<([u8; 32], DeviceId)> = members

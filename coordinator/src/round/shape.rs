@@ -1,5 +1,5 @@
-//! Into which sessions a cohort divides (secagg.md 13): one on a complete graph, one on a sparse graph, or groups on
-//! complete graphs whose sums are added.
+//! Into which sessions a cohort divides (docs/protocol.md): one on a complete graph, one on a sparse graph, or groups
+//! on complete graphs whose sums are added.
 
 use scale_proto::task::Sessions;
 use scale_secagg::params::{N_MAX, Profile};

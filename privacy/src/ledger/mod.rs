@@ -1,4 +1,4 @@
-//! What a device has spent of its privacy, written down before anything leaves it (privacy spec, section 5).
+//! What a device has spent of its privacy, written down before anything leaves it (docs/adr/0008-paid-before-drawn.md).
 //!
 //! A pure machine: the host stores bytes, and says when they are durable. Strictly in this order:
 //!

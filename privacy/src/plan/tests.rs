@@ -1,6 +1,6 @@
 use super::*;
 
-/// The wire format's rule (secure aggregation spec 9.2), restated: this crate stands below that of the protocol.
+/// The wire format's rule (docs/protocol/round-config.md, C13), restated: this crate stands below that of the protocol.
 fn width(devices: u32, grid: u32, local_variance: u64) -> Option<u8> {
     let updates = f64::from(devices) * (f64::from(grid) + 1.0);
     let noise = 8.0 * (f64::from(devices) * local_variance as f64).sqrt();

@@ -1,4 +1,4 @@
-//! Stage 0: the device checks the configuration and advertises fresh keys (spec 3.0, 3.1).
+//! Stage 0: the device checks the configuration and advertises fresh keys (docs/protocol/session.md).
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Stage 3: the device signs the one set of survivors it will help to unmask (spec 3.4).
+//! Stage 3: the device signs the one set of survivors it will help to unmask (docs/protocol/session.md).
 
 use super::mask::Shares;
 use super::{Masked, Session, require, session_facts};

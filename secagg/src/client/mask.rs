@@ -1,4 +1,4 @@
-//! Stage 2: the device opens its neighbours' shares, then masks its input (spec 3.3).
+//! Stage 2: the device opens its neighbours' shares, then masks its input (docs/protocol/session.md).
 
 use zeroize::{Zeroize, Zeroizing};
 
@@ -36,8 +36,8 @@ impl Shared {
     /// Reads the set of sharers and opens every share for this device.
     ///
     /// # Errors
-    /// `malformed`, C12, C04 as the annex orders them (section 7), with the first neighbour whose share does not open
-    /// to blame; C25.
+    /// `malformed`, C12, C04 in the order of docs/protocol/session.md, with the first neighbour whose share does not
+    /// open to blame; C25.
     pub fn on_shares(self, bytes: &[u8], now_ms: u64) -> Result<Cleared, Refusal> {
         scrubbed(|| self.open_shares(bytes, now_ms))
     }

@@ -1,4 +1,4 @@
-//! The order of the stages on a device: retries, second requests, deadlines (annex section 8).
+//! The order of the stages on a device: retries, second requests, deadlines (docs/protocol/session.md).
 
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;

@@ -1,4 +1,4 @@
-//! Stage 1: the device checks the roster, derives the session and shares its two secrets (spec 3.2).
+//! Stage 1: the device checks the roster, derives the session and shares its two secrets (docs/protocol/session.md).
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -36,7 +36,7 @@ impl Keyed {
     /// `now_ms`: Unix milliseconds.
     ///
     /// # Errors
-    /// `malformed`, C04 and C06 to C11 in the order of the annex (section 4); C25.
+    /// `malformed`, C04 and C06 to C11 in the order of docs/protocol/session.md; C25.
     pub fn on_roster<R: CryptoRng>(
         self,
         form: RosterForm,

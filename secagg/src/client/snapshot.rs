@@ -1,4 +1,4 @@
-//! States as bytes, so that a device that was killed can go on (spec 4.1).
+//! States as bytes, so that a device that was killed can go on.
 //!
 //! The bytes hold every secret of the state: the caller seals them before they are stored, stores them before the
 //! answer of the state's stage is sent, and deletes older ones. Going back to an older snapshot would let a server ask

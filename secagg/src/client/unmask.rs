@@ -1,4 +1,5 @@
-//! Stage 4: the device gives out one share per neighbour, of the kind that its own bitmaps choose (spec 3.5).
+//! Stage 4: the device gives out one share per neighbour, of the kind that its own bitmaps choose
+//! (docs/protocol/session.md).
 
 use super::{Agreed, require};
 use crate::bytes::Reader;

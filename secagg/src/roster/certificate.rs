@@ -1,5 +1,5 @@
 //! Certificates of the malicious profile: an authority that the coordinator does not run says which identities are
-//! devices (spec section 5). They ride beside the roster's entries; no leaf and no key depends on them, because the
+//! devices (docs/protocol.md). They ride beside the roster's entries; no leaf and no key depends on them, because the
 //! session id already binds every identity that they speak for.
 
 use super::{ENTRY_LEN, Entry};

@@ -1,4 +1,5 @@
-//! The running sum of the masked inputs: one word per entry, added modulo 2^32, in any order (spec 3.3, decision 9).
+//! The running sum of the masked inputs: one word per entry, added modulo 2^32, in any order
+//! (docs/adr/0002-partial-sums-are-the-journal.md).
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Stage 0: collects the devices' keys and fixes the roster (spec 3.1).
+//! Stage 0: collects the devices' keys and fixes the roster (docs/protocol/session.md).
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Stage 3: shows everybody the survivors and collects their signatures (spec 3.4).
+//! Stage 3: shows everybody the survivors and collects their signatures (docs/protocol/session.md).
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Stage 2: passes the shares on and keeps count of the committed masked inputs (spec 3.3).
+//! Stage 2: passes the shares on and keeps count of the committed masked inputs (docs/protocol/session.md).
 
 use std::collections::BTreeMap;
 use std::fmt;

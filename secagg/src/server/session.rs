@@ -1,4 +1,4 @@
-//! The order of the stages on the server, and the replay of a session from its messages (annex section 8).
+//! The order of the stages on the server, and the replay of a session from its messages (docs/protocol/session.md).
 
 use super::{Accumulator, Agreement, Keys, MaskedInput, Receipt, Shares, SummedUpdate, Unmask};
 use crate::config::RoundConfig;

@@ -1,4 +1,4 @@
-//! Stage 1: hands out the roster and collects the sealed shares (spec 3.2).
+//! Stage 1: hands out the roster and collects the sealed shares (docs/protocol/session.md).
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Stage 4: collects shares, rebuilds what masks the sum and takes it away (spec 3.5).
+//! Stage 4: collects shares, rebuilds what masks the sum and takes it away (docs/protocol/session.md).
 
 use std::collections::BTreeMap;
 use std::fmt;

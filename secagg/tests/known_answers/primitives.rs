@@ -593,7 +593,7 @@ known_answers! {
                 assert!(ours.t > ours.k / 2 && ours.t <= ours.k && ours.k < n && ours.k.is_multiple_of(2), "n = {n}");
             }
             assert!(k_t.next().is_none() && limits.next().is_none(), "runs out of order");
-            // Complete graphs, by the formula of the spec: 2 t > k + c, and room for the dropouts.
+            // Complete graphs, by the formula of docs/protocol/graph.md: 2 t > k + c, and room for the dropouts.
             for n in FLOOR..=COMPLETE_UP_TO {
                 let corrupt = (n * case.gamma_percent).div_ceil(100);
                 let t = (n - 1 + corrupt) / 2 + 1;

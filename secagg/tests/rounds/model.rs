@@ -1,5 +1,5 @@
-//! How a round must end, from the numbers of the spec alone: no code of the crate but the ring's permutation, which has
-//! known answers of its own.
+//! How a round must end, from the numbers of docs/protocol.md alone: no code of the crate but the ring's permutation,
+//! which has known answers of its own.
 
 use scale_secagg::config::RoundConfig;
 use scale_secagg::error::Reason;
@@ -65,7 +65,7 @@ pub(crate) struct Shape {
     floor: usize,
     /// Neighbours of each device, ascending.
     pub(crate) neighbours: Vec<Vec<usize>>,
-    /// Sparse graphs: the device at each ring position, and how many in a row may be missing (spec 8.4).
+    /// Sparse graphs: the device at each ring position, and how many in a row may be missing (docs/protocol/graph.md).
     pub(crate) ring: Option<(Vec<usize>, usize)>,
     pub(crate) k: usize,
 }
@@ -147,7 +147,7 @@ fn count(set: &[bool]) -> usize {
     set.iter().filter(|is_in| **is_in).count()
 }
 
-/// Walks through the stages as section 3 of the spec says.
+/// Walks through the stages as docs/protocol/session.md says.
 pub(crate) fn expected(shape: &Shape, plan: &Plan) -> Expected {
     let all = || 0..shape.n;
     let mut sharers: Vec<bool> = all().map(|i| plan.answers(i, 1)).collect();
@@ -191,8 +191,8 @@ pub(crate) fn expected(shape: &Shape, plan: &Plan) -> Expected {
     Expected { sharers, survivors, signers, blaming, hole, unconvinced, wrong_shares, reasons }
 }
 
-/// Whether the tries of the annex, section 6, meet right shares only: all of them, or t in a row from one of at most 64
-/// starting points. `right`: the responders by holder number.
+/// Whether the tries of docs/protocol/session.md meet right shares only: all of them, or t in a row from one of at most
+/// 64 starting points. `right`: the responders by holder number.
 fn rebuilds(right: &[bool], t: usize) -> bool {
     let responders = right.len();
     let tries = responders.min(64);

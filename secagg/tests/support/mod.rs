@@ -130,7 +130,7 @@ impl Refused {
 }
 
 known_answers! {
-    /// The words of the annex and those of this crate are the same list.
+    /// The words of the known answers and those of this crate are the same list.
     fn every_word_in_the_vectors_has_a_reason() {
         use scale_secagg::error::Reason;
         fn collect(value: &Value, words: &mut std::collections::BTreeSet<String>) {
