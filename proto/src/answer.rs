@@ -74,7 +74,7 @@ pub enum UploadAnswer {
     Committed,
     /// Stage 2 has closed.
     Down(StageDown),
-    /// Ask again with the same piece.
+    /// Nothing has to be sent again: ask with an empty piece.
     Wait(Wait),
 }
 
