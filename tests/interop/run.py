@@ -8,6 +8,7 @@ import sys
 import time
 import unittest
 
+import test_calls
 import test_pages
 import test_reference
 import test_rounds
@@ -20,9 +21,9 @@ def main():
     coordinator = Coordinator(arguments.parse_args().coordinator)
     started = time.monotonic()
     try:
-        test_rounds.Rounds.coordinator = coordinator
+        test_calls.Calls.coordinator = test_rounds.Rounds.coordinator = coordinator
         load = unittest.defaultTestLoader.loadTestsFromModule
-        suite = unittest.TestSuite(load(module) for module in (test_pages, test_reference, test_rounds))
+        suite = unittest.TestSuite(load(module) for module in (test_pages, test_reference, test_calls, test_rounds))
         result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(suite)
     finally:
         coordinator.stop()
