@@ -22,13 +22,14 @@ class Device:
         self.identity, self.train, self.at, self.piece_bytes = identity, train, at, piece_bytes
         self.line = Line(address, identity.token)
         self.last_round = 0        # a real device keeps this for every task, durably
+        self.round = None
         self.vectors = None        # what went into the sum, in clear: for the test alone
 
     def run(self, task):
         """Takes part in one round; returns its id once the shares are revealed."""
         offered = check_in(self.line, task, ["mlp"])
         round = manifests.check(offered, self.identity.task_key, self.last_round)
-        self.last_round = round.config.round
+        self.round, self.last_round = round, round.config.round
         trained = self.train(round)
 
         protocol = reference.Client(self.identity.seed, secrets.token_bytes(32), round.policy)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 import model
+import noise
 from reference import secagg_ref as reference
 from wire import messages
 
@@ -43,8 +44,10 @@ def check(manifest, task_key, last_round):
     assert plan.fingerprint == model.fingerprint(plan.model), "the model flattens differently there"
     policy.vectors = vectors(plan)
     assert config.vectors == policy.vectors, "other vectors than the plan's"
-    assert config.flatten == 0 and config.mechanism == 0, "this client knows neither rotation nor noise"
-    assert plan.privacy.mode == "none" and plan.max_weight <= config.grid
+    assert config.flatten == 0 and plan.max_weight <= config.grid
+    assert plan.privacy.mode in ("none", "distributed") and not plan.privacy.clip_max, "this client knows no other noise"
+    if config.mechanism == 1:
+        assert noise.cost(config) <= config.rho * 2.0**-40, "the noise costs more than was signed"
 
     file = download(manifest.model_url, manifest.model_bytes, config.model_digest)
     return Round(manifest.round_id, config, manifest.round_config + manifest.config_signature, policy, plan,

@@ -9,6 +9,7 @@ import time
 import unittest
 
 import test_calls
+import test_noise
 import test_pages
 import test_reference
 import test_rounds
@@ -23,7 +24,8 @@ def main():
     try:
         test_calls.Calls.coordinator = test_rounds.Rounds.coordinator = coordinator
         load = unittest.defaultTestLoader.loadTestsFromModule
-        suite = unittest.TestSuite(load(module) for module in (test_pages, test_reference, test_calls, test_rounds))
+        modules = (test_pages, test_reference, test_noise, test_calls, test_rounds)
+        suite = unittest.TestSuite(load(module) for module in modules)
         result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(suite)
     finally:
         coordinator.stop()

@@ -7,6 +7,7 @@ import urllib.request
 import numpy as np
 
 import model
+import noise
 from device import Device, Lost
 from enrolment import Identity
 from update import LOSS_UNIT, Trained
@@ -62,12 +63,12 @@ def losing(moment):
 class Rounds(unittest.TestCase):
     coordinator = None     # run.py puts one here
 
-    def round(self, task, at=None, survivors=range(DEVICES), done=range(DEVICES)):
+    def round(self, task, at=None, survivors=range(DEVICES), done=range(DEVICES), privacy=("none",)):
         """A task that begins at zero, one round of it, and the proof that its sum is exact."""
         self.coordinator.create_task(
             task, model.zeros(SPEC), "--model", "mlp", "--inputs", "16", "--hidden", "9", "--labels", "left,right,none",
             "--goal", str(DEVICES), "--over-selection-permille", "1000", "--max-weight", str(MAX_WEIGHT),
-            "--privacy", "none", "--schedule", "when-ready", "--stage-s", "10", "--training-s", "60", "--grace-s", "3")
+            "--privacy", *privacy, "--schedule", "when-ready", "--stage-s", "10", "--training-s", "60", "--grace-s", "3")
         crowd = Crowd(self.coordinator, at or {})
         crowd.run(task)
         for number, outcome in enumerate(crowd.outcomes):
@@ -77,11 +78,19 @@ class Rounds(unittest.TestCase):
         info = self.coordinator.finished(round_id, WITHIN_SECONDS)
         self.assertEqual(info.phase, "finished", f"{info.reason_code}: {info.reason}")
         self.assertEqual((info.cohort, info.survivors), (DEVICES, len(survivors)))
-        self.exact(task, info, [crowd.devices[number].vectors for number in survivors], crowd.devices[min(done)])
+        device = crowd.devices[min(done)]
+        self.exact(task, info, [crowd.devices[number].vectors for number in survivors], device)
+        return device.round.config
 
     def exact(self, task, info, inputs, device):
+        config = device.round.config
         update = np.sum([vectors[0] for vectors in inputs], axis=0)
         weight, loss, correct, examples = (int(total) for total in np.sum([vectors[1] for vectors in inputs], axis=0))
+        if config.mechanism == 1:
+            # The counts are noise: everybody counts the same, and nothing is told about them.
+            weight, loss, correct, examples = len(inputs) * MAX_WEIGHT, 0, 0, 0
+        else:
+            self.assertEqual(config.grid, int(np.ceil(64 * np.sqrt(config.dim))), "64 sqrt(d), d of both vectors")
 
         line = Line(self.coordinator.address, device.identity.token)
         published = line.call("Models", "GetManifest", messages.GetModelRequest(protocol=PROTOCOL, task=task))
@@ -92,21 +101,15 @@ class Rounds(unittest.TestCase):
             weights = model.read(SPEC, answer.read()).astype(np.float64)
 
         # New weights = 0 + sum x C (1 + 2^-20) / S / (sum of weights / W), in float32.
-        grid, clip = self.grid(), 10.0
-        unit = clip * (1 + 2**-20) / grid * MAX_WEIGHT / weight
+        unit = config.clip * (1 + 2**-20) / config.grid * MAX_WEIGHT / weight
         np.testing.assert_array_equal(np.rint(weights / unit).astype(np.int64), update)
         # To the last bits of float32: even the factor 1 + 2^-20 shows.
         np.testing.assert_allclose(weights, update * unit, rtol=2**-22, atol=0)
         self.assertTrue(np.any(update), "a sum of zeros proves nothing")
 
         self.assertEqual(info.examples, examples)
-        self.assertAlmostEqual(info.accuracy, correct / examples, places=12)
-        self.assertAlmostEqual(info.loss, loss * LOSS_UNIT / examples, places=12)
-
-    @staticmethod
-    def grid():
-        """S = ceil(64 sqrt(d)), d = entries of both vectors."""
-        return int(np.ceil(64 * np.sqrt(model.entries(SPEC) + 4)))
+        self.assertAlmostEqual(info.accuracy, correct / max(examples, 1), places=12)
+        self.assertAlmostEqual(info.loss, loss * LOSS_UNIT / max(examples, 1), places=12)
 
     def test_twelve_devices_and_an_exact_sum(self):
         self.round("whole")
@@ -129,3 +132,7 @@ class Rounds(unittest.TestCase):
 
         self.round("killed", {4: kill})
         self.assertTrue(killed.is_set(), "nothing was killed")
+
+    def test_noise_of_twelve_devices_and_an_exact_sum(self):
+        config = self.round("noise", privacy=("distributed", "--epsilon", "8", "--privacy-rounds", "1", "--rounds", "1"))
+        self.assertAlmostEqual(noise.cost(config) / (config.rho * 2.0**-40), 1, places=6)
