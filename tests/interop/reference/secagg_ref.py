@@ -1,4 +1,4 @@
-"""Reference implementation of the secure aggregation protocol, written from docs/protocol/ alone.
+"""Reference implementation of the secure aggregation protocol, written from the text of docs/protocol/ alone.
 
 It is made to be read and to be compared with, not to be fast, and it is NOT constant time: never use it on real data.
 X25519, Ed25519 and ChaCha20-Poly1305 come from the PyPI package `cryptography`; all the rest is here.
