@@ -16,7 +16,7 @@ CONFIG = reference.RoundConfig(
 
 class Pages(unittest.TestCase):
     def says(self, page, *values):
-        text = (PAGES / page).read_text()
+        text = " ".join((PAGES / page).read_text().split())
         for value in values:
             self.assertIn(value, text, f"{page} does not print it")
 
@@ -41,7 +41,7 @@ class Pages(unittest.TestCase):
     def test_neighbors_and_threshold(self):
         for n in (10, 12, 13, 50, 128, 200, 500, 1000):
             k, t, _ = reference.params(n, reference.PROFILE_S, 0)
-            self.says("graph.md", f"{n:,}, {k}, {t}")
+            self.says("graph.md", f"| {n:,} | {k} | {t} |")
 
     def test_rounding_bound_and_fingerprint(self):
         self.says("update.md", f"{reference.norm_bound_squared(8, 4)} for S = 8, d = 4")
