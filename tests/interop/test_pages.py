@@ -47,6 +47,27 @@ class Pages(unittest.TestCase):
         self.says("update.md", f"{reference.norm_bound_squared(8, 4)} for S = 8, d = 4")
         self.says("model.md", f"`{model.fingerprint(model.mlp(16, [9], ['left', 'right', 'none'])).hex()}`")
 
+    def test_limits_are_those_of_both_sides(self):
+        """The constants of the coordinator and of devices, read where they stand."""
+        limit = {}
+        for name, value in re.findall(r"pub const (\w+): \w+ = ([^;]+);", (ROOT / "proto/src/limits.rs").read_text()):
+            limit[name] = eval(value, {}, limit)
+        mib = 1 << 20
+        self.assertEqual(limit["MODEL_BYTES"], 4 * limit["MODEL_ENTRIES"] + mib)
+        self.assertEqual(limit["UPLOAD_BYTES"], 8 * limit["MODEL_ENTRIES"] + mib)
+        words = [limit[name] for name in ("CODE_BYTES", "SENTENCE_BYTES", "URL_BYTES", "TOKEN_BYTES")]
+        self.says(
+            "calls.md",
+            f"| one gRPC message | {limit['MESSAGE_BYTES'] // mib} MiB ({limit['MESSAGE_BYTES']:,} bytes) |",
+            f"| `data` of one `UploadRequest` | {limit['UPLOAD_PIECE_BYTES'] // mib} MiB;",
+            f"| a masked input | 8 bytes for each of {limit['MODEL_ENTRIES']:,} entries and 1 MiB |",
+            f"| parameters of a model, bytes of its file | {limit['MODEL_ENTRIES']:,}; four bytes for each and 1 MiB |",
+            f"| classes; hidden layers of an `mlp` | {limit['CLASSES']:,}; {limit['HIDDEN_LAYERS']} |",
+            f"| `tasks` and `model_families` of a check-in | {limit['CHECK_IN_NAMES']} each |",
+            f"| free text (a label, a reason) | {limit['TEXT_BYTES']} bytes |",
+            f"| a code; a sentence; a URL; a token | {', '.join(f'{most:,}' for most in words)} bytes |",
+            f"| longest plan | 30 minutes (`time_limit_ms` 1 to {limit['TRAINING_MS']:,}) |")
+
     def test_citations_name_documents_of_this_repository(self):
         cited, elsewhere = 0, re.compile(r"\bannex\b|\bsecagg\.md\b|\bspec (section )?\d")
         for crate in CRATES:
