@@ -12,7 +12,8 @@ use super::caching;
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("style.css");
-const SCRIPT: &str = include_str!("script.js");
+/// What reads schemas, apart so that it can be tested in Node.js; then what shows them.
+const SCRIPT: &str = concat!(include_str!("schema.js"), include_str!("script.js"));
 
 /// The page and its policy.
 #[derive(Clone, Debug)]

@@ -1,6 +1,4 @@
-"use strict";
-
-// Shows /api/v1/openapi.json. Text goes into the page as text only, never as markup.
+// Shows /api/v1/openapi.json; `schema.js`, in front of this, reads its schemas. Text goes into the page as text only, never as markup.
 
 const byId = (id) => document.getElementById(id);
 
@@ -9,99 +7,56 @@ function make(name, attributes, ...children) {
   for (const [key, value] of Object.entries(attributes || {})) {
     if (value !== undefined && value !== false) node.setAttribute(key, value === true ? "" : value);
   }
-  node.append(...children.flat().filter((child) => child !== undefined && child !== null));
+  node.append(...children.flat().filter((child) => child !== undefined && child !== null && child !== false && child !== ""));
   return node;
 }
 
 let whole;
-
-function resolve(value) {
-  while (value && value.$ref) {
-    value = value.$ref.slice(2).split("/").reduce((at, key) => at[key], whole);
-  }
-  return value || {};
-}
 
 // `code` in descriptions, and nothing else of Markdown.
 function prose(text) {
   return String(text || "").split("`").map((part, place) => (place % 2 ? make("code", {}, part) : part));
 }
 
-function kind(schema) {
-  const name = schema.$ref ? schema.$ref.split("/").pop() : "";
-  schema = resolve(schema);
-  if (name) return name;
-  const types = [].concat(schema.type || []);
-  if (schema.oneOf) return schema.oneOf.map(kind).join(" or ");
-  const rules = [];
-  if (schema.format) rules.push(schema.format);
-  const choices = (schema.enum || []).filter((choice) => choice !== null);
-  if (choices.length) rules.push(choices.slice(0, 12).join(", ") + (choices.length > 12 ? ", …" : ""));
-  if (schema.minimum !== undefined || schema.maximum !== undefined) {
-    rules.push(`${schema.minimum ?? ""}…${schema.maximum ?? ""}`);
-  }
-  if (schema.minLength !== undefined || schema.maxLength !== undefined) {
-    rules.push(`${schema.minLength ?? 0}…${schema.maxLength ?? ""} characters`);
-  }
-  if (schema.pattern && schema.pattern.length < 60) rules.push(schema.pattern);
-  const items = types.includes("array") && schema.items ? ` of ${kind(schema.items)}` : "";
-  return (types.join(" or ") || "anything") + items + (rules.length ? ` (${rules.join("; ")})` : "");
-}
-
-// `asked`: of a request, where it matters what may be left out. What must be there comes first.
-function fields(schema, asked, depth = 0) {
-  schema = resolve(schema);
-  if (schema.items && !schema.properties) return fields(schema.items, asked, depth);
-  if (!schema.properties) return undefined;
-  const required = asked ? schema.required || [] : [];
-  const late = ([name]) => (required.includes(name) ? 0 : 1);
-  const rows = Object.entries(schema.properties).sort((a, b) => late(a) - late(b)).map(([name, property]) => {
-    const inner = resolve(property).items || property;
-    const nested = depth < 2 && inner.$ref ? fields(inner, asked, depth + 1) : undefined;
-    const more = nested && make("details", {}, make("summary", { class: "kind" }, "its fields"), nested);
-    return make("tr", {},
-      make("td", {}, make("code", {}, name), required.includes(name) ? make("span", { class: "need" }, " required") : ""),
-      make("td", {}, prose(property.description || resolve(property).description), make("div", { class: "kind" }, kind(property)), more));
-  });
+function table(rows) {
   return make("table", {}, make("tbody", {}, rows));
 }
 
-function example(schema) {
-  schema = resolve(schema);
-  if (schema.example !== undefined) return schema.example;
-  if (schema.properties) {
-    const entries = Object.entries(schema.properties).map(([name, property]) => [name, example(property)]);
-    return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
-  }
-  if (schema.type === "array") return [example(schema.items || {})];
-  return undefined;
+function row(name, note, required, text, ...more) {
+  return make("tr", {},
+    make("td", {}, make("code", {}, name), note && make("span", { class: "kind" }, ` ${note}`),
+      required && make("span", { class: "need" }, " required")),
+    make("td", {}, text, ...more));
+}
+
+// What `fields` says of a schema. `undefined` if it has none.
+function fieldTable(found) {
+  return found && table(found.map((field) => row(field.name, "", field.required, prose(field.text),
+    make("div", { class: "kind" }, field.kind), unfold(fieldTable(field.fields)))));
+}
+
+function unfold(inside) {
+  return inside && make("details", {}, make("summary", { class: "kind" }, "its fields"), inside);
 }
 
 function parameters(list) {
-  const rows = list.map((parameter) => make("tr", {},
-    make("td", {}, make("code", {}, parameter.name), make("span", { class: "kind" }, ` ${parameter.in}`),
-      parameter.required ? make("span", { class: "need" }, " required") : ""),
-    make("td", {}, prose(parameter.description), make("div", { class: "kind" }, kind(parameter.schema || {})))));
-  return make("table", {}, make("tbody", {}, rows));
+  return table(list.map((parameter) => row(parameter.name, parameter.in, parameter.required, prose(parameter.description),
+    make("div", { class: "kind" }, kind(whole, parameter.schema || {})))));
 }
 
 function answers(responses) {
-  const rows = Object.entries(responses).map(([status, response]) => {
-    response = resolve(response);
+  return table(Object.entries(responses).map(([status, response]) => {
+    response = resolve(whole, response);
     const [media, content] = Object.entries(response.content || {})[0] || [];
-    const nested = content && !media.includes("problem") ? fields(content.schema || {}, false) : undefined;
-    return make("tr", {},
-      make("td", {}, make("code", {}, status)),
-      make("td", {}, prose(response.description),
-        media ? make("div", { class: "kind" }, `${media}: ${kind(content.schema || {})}`) : "",
-        nested && make("details", {}, make("summary", { class: "kind" }, "its fields"), nested)));
-  });
-  return make("table", {}, make("tbody", {}, rows));
+    const nested = content && !media.includes("problem") ? fields(whole, content.schema || {}, false) : undefined;
+    return row(status, "", false, prose(response.description),
+      media && make("div", { class: "kind" }, `${media}: ${kind(whole, content.schema || {})}`), unfold(fieldTable(nested)));
+  }));
 }
 
 function trial(method, path, operation) {
   const inputs = (operation.parameters || []).map((parameter) => {
-    const input = make("input", { "aria-label": parameter.name, placeholder: resolve(parameter.schema).example ?? parameter.example ?? "" });
+    const input = make("input", { "aria-label": parameter.name, placeholder: resolve(whole, parameter.schema).example ?? parameter.example ?? "" });
     return { parameter, input };
   });
   const content = operation.requestBody && operation.requestBody.content;
@@ -113,7 +68,7 @@ function trial(method, path, operation) {
     file = make("input", { type: "file", "aria-label": "file" });
     const show = () => {
       const chosen = content[media.value];
-      const shown = chosen.example ?? example(chosen.schema || {});
+      const shown = chosen.example ?? example(whole, chosen.schema || {});
       body.value = typeof shown === "string" ? shown : shown === undefined ? "" : JSON.stringify(shown, null, 2);
       file.hidden = media.value !== "multipart/form-data";
       body.hidden = !file.hidden;
@@ -206,7 +161,7 @@ function show(description) {
           make("div", { class: "inside" },
             operation.description ? make("p", {}, prose(operation.description)) : "",
             operation.parameters && operation.parameters.length ? [make("h3", {}, "Parameters"), parameters(operation.parameters)] : "",
-            body && body.schema ? [make("h3", {}, `Body: ${Object.keys(operation.requestBody.content).join(", ")}`), fields(body.schema, true)] : "",
+            body && body.schema ? [make("h3", {}, `Body: ${Object.keys(operation.requestBody.content).join(", ")}`), fieldTable(fields(whole, body.schema, true))] : "",
             make("h3", {}, "Answers"), answers(operation.responses),
             trial(method, path, operation))));
       }
