@@ -12,9 +12,9 @@ use super::problem::{Fault, ProblemBody};
 use super::wire;
 
 const ABOUT: &str = "A person's transactions, and what training is doing.\n\n\
-    Calls carry an access token (`authorization: Bearer …`). What belongs to somebody else does not exist: it is a 404. \
+    Calls carry an access token (`authorization: Bearer …`). What belongs to somebody else does not exist: it is a 404.\n\n\
     Errors are problem details (RFC 9457), `application/problem+json`, with a stable `code`. \
-    Every answer has an `x-request-id`; a good one that a request brings is kept. \
+    Every answer has an `x-request-id`; a good one that a request brings is kept.\n\n\
     Lists are newest first and are paged by `cursor`. \
     Calls are limited by person and by address: `ratelimit-limit`, `ratelimit-remaining` and `ratelimit-reset` say how many \
     are left until when, and a 429 or 503 says with `retry-after` when to come back.";

@@ -134,6 +134,8 @@ test("nothing sticks out, on a wide screen and on a phone, in light and in dark"
       }
       const out = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
       assert.ok(out <= 0, `${name}: ${out} pixels too wide`);
+      const field = await page.getByLabel("Access token").boundingBox();
+      assert.ok(field.width >= 150 && field.x + field.width <= viewport.width, `${name}: ${JSON.stringify(field)}`);
       assert.deepEqual(wrong, [], name);
       await page.close();
     }

@@ -44,14 +44,23 @@ function parameters(list) {
     make("div", { class: "kind" }, kind(whole, parameter.schema || {})))));
 }
 
+// What goes wrong answers with the same problem details everywhere, so it is folded away.
 function answers(responses) {
-  return table(Object.entries(responses).map(([status, response]) => {
-    response = resolve(whole, response);
+  const all = Object.entries(responses).map(([status, response]) => [status, resolve(whole, response)]);
+  const rows = (some) => some.map(([status, response]) => {
     const [media, content] = Object.entries(response.content || {})[0] || [];
-    const nested = content && !media.includes("problem") ? fields(whole, content.schema || {}, false) : undefined;
+    const nested = content && !isProblem(response) ? fields(whole, content.schema || {}, false) : undefined;
     return row(status, "", false, prose(response.description),
       media && make("div", { class: "kind" }, `${media}: ${kind(whole, content.schema || {})}`), unfold(fieldTable(nested)));
-  }));
+  });
+  const problems = all.filter(([, response]) => isProblem(response));
+  return [table(rows(all.filter(([, response]) => !isProblem(response)))),
+    problems.length > 0 && make("details", { class: "problems" },
+      make("summary", { class: "kind" }, `Problems: ${problems.map(([status]) => status).join(", ")}`), table(rows(problems)))];
+}
+
+function isProblem(response) {
+  return Object.keys(response.content || {}).some((media) => media.includes("problem"));
 }
 
 function trial(method, path, operation) {
@@ -132,11 +141,17 @@ function trial(method, path, operation) {
       stop.disabled = true;
     }
   });
-  return make("details", {},
+  return make("details", { class: "trial" },
     make("summary", {}, "Try it"),
     inputs.map(({ parameter, input }) => make("div", { class: "field" }, make("code", {}, parameter.name), input)),
     content && make("div", { class: "field" }, make("code", {}, "content-type"), media), body, file,
     send, stop, output);
+}
+
+const METHODS = ["get", "post", "put", "patch", "delete"];
+
+function byMethod([one], [other]) {
+  return METHODS.indexOf(one) - METHODS.indexOf(other);
 }
 
 function show(description) {
@@ -149,15 +164,16 @@ function show(description) {
   content.replaceChildren(...description.info.description.split("\n\n").map((text) => make("p", {}, prose(text))));
   for (const tag of description.tags) {
     menu.append(make("h2", {}, tag.name));
-    content.append(make("h2", {}, tag.name), make("p", { class: "muted" }, prose(tag.description)));
+    content.append(make("h2", {}, tag.name), make("p", { class: "muted about" }, prose(tag.description)));
     for (const [path, methods] of Object.entries(description.paths)) {
-      for (const [method, operation] of Object.entries(methods)) {
+      for (const [method, operation] of Object.entries(methods).sort(byMethod)) {
         if (!(operation.tags || []).includes(tag.name)) continue;
         const id = operation.operationId;
         menu.append(make("a", { href: `#${id}` }, operation.summary || id));
         const body = operation.requestBody && Object.values(operation.requestBody.content)[0];
         content.append(make("details", { class: "op", id },
-          make("summary", {}, make("span", { class: `verb ${method}` }, method), make("code", {}, path), make("span", { class: "muted" }, operation.summary || "")),
+          make("summary", {}, make("span", { class: `verb ${method}` }, method), make("code", {}, path), make("span", { class: "muted" }, operation.summary || ""),
+            operation.security && operation.security.length === 0 && make("span", { class: "tag" }, "no token needed")),
           make("div", { class: "inside" },
             operation.description ? make("p", {}, prose(operation.description)) : "",
             operation.parameters && operation.parameters.length ? [make("h3", {}, "Parameters"), parameters(operation.parameters)] : "",
