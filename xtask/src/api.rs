@@ -67,9 +67,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let schemathesis = ensure_schemathesis().with_context(|| format!("schemathesis {VERSION} is needed"))?;
     let coordinator = build(options.as_tests_build_it)?;
     let folder = Folder::new(None)?;
-    let (server, url) = serve(&coordinator, &folder.path)?;
-    let result = test(&schemathesis, &folder.path, &url, options);
-    let log = server.stop();
+    let served = serve(&coordinator, &folder.path)?;
+    let result = test(&schemathesis, &folder.path, &served.url, options);
+    let log = served.server.stop();
     let log_text = fs::read_to_string(&log).context("cannot read the server's log")?;
     // What goes wrong beside a request, or after its answer has begun, is in no status.
     let panics = log_text.lines().filter(|line| line.contains("panicked")).count();
@@ -95,8 +95,16 @@ fn test(schemathesis: &Path, folder: &Path, url: &str, options: &Options) -> Res
     std::iter::once(whole).chain(sequences).collect::<Vec<_>>().into_iter().collect()
 }
 
-/// Starts the server with one task and two people, and returns its URL.
-fn serve(coordinator: &Path, folder: &Path) -> Result<(Server, String)> {
+/// A server that runs.
+pub(crate) struct Served {
+    pub(crate) server: Server,
+    pub(crate) url: String,
+    /// The token of somebody who may do everything.
+    pub(crate) owner: String,
+}
+
+/// Starts the server with one task and two people, everything in `folder`.
+pub(crate) fn serve(coordinator: &Path, folder: &Path) -> Result<Served> {
     let port = free_port()?;
     let write = |name: &str, text: &str| {
         let path = folder.join(name);
@@ -126,11 +134,11 @@ fn serve(coordinator: &Path, folder: &Path) -> Result<(Server, String)> {
             "fixedHeaders": [{ "name": "Authorization", "value": format!("Bearer {token}") }],
         })
     };
-    let owner = person("owner", token(&["--user", "owner", "--role", "operator", "--mfa"])?);
-    let stranger = person("stranger", token(&["--user", "stranger"])?);
-    write("people.json", &serde_json::json!({ "auth": [owner, stranger] }).to_string())?;
+    let owner = token(&["--user", "owner", "--role", "operator", "--mfa"])?;
+    let people = [person("owner", owner.clone()), person("stranger", token(&["--user", "stranger"])?)];
+    write("people.json", &serde_json::json!({ "auth": people }).to_string())?;
     write("schemathesis.toml", SETTINGS)?;
-    Ok((server, format!("http://127.0.0.1:{port}")))
+    Ok(Served { server, url: format!("http://127.0.0.1:{port}"), owner })
 }
 
 /// Builds the server's program.

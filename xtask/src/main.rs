@@ -14,6 +14,8 @@ mod deny;
 mod docs;
 mod layers;
 mod lockfile;
+mod node;
+mod page;
 mod report;
 mod services;
 mod tally;
@@ -46,6 +48,8 @@ enum Task {
     Api(api::Options),
     /// Run the command blocks of README.md, CONTRIBUTING.md and the other documents, as a newcomer pastes them
     Docs(docs::Options),
+    /// Open the REST API's page, /docs, in Chromium; installs it
+    Page(page::Options),
     /// Check dependency directions, forbidden imports and banned packages
     Layers,
     /// Start throw-away Postgres and Redis servers, run a command that uses them, and stop them
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
         Task::Ci(options) => ci::steps(&mut report, &options),
         Task::Api(options) => report.step("rest api", || api::run(&options)),
         Task::Docs(options) => report.step("commands of documents", || docs::run(&options)),
+        Task::Page(options) => report.test_step("docs page", |tally| page::run(&options, tally)),
         Task::Layers => report.step("layers", layers::run),
         Task::Services(options) => report.step("services", || services::run(&options)),
         Task::Wasm(options) => wasm::steps(&mut report, &options),

@@ -31,6 +31,26 @@ impl Tally {
         }
     }
 
+    /// Takes one line of what `node --test` writes with its reporter `tap`: the counts are its last lines, `# pass 5` and
+    /// others. A test that was cancelled has failed, and one that was skipped, too: none is meant to be.
+    pub(crate) fn read_node_line(&mut self, line: &str) {
+        let Some((word, count)) = line.trim_end().strip_prefix("# ").and_then(|rest| rest.split_once(' ')) else {
+            return;
+        };
+        let Ok(count) = count.parse() else { return };
+        if word == "tests" {
+            let line = format!("{CLOSING}{count} tests");
+            self.closing.push(Closing { target: "node".to_owned(), line, passed: 0, failed: 0 });
+        } else if let Some(last) = self.closing.last_mut() {
+            match word {
+                "pass" => last.passed = count,
+                "fail" | "cancelled" | "skipped" | "todo" => last.failed += count,
+                _ => return,
+            }
+            last.line = format!("{CLOSING}{} passed; {} failed", last.passed, last.failed);
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.closing.is_empty()
     }
@@ -153,6 +173,19 @@ test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         all.absorb("", read(RUN));
         assert_eq!((all.passed(), all.failed()), (82, 2));
         assert!(all.to_string().contains("wasm: vectors"));
+    }
+
+    #[test]
+    fn counts_tests_of_node() {
+        let mut tally = Tally::default();
+        let closing = "ok 4 - the last one\n1..4\n# tests 4\n# suites 0\n# pass 1\n# fail 1\n# cancelled 1\n# skipped 1\n\
+            # todo 0\n# duration_ms 306.5";
+        closing.lines().for_each(|line| tally.read_node_line(line));
+        assert_eq!((tally.passed(), tally.failed()), (1, 3));
+        assert!(tally.to_string().contains("test result: 1 passed; 3 failed"), "{tally}");
+        let mut nothing = Tally::default();
+        nothing.read_node_line("# pass 3 and more");
+        assert!(nothing.is_empty());
     }
 
     #[test]

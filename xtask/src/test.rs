@@ -7,7 +7,7 @@ use crate::command;
 use crate::report::Report;
 use crate::services::Services;
 use crate::tally::Tally;
-use crate::{api, docs, layers, wasm};
+use crate::{api, docs, layers, page, wasm};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -44,16 +44,16 @@ pub(crate) fn steps(report: &mut Report, options: &Options) {
     report.test_step("native tests", |tally| native(options, services.as_ref(), tally));
     drop(services);
     report.step("layers", layers::run);
-    if !options.fast {
-        report.step("rest api", || api::run(&api::Options::after_tests()));
-        report.step("commands of documents", || docs::run(&docs::Options::after_tests()));
-    }
     if options.fast {
-        report.not_run("integration tests", "--fast");
-        report.not_run("rest api", "--fast");
-        report.not_run("commands of documents", "--fast");
-        report.not_run("wasm", "--fast");
-    } else if options.no_wasm {
+        for left_out in ["integration tests", "rest api", "docs page", "commands of documents", "wasm"] {
+            report.not_run(left_out, "--fast");
+        }
+        return;
+    }
+    report.step("rest api", || api::run(&api::Options::after_tests()));
+    report.test_step("docs page", |tally| page::run(&page::Options::after_tests(), tally));
+    report.step("commands of documents", || docs::run(&docs::Options::after_tests()));
+    if options.no_wasm {
         report.not_run("wasm", "--no-wasm");
     } else {
         wasm::steps(report, &wasm::Options::everything());

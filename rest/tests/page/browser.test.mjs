@@ -3,13 +3,15 @@
 
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { chromium } from "playwright-core";
 
 const url = needed("SCALE_PAGE_URL");
 const token = needed("SCALE_PAGE_TOKEN");
+const executablePath = needed("SCALE_PAGE_CHROMIUM");
+const { chromium } = createRequire(`${needed("SCALE_PAGE_PACKAGES")}/`)("playwright-core");
 const pictures = process.env.SCALE_PAGE_PICTURES;
 
 const WIDE = { width: 1280, height: 900 };
@@ -29,7 +31,6 @@ let description;
 
 before(async () => {
   profile = mkdtempSync(join(tmpdir(), "scale-page-"));
-  const executablePath = process.env.SCALE_CHROMIUM || "/usr/bin/chromium";
   browser = await chromium.launchPersistentContext(profile, { executablePath, args: FLAGS, viewport: WIDE });
   description = await (await fetch(`${url}/api/v1/openapi.json`)).json();
 });
