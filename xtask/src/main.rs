@@ -15,6 +15,7 @@ mod docs;
 mod layers;
 mod lockfile;
 mod node;
+mod opendp;
 mod page;
 mod report;
 mod services;

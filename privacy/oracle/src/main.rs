@@ -72,8 +72,10 @@ mod tests {
         }
     }
 
-    /// The same distribution by two samplers: chi-square of two samples, in standard deviations, and a control with 1 %
-    /// more noise that must fail.
+    /// The same distribution by two samplers: chi-square of two samples, in standard deviations. Opendp draws from the
+    /// operating system, so the outcome is another one at every run: equal samplers are 6 apart once in some 500,000 runs.
+    /// The control, of 5 % more noise, is expected at 49 (the sample's size times the square of the variances' relative
+    /// difference, over 4 and over the statistic's deviation), give or take 5.
     #[test]
     fn samplers_agree() {
         let count = 200_000;
@@ -88,9 +90,9 @@ mod tests {
                 .expect("a scale");
         let theirs = mechanism.invoke(&vec![0; count]).expect("samples");
         let same = distance(&sample(100), &theirs);
-        assert!(same < 4.0, "{same} sigmas");
-        let other = distance(&sample(104), &theirs);
-        assert!(other > 4.0, "{other} sigmas: the test has no power");
+        assert!(same < 6.0, "{same} sigmas");
+        let other = distance(&sample(110), &theirs);
+        assert!(other > 6.0, "{other} sigmas: the test has no power");
     }
 
     /// Chi-square of two samples of equal size over -25 ..= 25 and the tails.
