@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this program's output is the terminal")]
 
 mod api;
+mod backends;
 mod ci;
 mod command;
 mod demo;
@@ -51,6 +52,8 @@ enum Task {
     Docs(docs::Options),
     /// Open the REST API's page, /docs, in Chromium; installs it
     Page(page::Options),
+    /// The same training on a GPU (Vulkan) and on the CPU; installs a driver that renders in software where there is none
+    Wgpu,
     /// Check dependency directions, forbidden imports and banned packages
     Layers,
     /// Start throw-away Postgres and Redis servers, run a command that uses them, and stop them
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
         Task::Api(options) => report.step("rest api", || api::run(&options)),
         Task::Docs(options) => report.step("commands of documents", || docs::run(&options)),
         Task::Page(options) => report.test_step("docs page", |tally| page::run(&options, tally)),
+        Task::Wgpu => backends::wgpu(&mut report),
         Task::Layers => report.step("layers", layers::run),
         Task::Services(options) => report.step("services", || services::run(&options)),
         Task::Wasm(options) => wasm::steps(&mut report, &options),

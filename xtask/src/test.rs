@@ -7,7 +7,7 @@ use crate::command;
 use crate::report::Report;
 use crate::services::Services;
 use crate::tally::Tally;
-use crate::{api, docs, layers, opendp, page, wasm};
+use crate::{api, backends, docs, layers, opendp, page, wasm};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -45,7 +45,9 @@ pub(crate) fn steps(report: &mut Report, options: &Options) {
     drop(services);
     report.step("layers", layers::run);
     if options.fast {
-        for left_out in ["integration tests", "rest api", "docs page", "commands of documents", "opendp", "wasm"] {
+        let left_out =
+            ["integration tests", "rest api", "docs page", "commands of documents", "opendp", "back ends", "wasm"];
+        for left_out in left_out {
             report.not_run(left_out, "--fast");
         }
         return;
@@ -54,6 +56,7 @@ pub(crate) fn steps(report: &mut Report, options: &Options) {
     report.test_step("docs page", |tally| page::run(&page::Options::after_tests(), tally));
     report.step("commands of documents", || docs::run(&docs::Options::after_tests()));
     report.test_step("opendp", opendp::run);
+    backends::steps(report);
     if options.no_wasm {
         report.not_run("wasm", "--no-wasm");
     } else {

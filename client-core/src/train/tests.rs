@@ -8,6 +8,7 @@ use scale_proto::model::{Family, ModelSpec};
 use super::text_bag::TextBag;
 use super::*;
 
+mod parity;
 mod private;
 
 fn spec(classes: usize, family: Family) -> ModelSpec {
@@ -299,33 +300,5 @@ proptest! {
         }
         let normal = text::normalise(&line);
         prop_assert_eq!(text::normalise(&normal), normal);
-    }
-}
-
-/// A newer back end against flex: the same training within rounding.
-#[cfg(any(feature = "ndarray", feature = "wgpu"))]
-#[test]
-fn back_ends_agree() {
-    let others = [
-        #[cfg(feature = "ndarray")]
-        Backend::NdArray,
-        #[cfg(feature = "wgpu")]
-        Backend::Wgpu,
-    ];
-    for (spec, other) in [text_spec(), mlp_spec(), cnn_spec()].iter().flat_map(|spec| others.map(|other| (spec, other)))
-    {
-        let run = |backend| {
-            let mut learner = build(spec, backend).expect("a model");
-            learner.load(&numbers(learner.flat_len(), 6)).expect("the length fits");
-            let batch = prepare(learner.as_ref(), &examples(spec, 9));
-            for _ in 0..5 {
-                let step = StepConfig { learning_rate: 0.05, proximal_mu: 0.1 };
-                learner.train_step(&batch.iter().collect::<Vec<_>>(), step).expect("a step");
-            }
-            learner.flatten().expect("read back")
-        };
-        let (one, two) = (run(Backend::Flex), run(other));
-        let furthest = one.iter().zip(&two).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        assert!(furthest < 1e-4, "{} on {other:?}: {furthest}", spec.family.name());
     }
 }
