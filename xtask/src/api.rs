@@ -6,20 +6,21 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::command;
 use crate::demo::COORDINATOR;
-use crate::report::clock;
 use crate::services::{Folder, Server, bound, free_port, tail};
-use crate::tools::apt_install;
-use crate::workspace::{target_dir, tools_dir};
+use crate::tools::PythonEnvironment;
+use crate::workspace::target_dir;
 
-const VERSION: &str = "4.32.5";
-const REQUIREMENTS: &str = include_str!("api/requirements.txt");
+const SCHEMATHESIS: PythonEnvironment<'_> = PythonEnvironment {
+    name: "schemathesis",
+    requirements: include_str!("api/requirements.txt"),
+    purpose: "it tests the REST API",
+};
 const SETTINGS: &str = include_str!("api/schemathesis.toml");
 
 /// Limits are tested elsewhere; thousands of requests within a minute are the purpose here. Streams end by themselves,
@@ -37,7 +38,6 @@ import_per_minute = 0
 const TASK: &str = "categoriser";
 /// Further runs of sequences of requests only.
 const MORE_SEQUENCES: u64 = 3;
-const PIP_LIMIT: Duration = Duration::from_secs(600);
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -64,7 +64,8 @@ impl Options {
 /// # Errors
 /// If anything is missing and cannot be had, or any answer is wrong.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    let schemathesis = ensure_schemathesis().with_context(|| format!("schemathesis {VERSION} is needed"))?;
+    let programs = SCHEMATHESIS.ensure().context("schemathesis is needed")?;
+    let schemathesis = programs.join("schemathesis");
     let coordinator = build(options.as_tests_build_it)?;
     let folder = Folder::new(None)?;
     let served = serve(&coordinator, &folder.path)?;
@@ -150,31 +151,4 @@ pub(crate) fn build(as_tests_build_it: bool) -> Result<PathBuf> {
     };
     command::run(&mut cargo)?;
     Ok(target_dir().join("debug").join(format!("{COORDINATOR}{}", std::env::consts::EXE_SUFFIX)))
-}
-
-/// Path of the program; makes a virtual environment with it if there is none with this version yet.
-fn ensure_schemathesis() -> Result<PathBuf> {
-    let root = tools_dir().join(format!("schemathesis-{VERSION}"));
-    let program = root.join("bin/schemathesis");
-    // Written last: an installation that was interrupted begins again.
-    let complete = root.join("requirements.txt");
-    if fs::read_to_string(&complete).is_ok_and(|installed| installed == REQUIREMENTS) {
-        return Ok(program);
-    }
-    let python = || command::command("python3");
-    if !command::succeeds(python().args(["-c", "import ensurepip, venv"])) {
-        apt_install(&["python3-venv"], "Python has no virtual environments")?;
-    }
-    println!("  installing schemathesis {VERSION} into {} (it tests the REST API)", root.display());
-    let started = Instant::now();
-    let wanted = tools_dir().join("schemathesis-requirements.txt");
-    fs::create_dir_all(tools_dir()).context("cannot make the tools folder")?;
-    fs::write(&wanted, REQUIREMENTS).with_context(|| format!("cannot write {}", wanted.display()))?;
-    command::run_within(PIP_LIMIT, python().args(["-m", "venv", "--clear"]).arg(&root))?;
-    let mut pip = command::command(root.join("bin/python"));
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&wanted);
-    command::run_within(PIP_LIMIT, &mut pip)?;
-    fs::rename(&wanted, &complete).context("cannot complete the installation")?;
-    println!("  installed in {}", clock(started.elapsed()));
-    Ok(program)
 }

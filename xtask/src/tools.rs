@@ -1,4 +1,7 @@
-//! Installs tools that are missing: programs from crates.io into the tools folder, system packages through apt.
+//! Installs tools that are missing: programs from crates.io and Python's environments into the tools folder, system
+//! packages through apt.
+
+mod python;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +14,8 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::command;
 use crate::report::clock;
 use crate::workspace::tools_dir;
+
+pub(crate) use python::PythonEnvironment;
 
 /// A program from crates.io, in exactly one version.
 pub(crate) struct CrateTool<'a> {
