@@ -42,6 +42,8 @@ pub struct Server {
     pub tls_key: Option<PathBuf>,
     /// Origins of web pages that may call; `*` is any.
     pub cors_origins: Vec<String>,
+    /// Serve gRPC reflection, to anybody.
+    pub reflection: bool,
     /// Open connections.
     pub max_connections: usize,
     /// Calls at once on one connection.
@@ -64,6 +66,7 @@ impl Default for Server {
             tls_cert: None,
             tls_key: None,
             cors_origins: vec!["*".to_owned()],
+            reflection: false,
             max_connections: 16_384,
             max_streams_per_connection: 1024,
             keepalive_interval_s: 30,

@@ -102,6 +102,9 @@ pub(super) struct ServeArgs {
     /// How devices reach this coordinator, such as https://fl.example.org [default: derived from the address]
     #[arg(long, env = "SCALE_PUBLIC_URL", value_name = "URL")]
     pub(super) public_url: Option<String>,
+    /// Serve gRPC reflection to anybody, for tools such as grpcurl
+    #[arg(long, env = "SCALE_REFLECTION")]
+    pub(super) reflection: bool,
     /// PEM certificate chain; turns TLS on
     #[arg(long, env = "SCALE_TLS_CERT", value_name = "FILE", requires = "tls_key")]
     pub(super) tls_cert: Option<PathBuf>,

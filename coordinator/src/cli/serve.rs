@@ -103,6 +103,7 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
         enrolment,
         clock: clock.clone(),
         cors_origins: origins(&config)?,
+        reflection: config.server.reflection,
         rest: facade.as_ref().map(|facade| facade.api.clone()),
     };
 
@@ -162,6 +163,9 @@ fn configuration(args: &ServeArgs) -> Result<Config, Failure> {
     }
     if let Some(url) = &args.public_url {
         config.server.public_url = Some(url.clone());
+    }
+    if args.reflection {
+        config.server.reflection = true;
     }
     if args.tls_cert.is_some() {
         config.server.tls_cert.clone_from(&args.tls_cert);

@@ -7,7 +7,8 @@
 //! | `/scale.fl.v1.Enrollment/…` | enrolment | an enrolment token, in the message |
 //! | `/scale.fl.v1.Rounds/…`, `/scale.fl.v1.Models/…` | devices | a device token |
 //! | `/scale.fl.v1.Admin/…` | operators | an operator token |
-//! | `/grpc.health.v1.Health/…`, `/grpc.reflection.…` | standard services | anybody |
+//! | `/grpc.health.v1.Health/…` | health | anybody |
+//! | `/grpc.reflection.…`, only if asked for | the schema | anybody |
 //! | `/v1/blobs/{path}?exp=…&kid=…&sig=…` | models | whoever has the URL |
 //! | `/health`, `/ready` | probes | anybody |
 //! | `/api/v1/…`, `/docs` | people's apps: `scale_rest` | a person's token |
@@ -60,6 +61,8 @@ pub struct App {
     pub clock: SharedClock,
     /// Origins of web pages that may call; `*` is any. Calls carry tokens and never cookies.
     pub cors_origins: Vec<HeaderValue>,
+    /// Whether gRPC reflection is served; nothing but tools needs it.
+    pub reflection: bool,
     /// The REST facade, if it is served.
     pub rest: Option<scale_rest::Api>,
 }

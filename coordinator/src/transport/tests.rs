@@ -1,5 +1,6 @@
 //! A real server on a free port, and real clients.
 
+use futures::StreamExt as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -105,11 +106,29 @@ impl Running {
         Self::start_with(folder, Blobs::over(Arc::new(blobs)), touched, None).await
     }
 
+    /// With reflection, which is off in all others.
+    async fn start_with_reflection() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Counting::default();
+        let touched = blobs.touched.clone();
+        Self::start_all(folder, Blobs::over(Arc::new(blobs)), touched, None, true).await
+    }
+
     async fn start_with(
         folder: tempfile::TempDir,
         blobs: Blobs,
         touched: Arc<AtomicUsize>,
         tls: Option<tokio_rustls::TlsAcceptor>,
+    ) -> Self {
+        Self::start_all(folder, blobs, touched, tls, false).await
+    }
+
+    async fn start_all(
+        folder: tempfile::TempDir,
+        blobs: Blobs,
+        touched: Arc<AtomicUsize>,
+        tls: Option<tokio_rustls::TlsAcceptor>,
+        reflection: bool,
     ) -> Self {
         let clock = MockClock::at(Timestamp::from_millis(1_700_000_000_000));
         let secrets = Secrets::random().unwrap();
@@ -142,8 +161,18 @@ impl Running {
             device_ttl: 24 * HOUR,
         };
         let cors_origins = vec![HeaderValue::from_static("*")];
-        let app =
-            App { coordinator, store, blobs, signer, authority, enrolment, clock: shared, cors_origins, rest: None };
+        let app = App {
+            coordinator,
+            store,
+            blobs,
+            signer,
+            authority,
+            enrolment,
+            clock: shared,
+            cors_origins,
+            reflection,
+            rest: None,
+        };
         let router = router(app.clone(), grpc::Health::serving().await);
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
@@ -464,7 +493,7 @@ async fn health_reflection_and_probes_answer() {
         ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
         server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
     };
-    let running = Running::start().await;
+    let running = Running::start_with_reflection().await;
     let mut health = HealthClient::new(running.channel().await);
     for service in ["", "scale.fl.v1.Rounds", "scale.fl.v1.Admin"] {
         let answer = health.check(HealthCheckRequest { service: service.into() }).await.unwrap().into_inner();
@@ -485,6 +514,50 @@ async fn health_reflection_and_probes_answer() {
     for probe in ["/health", "/ready"] {
         assert_eq!(running.get(probe).send().await.unwrap().status(), 200);
     }
+}
+
+#[tokio::test]
+async fn reflection_is_off_unless_asked_for() {
+    let running = Running::start().await;
+    let refused = reflect(&running, futures::stream::pending().boxed()).await.unwrap_err();
+    assert_eq!((refused.code(), code(&refused).as_str()), (Code::Unimplemented, "unknown_method"));
+}
+
+#[tokio::test]
+async fn reflection_takes_short_messages_for_ten_seconds() {
+    let running = Running::start_with_reflection().await;
+    let long = futures::stream::iter([question(17 << 10)]).chain(futures::stream::pending());
+    let refused = async { reflect(&running, long.boxed()).await?.message().await };
+    assert_eq!(refused.await.unwrap_err().code(), Code::OutOfRange, "17 KiB in one message");
+
+    // Somebody who never ends the stream and goes on asking.
+    let started = std::time::Instant::now();
+    let pouring = futures::stream::unfold((), |()| async {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        Some((question(8 << 10), ()))
+    });
+    let mut answers = reflect(&running, pouring.boxed()).await.unwrap();
+    let mut count = 0;
+    while let Ok(Some(_)) = answers.message().await {
+        count += 1;
+        assert!(started.elapsed().as_secs() < 20, "{count} answers and no end");
+    }
+    assert!(count > 0 && started.elapsed().as_secs() >= 9, "{count} answers in {:?}", started.elapsed());
+}
+
+fn question(bytes: usize) -> tonic_reflection::pb::v1::ServerReflectionRequest {
+    use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_request::MessageRequest};
+    let message_request = Some(MessageRequest::FileContainingSymbol("x".repeat(bytes)));
+    ServerReflectionRequest { host: String::new(), message_request }
+}
+
+async fn reflect(
+    running: &Running,
+    questions: futures::stream::BoxStream<'static, tonic_reflection::pb::v1::ServerReflectionRequest>,
+) -> Result<tonic::Streaming<tonic_reflection::pb::v1::ServerReflectionResponse>, Status> {
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    let mut client = ServerReflectionClient::new(running.channel().await);
+    client.server_reflection_info(questions).await.map(tonic::Response::into_inner)
 }
 
 #[tokio::test]

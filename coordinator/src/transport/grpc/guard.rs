@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
+use futures::StreamExt as _;
 use http::header;
 use scale_proto::error::{Problem, Remedy};
 use scale_proto::time::RetryWindow;
@@ -19,6 +21,9 @@ use crate::clock::SharedClock;
 /// and an operator may send a model over a slow line.
 const ANSWER: Duration = Duration::from_secs(120);
 
+/// Longest time that a caller without a token may go on sending on one stream. Tools ask reflection a few questions.
+const OPEN_STREAM: Duration = Duration::from_secs(10);
+
 #[derive(Clone)]
 pub(super) struct Guard {
     pub(super) authority: Arc<Authority>,
@@ -28,6 +33,9 @@ pub(super) struct Guard {
 pub(super) async fn guard(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
     if let Err(error) = guard.admit(&mut request) {
         return problem::token(&error).into_http();
+    }
+    if request.uri().path().starts_with("/grpc.reflection.") {
+        request = request.map(ending_soon);
     }
     match tokio::time::timeout(ANSWER, next.run(request)).await {
         Ok(response) => explained(response),
@@ -57,6 +65,11 @@ impl Guard {
             Some(Kind::Enrol) => self.authority.check_enrol(bearer(request), now),
         }
     }
+}
+
+/// A body that ends after [`OPEN_STREAM`], as if its sender had ended it: the service then ends its answer in good order.
+fn ending_soon(body: Body) -> Body {
+    Body::from_stream(body.into_data_stream().take_until(Box::pin(tokio::time::sleep(OPEN_STREAM))))
 }
 
 /// The token that a path asks for. An enrolment token is in the message; every service that is not listed needs an

@@ -75,30 +75,34 @@ pub(super) fn router(app: App, health: Health) -> Router {
     let models = models_server::ModelsServer::new(models::Service { coordinator: app.coordinator.clone() })
         .max_decoding_message_size(OPEN_MESSAGE_BYTES);
     let admin = admin_server::AdminServer::new(admin::Service {
-        coordinator: app.coordinator,
-        authority: app.authority,
-        clock: app.clock,
+        coordinator: app.coordinator.clone(),
+        authority: app.authority.clone(),
+        clock: app.clock.clone(),
     })
     .max_decoding_message_size(ADMIN_MESSAGE_BYTES);
     let health =
         tonic_health::pb::health_server::HealthServer::new(HealthService::from_health_reporter(health.reporter))
             .max_decoding_message_size(OPEN_MESSAGE_BYTES);
-    // The descriptor sets are compiled in; a test calls reflection.
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(scale_proto::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let reflection_v1 = reflection().build_v1().expect("compiled descriptors are whole");
-    let reflection_v1alpha = reflection().build_v1alpha().expect("compiled descriptors are whole");
-
-    tonic::service::Routes::new(enrollment)
+    let mut services = tonic::service::Routes::new(enrollment)
         .add_service(rounds)
         .add_service(models)
         .add_service(admin)
-        .add_service(health)
-        .add_service(reflection_v1)
-        .add_service(reflection_v1alpha)
+        .add_service(health);
+    if app.reflection {
+        // The descriptor sets are compiled in; a test calls reflection.
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(scale_proto::DESCRIPTORS)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let v1 = reflection().build_v1().expect("compiled descriptors are whole");
+        let v1alpha = reflection().build_v1alpha().expect("compiled descriptors are whole");
+        services = services
+            .add_service(v1.max_decoding_message_size(OPEN_MESSAGE_BYTES))
+            .add_service(v1alpha.max_decoding_message_size(OPEN_MESSAGE_BYTES));
+    }
+
+    services
         .into_axum_router()
         .reset_fallback()
         .layer(axum::middleware::from_fn_with_state(guard, guard::guard))
