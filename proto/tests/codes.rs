@@ -9,7 +9,7 @@ use scale_proto::error::{Problem, Remedy};
 use scale_proto::time::RetryWindow;
 use scale_proto::wire;
 
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/protocol-codes.md");
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/protocol/codes.md");
 
 #[test]
 fn every_code_has_one_row() {
@@ -37,7 +37,7 @@ fn the_page_prints_the_table() {
         let page = format!("{before}<!-- codes -->\n{table}<!-- /codes -->{after}");
         std::fs::write(PAGE, page).expect("the page is written");
     } else {
-        assert_eq!(found, table, "docs/protocol-codes.md is not the table of scale_proto::codes");
+        assert_eq!(found, table, "docs/protocol/codes.md is not the table of scale_proto::codes");
     }
 }
 
