@@ -23,6 +23,7 @@ pub struct Config {
     /// Rounds.
     pub rounds: Rounds,
     /// The REST facade.
+    #[cfg(feature = "facade")]
     pub rest: scale_rest::Config,
     /// Logs.
     pub log: Log,
@@ -177,6 +178,7 @@ pub enum ConfigError {
         problem: String,
     },
     /// A value of the REST facade is out of range.
+    #[cfg(feature = "facade")]
     #[error(transparent)]
     Rest(#[from] scale_rest::config::ConfigError),
     /// A value is out of range.
@@ -229,6 +231,7 @@ impl Config {
                 return value(setting, "must be at least 1".to_owned());
             }
         }
+        #[cfg(feature = "facade")]
         self.rest.check()?;
         if self.rounds.long_poll_ms > 60_000 {
             return value("rounds.long_poll_ms", "at most 60000: proxies cut longer calls".to_owned());
@@ -244,6 +247,7 @@ impl Config {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "facade")]
     #[test]
     fn the_example_shows_every_setting_with_its_default() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/coordinator.example.toml");

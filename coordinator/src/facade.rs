@@ -27,12 +27,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::SharedClock;
 use crate::driver::{Coordinator, Error, Watch};
+use crate::files;
 use crate::round::{Phase, Round};
-
-/// People's rows, in the data folder.
-pub const DATABASE_FILE: &str = "people.sqlite3";
-/// The key with which the development issuer signs people's tokens, in the data folder.
-pub const ISSUER_FILE: &str = "people-issuer.key";
 
 /// News that wait for the facade.
 const INBOX: usize = 4096;
@@ -60,7 +56,7 @@ pub enum FacadeError {
 pub fn location(config: &Config, folder: &Path) -> Location {
     match &config.database_url {
         Some(url) => Location::Postgres(url.expose().to_owned(), config.database_max_connections),
-        None => Location::Sqlite(folder.join(DATABASE_FILE)),
+        None => Location::Sqlite(folder.join(files::PEOPLE_DATABASE)),
     }
 }
 
@@ -90,7 +86,7 @@ impl Facade {
     ) -> Result<Self, FacadeError> {
         let development = !config.auth.is_configured();
         let verifier = if development {
-            Verifier::development(&DevIssuer::load_or_create(&folder.join(ISSUER_FILE))?)
+            Verifier::development(&DevIssuer::load_or_create(&folder.join(files::PEOPLE_ISSUER))?)
         } else {
             Verifier::new(&config.auth)?
         };
@@ -152,16 +148,17 @@ impl std::fmt::Debug for Facade {
 
 /// The driver's news on their way to the facade.
 #[derive(Debug)]
-pub struct News(mpsc::Sender<Message>);
+struct News(mpsc::Sender<Message>);
 
-/// Where [`News`] arrive.
+/// Where the driver's news arrive.
 #[derive(Debug)]
 pub struct Inbox(mpsc::Receiver<Message>);
 
-/// A way for news.
-pub fn news() -> (News, Inbox) {
+/// A way for news from the driver; with `enabled` false it tells nobody.
+pub fn watch(enabled: bool) -> (Arc<dyn Watch>, Inbox) {
     let (sender, receiver) = mpsc::channel(INBOX);
-    (News(sender), Inbox(receiver))
+    let watch: Arc<dyn Watch> = if enabled { Arc::new(News(sender)) } else { Arc::new(()) };
+    (watch, Inbox(receiver))
 }
 
 #[derive(Debug)]

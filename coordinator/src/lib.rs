@@ -20,6 +20,8 @@ pub mod blobs;
 pub mod cli;
 pub mod clock;
 pub mod config;
+#[cfg(feature = "facade")]
 pub mod facade;
+pub mod files;
 pub mod store;
 pub mod transport;

@@ -25,12 +25,13 @@ pub struct Cli {
 impl Cli {
     /// Whether the command writes into the data folder, and nowhere else.
     pub(super) const fn writes_data_folder(&self) -> bool {
-        matches!(
-            self.command,
-            Command::Serve(_)
-                | Command::Migrate(_)
-                | Command::Client(ClientCommand::Token(Reaching { command: TokenCommand::Mint { .. }, .. }))
-        )
+        match self.command {
+            Command::Serve(_) => true,
+            #[cfg(feature = "facade")]
+            Command::Migrate(_) => true,
+            Command::Client(ClientCommand::Token(Reaching { command: TokenCommand::Mint { .. }, .. })) => true,
+            Command::Client(_) => false,
+        }
     }
 }
 
@@ -85,6 +86,7 @@ pub(super) enum Command {
     /// Run a coordinator
     Serve(ServeArgs),
     /// Bring the schema of the REST API's database up to date; on SQLite `serve` does it by itself
+    #[cfg(feature = "facade")]
     Migrate(MigrateArgs),
     #[command(flatten)]
     Client(ClientCommand),
@@ -125,6 +127,7 @@ pub(super) struct ServeArgs {
 }
 
 /// What to do about people's rows.
+#[cfg(feature = "facade")]
 #[derive(Debug, Default, Args)]
 pub(super) struct MigrateArgs {
     /// Configuration file (see docs/coordinator.example.toml): names the REST API's database
@@ -138,6 +141,7 @@ pub(super) struct MigrateArgs {
 }
 
 /// What a person's token says of them.
+#[cfg(feature = "facade")]
 #[derive(Debug, Args)]
 pub(super) struct PersonToken {
     /// With --kind person: who; a UUID, or any name, which always stands for the same person
@@ -151,6 +155,7 @@ pub(super) struct PersonToken {
     pub(super) mfa: bool,
 }
 
+#[cfg(feature = "facade")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum PersonRole {
     /// See and change their own rows
@@ -268,6 +273,7 @@ pub(super) enum TokenCommand {
         /// How long, such as 90m, 12h or 30d [default: 7d for enrolment, 1d for operators and persons]
         #[arg(long, value_name = "TIME", value_parser = seconds)]
         ttl: Option<u64>,
+        #[cfg(feature = "facade")]
         #[command(flatten)]
         person: PersonToken,
     },
@@ -279,6 +285,7 @@ pub(super) enum TokenKind {
     Enrol,
     /// Lets a person or a script administer this coordinator
     Operator,
+    #[cfg(feature = "facade")]
     /// Lets a person use the REST API, for development: signed by the key in the data folder
     Person,
 }
@@ -288,6 +295,7 @@ impl TokenKind {
         match self {
             Self::Enrol => "enrol",
             Self::Operator => "operator",
+            #[cfg(feature = "facade")]
             Self::Person => "person",
         }
     }
@@ -334,6 +342,7 @@ mod tests {
             "scale-coordinator task --data /tmp/x list",
             "scale-coordinator plan --entries 262144 --devices 1000",
             "scale-coordinator plan docs/task.example.toml",
+            #[cfg(feature = "facade")]
             "scale-coordinator token mint --kind person --user anna",
             "scale-coordinator task create merchants --config task.toml --initial first.safetensors",
             "scale-coordinator task create merchants --model text-bag --labels food,rent --goal 20 --privacy none",
@@ -341,7 +350,9 @@ mod tests {
             "scale-coordinator rounds abandon 00000000-0000-0000-0000-000000000000 --reason test",
             "scale-coordinator models download merchants 3 -o x.safetensors",
             "scale-coordinator token mint --kind enrol --ttl 30d",
+            #[cfg(feature = "facade")]
             "scale-coordinator token mint --kind person --role operator --mfa",
+            #[cfg(feature = "facade")]
             "scale-coordinator migrate --check",
             "scale-coordinator health",
         ] {

@@ -10,7 +10,8 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Request, Status};
 
 use super::args::Remote;
-use super::{Failure, OPERATOR_FILE, read_status};
+use super::{Failure, read_status};
+use crate::files;
 
 /// Where a coordinator is when nothing says otherwise.
 const DEFAULT_URL: &str = "http://127.0.0.1:7400";
@@ -66,7 +67,7 @@ pub(super) async fn admin(remote: &Remote) -> Result<Admin, Failure> {
     let token = match &remote.token {
         Some(token) => token.clone(),
         None => {
-            let path = remote.folder().join(OPERATOR_FILE);
+            let path = remote.folder().join(files::OPERATOR);
             std::fs::read_to_string(&path).map_err(|error| {
                 let path = path.display();
                 let sentence = format!(

@@ -10,9 +10,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::Failure;
-use super::args::{
-    ClientCommand, ModelsCommand, Reaching, Remote, RoundsCommand, TaskCommand, TokenCommand, TokenKind,
-};
+use super::args::{ClientCommand, ModelsCommand, Reaching, Remote, RoundsCommand, TaskCommand, TokenCommand};
 use super::client::{self, Admin, explain};
 use super::output::{self, Output};
 use super::plan::PlanArgs;
@@ -28,10 +26,12 @@ pub(super) async fn run(command: ClientCommand) -> Result<Output, Failure> {
         }
         ClientCommand::Rounds(Reaching { remote, command }) => rounds(command, client::admin(&remote).await?).await,
         ClientCommand::Models(Reaching { remote, command }) => models(command, client::admin(&remote).await?).await,
-        ClientCommand::Token(Reaching { remote, command: TokenCommand::Mint { kind, ttl, person } }) => {
-            if kind == TokenKind::Person {
-                return super::people::mint(&person, ttl, &remote.folder());
-            }
+        #[cfg(feature = "facade")]
+        ClientCommand::Token(Reaching {
+            remote,
+            command: TokenCommand::Mint { kind: super::args::TokenKind::Person, ttl, person },
+        }) => super::people::mint(&person, ttl, &remote.folder()),
+        ClientCommand::Token(Reaching { remote, command: TokenCommand::Mint { kind, ttl, .. } }) => {
             let request = wire::MintTokenRequest { kind: kind.word().to_owned(), ttl_s: ttl.unwrap_or(0) };
             let minted = client::admin(&remote).await?.mint_token(request).await.map_err(|status| explain(&status))?;
             Ok(output::token(&minted.into_inner()))

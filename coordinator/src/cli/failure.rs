@@ -73,13 +73,17 @@ failure_from!(
     crate::blobs::BlobError => |error| error.code().into(),
     crate::config::ConfigError => |_| "configuration".into(),
     crate::driver::Error => |error| error.code().to_owned().into(),
-    crate::facade::FacadeError => |_| "facade".into(),
     crate::noise::NoiseError => |error| error.code().into(),
     crate::store::StoreError => |error| error.code().into(),
     crate::transport::TlsError => |_| "tls".into(),
     scale_privacy::accounting::AccountingError => |error| error.code().into(),
     scale_privacy::plan::PlanError => |error| error.code().into(),
     scale_proto::error::Invalid => |_| "invalid".into(),
+);
+
+#[cfg(feature = "facade")]
+failure_from!(
+    crate::facade::FacadeError => |_| "facade".into(),
     scale_records::store::Error => |error| error.code().into(),
     scale_rest::auth::DevIssuerError => |_| "issuer".into(),
 );

@@ -49,10 +49,9 @@ mod modes {
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::{Path, PathBuf};
 
-    use super::super::{DATABASE_FILE, OPERATOR_FILE, STATUS_FILE};
     use crate::auth::secrets;
     use crate::cli::Failure;
-    use crate::facade;
+    use crate::files;
 
     /// Every right of group and others.
     const OTHERS: u32 = 0o077;
@@ -137,8 +136,8 @@ mod modes {
     fn is_ours(name: &OsStr) -> bool {
         let Some(name) = name.to_str() else { return false };
         let name = name.strip_suffix(".new").unwrap_or(name);
-        let databases = [DATABASE_FILE, facade::DATABASE_FILE];
-        let whole = [secrets::FILE, STATUS_FILE, OPERATOR_FILE, facade::ISSUER_FILE, "lock", "blobs", "staging"];
+        let databases = [files::DATABASE, files::PEOPLE_DATABASE];
+        let whole = [secrets::FILE, files::STATUS, files::OPERATOR, files::PEOPLE_ISSUER, "lock", "blobs", "staging"];
         whole.contains(&name)
             // A file that takes another's place has `new` instead of its ending.
             || ["secrets", "coordinator", "operator", "people-issuer"].contains(&name)

@@ -13,6 +13,7 @@ mod commands;
 mod failure;
 mod folder;
 mod output;
+#[cfg(feature = "facade")]
 mod people;
 mod plan;
 mod serve;
@@ -27,12 +28,7 @@ use serde::{Deserialize, Serialize};
 pub use args::Cli;
 use failure::Failure;
 
-/// Name of the database of rounds.
-const DATABASE_FILE: &str = "coordinator.sqlite3";
-/// Name of the file in which a running coordinator says where it is.
-const STATUS_FILE: &str = "coordinator.json";
-/// Name of the file with a token for administration.
-const OPERATOR_FILE: &str = "operator.token";
+use crate::files;
 
 /// What a running coordinator writes into its data folder.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +77,7 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> Result<(), Failure> {
     let output = match cli.command {
         args::Command::Serve(serve) => return serve::run(&serve).await,
+        #[cfg(feature = "facade")]
         args::Command::Migrate(migrate) => people::migrate(&migrate).await?,
         args::Command::Client(command) => commands::run(command).await?,
     };
@@ -90,7 +87,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
 
 /// What a running coordinator says about itself, if one has written into this folder.
 fn read_status(data: &Path) -> Option<Status> {
-    let text = std::fs::read(data.join(STATUS_FILE)).ok()?;
+    let text = std::fs::read(data.join(files::STATUS)).ok()?;
     serde_json::from_slice(&text).ok()
 }
 

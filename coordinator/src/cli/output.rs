@@ -19,6 +19,7 @@ pub(super) struct Output {
 }
 
 impl Output {
+    #[cfg(feature = "facade")]
     pub(super) fn new(text: String, json: Value) -> Self {
         Self { text, json }
     }

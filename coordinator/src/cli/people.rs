@@ -14,8 +14,8 @@ use super::args::{MigrateArgs, PersonRole, PersonToken};
 use super::output::Output;
 use super::{Failure, date, folder, serve};
 use crate::clock::{Clock as _, SystemClock};
-use crate::facade::{self, ISSUER_FILE};
 use crate::store::FolderLock;
+use crate::{facade, files};
 
 /// Life of a person's token, when nothing else is asked for.
 const TTL: Duration = Duration::from_secs(24 * 3600);
@@ -55,7 +55,7 @@ pub(super) fn mint(token: &PersonToken, ttl: Option<u64>, data: &Path) -> Result
         let start = "start `scale-coordinator serve` first, or name the folder with --data";
         return Err(Failure::new("no_data_folder", format!("there is no data folder {}; {start}", data.display())));
     }
-    let issuer = DevIssuer::load_or_create(&data.join(ISSUER_FILE))?;
+    let issuer = DevIssuer::load_or_create(&data.join(files::PEOPLE_ISSUER))?;
     let user = person(&token.user);
     let role = match token.role {
         PersonRole::User => Role::User,
@@ -109,7 +109,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let token = PersonToken { user: "demo".into(), role: PersonRole::Operator, mfa: true };
         let output = mint(&token, Some(60), folder.path()).unwrap();
-        let issuer = DevIssuer::load_or_create(&folder.path().join(ISSUER_FILE)).unwrap();
+        let issuer = DevIssuer::load_or_create(&folder.path().join(files::PEOPLE_ISSUER)).unwrap();
         let verifier = scale_rest::auth::Verifier::development(&issuer);
         let caller = verifier.verify(output.text(), SystemClock.now()).await.unwrap();
         assert_eq!((caller.role, caller.assurance), (Role::Operator, Assurance::Aal2));

@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::args::ServeArgs;
 use super::folder;
-use super::{DATABASE_FILE, Failure, OPERATOR_FILE, STATUS_FILE, Status};
+use super::{Failure, Status};
 use crate::auth::files::write_private;
 use crate::auth::secrets::random;
 use crate::auth::{Authority, Enrolment, Kind, identity};
@@ -19,7 +19,9 @@ use crate::blobs::Blobs;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
 use crate::driver::{Coordinator, Parts, Settings};
+#[cfg(feature = "facade")]
 use crate::facade::{self, Facade};
+use crate::files;
 use crate::store::{Options, Store};
 use crate::transport::{self, App, grpc, server};
 
@@ -42,7 +44,7 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
     let options = Options {
         max_pages: Some(config.data.database_max_mb.saturating_mul(PAGES_PER_MB)).filter(|pages| *pages > 0),
     };
-    let database = folder.join(DATABASE_FILE);
+    let database = folder.join(files::DATABASE);
     let database_was_there = database.exists();
     // The store holds the folder: nothing else in it is touched before.
     let store = Store::open_with(&database, options).await?;
@@ -63,7 +65,10 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
     let authority = Arc::new(secrets.authority());
     let signer = Arc::new(secrets.url_signer(&url));
     let task_key = Arc::new(secrets.task_key());
-    let (news, inbox) = facade::news();
+    #[cfg(feature = "facade")]
+    let (watch, inbox) = facade::watch(config.rest.enabled);
+    #[cfg(not(feature = "facade"))]
+    let watch = Arc::new(());
     let coordinator = {
         let (signer, signing_clock) = (signer.clone(), clock.clone());
         let ttl = Duration::from_secs(config.rounds.model_url_ttl_s);
@@ -75,11 +80,12 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
             clock: clock.clone(),
             task_key: task_key.clone(),
             model_url,
-            watch: if config.rest.enabled { Arc::new(news) } else { Arc::new(()) },
+            watch,
             settings: settings(&config),
         };
         Coordinator::start(parts).await?
     };
+    #[cfg(feature = "facade")]
     let facade = if config.rest.enabled {
         let ttl = Duration::from_secs(config.rounds.model_url_ttl_s);
         Some(Facade::open(&config.rest, folder, &coordinator, ttl, &clock, inbox).await?)
@@ -104,13 +110,14 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
         clock: clock.clone(),
         cors_origins: origins(&config)?,
         reflection: config.server.reflection,
+        #[cfg(feature = "facade")]
         rest: facade.as_ref().map(|facade| facade.api.clone()),
     };
 
     // Whoever reads the file below may ask for the end at once.
     let asked_to_stop = asked_to_stop();
     let status = Status { url: local_url.clone(), pid: std::process::id(), task_key: hex::encode(task_key.public()) };
-    let status_path = folder.join(STATUS_FILE);
+    let status_path = folder.join(files::STATUS);
     keep_operator_token(folder, &authority, &clock)?;
     // Last: whoever finds this file finds everything that it leads to.
     write_json(&status_path, &status)?;
@@ -132,6 +139,7 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
         }
     };
     server::serve(listener, transport::router(app, health), tls, config.server.limits(), stop).await;
+    #[cfg(feature = "facade")]
     if let Some(facade) = facade {
         facade.close().await;
     }
@@ -228,7 +236,7 @@ fn write_json(path: &Path, status: &Status) -> Result<(), Failure> {
 
 /// Leaves a token for administration in the data folder; one that is still good for a while stays.
 fn keep_operator_token(folder: &Path, authority: &Authority, clock: &SharedClock) -> Result<(), Failure> {
-    let path = folder.join(OPERATOR_FILE);
+    let path = folder.join(files::OPERATOR);
     let later = clock.now().plus(OPERATOR_TTL.1);
     let good = std::fs::read_to_string(&path).is_ok_and(|token| authority.check_operator(token.trim(), later).is_ok());
     if good {
@@ -256,14 +264,16 @@ fn banner(config: &Config, status: &Status, url: &str, enrol: Option<&str>, prog
          \n  data folder     {data}\
          \n  task key        {key}\
          \n                  pin it in the app: rounds that are not signed by it are refused\
-         \n  operator token  {data}/{OPERATOR_FILE}\
+         \n  operator token  {data}/{operator}\
          \n\
          \n{enrolment}\
          \n       {program} token mint --kind enrol --data {data}\
          \nNext:  {program} task create NAME --model text-bag --labels a,b,c --privacy none --data {data}\n",
         version = env!("CARGO_PKG_VERSION"),
         key = status.task_key,
+        operator = files::OPERATOR,
     );
+    #[cfg(feature = "facade")]
     if config.rest.enabled {
         lines += &format!("Apps:  {url}/docs\n");
         if !config.rest.auth.is_configured() {
@@ -371,7 +381,7 @@ mod tests {
         let authority = Authority::new(&[1; 32]);
         let mock = MockClock::at(Timestamp::from_millis(1_000));
         let clock: SharedClock = Arc::new(mock.clone());
-        let read = || std::fs::read_to_string(folder.path().join(OPERATOR_FILE)).unwrap();
+        let read = || std::fs::read_to_string(folder.path().join(files::OPERATOR)).unwrap();
         keep_operator_token(folder.path(), &authority, &clock).unwrap();
         let first = read();
         mock.advance(DAY * 300);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use scale_proto::ids::{RoundId, SessionId, TaskId};
+use scale_proto::time::Timestamp;
 
 use super::live::{Inner, Live};
 use super::upload::blocking;

@@ -64,6 +64,7 @@ pub struct App {
     /// Whether gRPC reflection is served; nothing but tools needs it.
     pub reflection: bool,
     /// The REST facade, if it is served.
+    #[cfg(feature = "facade")]
     pub rest: Option<scale_rest::Api>,
 }
 
@@ -76,6 +77,7 @@ impl std::fmt::Debug for App {
 /// Everything on one router. `health` answers for `grpc.health.v1` and for `/ready`.
 pub fn router(app: App, health: grpc::Health) -> Router {
     let cors = cors(&app.cors_origins);
+    #[cfg(feature = "facade")]
     let rest = app.rest.clone();
     let own = http::router(app.clone(), health.clone())
         .merge(grpc::router(app, health))
@@ -83,10 +85,12 @@ pub fn router(app: App, health: grpc::Health) -> Router {
         .layer(cors)
         .layer(axum::middleware::from_fn(trace));
     // The facade brings its own layers: its origins, limits and ids are not those of devices.
-    match rest {
+    #[cfg(feature = "facade")]
+    let own = match rest {
         Some(rest) => own.merge(scale_rest::router(rest)),
         None => own,
-    }
+    };
+    own
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

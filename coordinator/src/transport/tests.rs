@@ -171,6 +171,7 @@ impl Running {
             clock: shared,
             cors_origins,
             reflection,
+            #[cfg(feature = "facade")]
             rest: None,
         };
         let router = router(app.clone(), grpc::Health::serving().await);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use scale_coordinator::facade::DATABASE_FILE;
+use scale_coordinator::files;
 use scale_proto::time::Timestamp;
 use scale_records::domain::{JobId, NewJob, UploadCounts};
 use scale_records::store::{self, Begun, Location, Records};
@@ -113,7 +113,7 @@ impl Place {
     fn location(&self) -> anyhow::Result<Location> {
         Ok(match self.database_url()? {
             Some(url) => Location::Postgres(url, CONNECTIONS),
-            None => Location::Sqlite(self.folder.join(DATABASE_FILE)),
+            None => Location::Sqlite(self.folder.join(files::PEOPLE_DATABASE)),
         })
     }
 
