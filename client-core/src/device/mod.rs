@@ -4,7 +4,7 @@
 //! stateDiagram-v2
 //!     Idle --> Joined: manifest checked
 //!     Joined --> Training: model verified
-//!     Training --> Trained: update is finite
+//!     Training --> Trained: update is finite, on the grid
 //!     Trained --> Keyed: round number remembered, AdvertiseKeys
 //!     Keyed --> Shared: roster checked, ShareKeys
 //!     Shared --> Paying: shares opened, cost reserved in the privacy ledger
@@ -35,6 +35,7 @@ mod round;
 mod runner;
 mod snapshot;
 mod state;
+mod stored;
 
 pub use cancel::CancelHandle;
 pub use guardrails::{Guardrails, ROUNDS_PER_DAY, Rules, WithoutNoise};
@@ -46,7 +47,7 @@ pub use report::{Participation, PrivacyReport, Protection, Receipt};
 pub use round::Round;
 pub use runner::{Client, ClientConfig, Outcome, Requirements};
 pub use scale_privacy::ledger::{Epsilon, Epsilons};
-pub use snapshot::Unreadable;
+pub use snapshot::{Part, Snapshot, Unreadable};
 pub use state::{Contribution, Effect, Env, Event, Outgoing, State, Step};
 
 #[cfg(test)]

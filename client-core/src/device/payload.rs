@@ -17,7 +17,7 @@ use scale_secagg::client;
 use scale_secagg::prg::Stream;
 
 use super::{Reason, Round};
-use crate::update::Update;
+use crate::update::QuantizedUpdate;
 
 /// Bytes that the ledger has released: the only thing that is uploaded, as often as it takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Payload {
 /// A round whose reservation is being written: nothing is drawn and nothing masked yet.
 #[derive(Debug)]
 pub struct Paying {
-    update: Update,
+    update: QuantizedUpdate,
     cleared: client::Cleared,
     pending: Pending<Spend>,
 }
@@ -80,7 +80,7 @@ impl Paying {
     /// second reservation.
     pub(super) fn reserve(
         round: &Round,
-        update: Update,
+        update: QuantizedUpdate,
         cleared: client::Cleared,
         ledger: &mut Ledger,
         now: Timestamp,
@@ -103,18 +103,16 @@ impl Paying {
         self.cleared.n()
     }
 
-    /// The reservation is durable: rounds, draws the noise and masks, in one step that nothing can interrupt and repeat.
+    /// The reservation is durable: draws the noise and masks, in one step that nothing can interrupt and repeat.
     pub(super) fn noise_and_mask(
         self,
         ledger: &mut Ledger,
         now: Timestamp,
-        rounding: &mut Stream,
         noise: &mut Stream,
     ) -> Result<Releasing, Reason> {
         let Self { update, cleared, pending } = self;
         let spend = ledger.durable(pending)?;
-        let vectors = update.quantise(cleared.config(), rounding)?.into_vectors();
-        let (masked, bytes, unreleased) = masked(cleared, Noised::new(spend, vectors, noise)?)?;
+        let (masked, bytes, unreleased) = masked(cleared, Noised::new(spend, update.into_vectors(), noise)?)?;
         Releasing::new(Sealed { masked, bytes: bytes.into() }, &unreleased, ledger, now)
     }
 }

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::books::Books;
+use super::stored::Parts;
 use super::{
     CancelHandle, Contribution, Effect, Env, Event, Guardrails, History, Observer, Outgoing, Payload, Phase, Reason,
     Report, Rules, State,
@@ -33,7 +34,6 @@ use crate::trainer::{LocalTrainer, TrainError, Trained};
 /// Keys of the store. Their contents are sealed under these names.
 const ENROLMENT: &str = "enrolment";
 const HISTORY: &str = "history";
-const ROUND: &str = "round";
 
 /// Bytes of one piece of an upload.
 const PIECE_BYTES: usize = 512 << 10;
@@ -156,6 +156,8 @@ struct Run<H: Host> {
     broken: u32,
     /// The furthest report, so that a progress bar never falls.
     reported: Option<Report>,
+    /// What is stored of the round.
+    parts: Parts,
 }
 
 impl<H: Host> Client<H> {
@@ -269,8 +271,9 @@ impl<H: Host> Client<H> {
             noise: Stream::new(&*self.seed()?),
             broken: 0,
             reported: None,
+            parts: Parts::default(),
         };
-        let (mut state, mut event) = match self.stored_state().await? {
+        let (mut state, mut event) = match self.stored_state(&mut run.parts).await? {
             Some(state) => (state, Event::Resume),
             None => {
                 if let Some(waited) = self.unfit().await {
@@ -315,8 +318,8 @@ impl<H: Host> Client<H> {
         while let Some(effect) = effects.pop_front() {
             let transport = self.host.transport();
             let event = match effect {
-                Effect::Persist(bytes) => {
-                    self.put_sealed(ROUND, &bytes).await?;
+                Effect::Persist(snapshot) => {
+                    self.store_state(&snapshot, &mut run.parts).await?;
                     continue;
                 }
                 Effect::Remember(task, number) => {
@@ -334,7 +337,8 @@ impl<H: Host> Client<H> {
                     Event::Recorded
                 }
                 Effect::DeleteSnapshot => {
-                    self.host.store().delete(ROUND).await?;
+                    self.forget_state().await?;
+                    run.parts = Parts::default();
                     continue;
                 }
                 Effect::Report(progress) => {
@@ -525,23 +529,6 @@ impl<H: Host> Client<H> {
         let Some(bytes) = self.get_sealed(HISTORY).await? else { return Ok(History::default()) };
         serde_json::from_slice(&bytes)
             .map_err(|_| HostError::new("store", "the history of joined rounds is damaged").into())
-    }
-
-    /// The round of a killed process, if it can go on. One that cannot is deleted; its number stays remembered.
-    async fn stored_state(&self) -> Result<Option<State>, Error> {
-        let Some(sealed) = self.host.store().get(ROUND).await? else { return Ok(None) };
-        let restored = match self.host.keys().open(ROUND, &sealed).await? {
-            Some(bytes) => State::restore(&bytes, &self.rules).map_err(|error| error.to_string()),
-            None => Err("the stored round does not open".to_owned()),
-        };
-        match restored {
-            Ok(state) => Ok(Some(state)),
-            Err(problem) => {
-                tracing::warn!(%problem, "a stored round is given up");
-                self.host.store().delete(ROUND).await?;
-                Ok(None)
-            }
-        }
     }
 
     pub(super) async fn put_sealed(&self, name: &str, plain: &[u8]) -> Result<(), Error> {

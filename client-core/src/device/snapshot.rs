@@ -4,12 +4,15 @@
 //! version u8 ‖ state u8 ‖ manifest ‖ fields of the state, each with its length as u64 in front
 //! ```
 //!
+//! What is as large as the model is no field: it is a [`Part`] of its own, stored once, and the fields name it by its
+//! digest (docs/adr/0013).
+//!
 //! The bytes hold secrets: the host seals them. What the manifest says is checked again when they are read, so a new
 //! version of the app with stricter guardrails leaves a round that the old one had joined.
 
 use bytes::Bytes;
 use prost::Message as _;
-use scale_proto::ids::SessionId;
+use scale_proto::ids::{Digest, SessionId};
 use scale_proto::manifest::Manifest;
 use scale_proto::wire;
 use scale_secagg::client;
@@ -18,10 +21,10 @@ use zeroize::Zeroizing;
 use super::payload::{Releasing, Sealed};
 use super::state::Session;
 use super::{Reason, Round, Rules, State};
-use crate::update::Update;
+use crate::update::QuantizedUpdate;
 
 /// First byte. Snapshots of other versions are not read: the round is lost, the round number remembered.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 mod tag {
     pub(super) const JOINED: u8 = 1;
@@ -44,26 +47,79 @@ impl From<Reason> for Unreadable {
     }
 }
 
+/// A stored state.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Small, and another one in every state. Names the parts.
+    pub state: Zeroizing<Vec<u8>>,
+    /// The update, until it is masked.
+    pub update: Option<Part>,
+    /// The masked input, until it is in the sum.
+    pub masked: Option<Part>,
+}
+
+/// Many bytes that stay the same from one state to the next.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Part {
+    bytes: Bytes,
+    digest: Digest,
+}
+
+impl Part {
+    /// Hashes the bytes.
+    pub fn new(bytes: Bytes) -> Self {
+        let digest = Digest::of(&bytes);
+        Self { bytes, digest }
+    }
+
+    /// The bytes, secret.
+    pub const fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// SHA-256 of them.
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Snapshot(redacted)")
+    }
+}
+
+impl std::fmt::Debug for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Part(redacted)")
+    }
+}
+
 impl State {
     /// The state as bytes, secrets included; `None` where there is nothing to go on with. Training starts again from the
     /// stored manifest and model.
-    pub fn snapshot(&self) -> Option<Zeroizing<Vec<u8>>> {
+    pub fn snapshot(&self) -> Option<Snapshot> {
+        let (mut kept, mut masked_input) = (None, None);
         let (tag, fields): (u8, Vec<Zeroizing<Vec<u8>>>) = match self {
             Self::Joined(_) => (tag::JOINED, vec![]),
-            Self::Trained(_, update) => (tag::TRAINED, vec![update.encode()]),
+            Self::Trained(_, update) => (tag::TRAINED, vec![name(&mut kept, part(update))]),
             Self::Keyed(_, update, keyed, message) => {
-                (tag::KEYED, vec![update.encode(), keyed.snapshot(), public(message)])
+                (tag::KEYED, vec![name(&mut kept, part(update)), keyed.snapshot(), public(message)])
             }
             Self::Shared(session, update, shared, message) => {
-                (tag::SHARED, vec![update.encode(), shared.snapshot(), public(message), public(session.id.as_bytes())])
+                let update = name(&mut kept, part(update));
+                (tag::SHARED, vec![update, shared.snapshot(), public(message), public(session.id.as_bytes())])
             }
             // Whether the ledger has released the bytes stands in the ledger.
             Self::Sealed(session, Sealed { masked, bytes })
             | Self::Releasing(session, Releasing { sealed: Sealed { masked, bytes }, .. }) => {
-                (tag::MASKED, vec![masked.snapshot(), public(bytes), public(session.id.as_bytes())])
+                let bytes = name(&mut masked_input, Part::new(bytes.clone()));
+                (tag::MASKED, vec![masked.snapshot(), bytes, public(session.id.as_bytes())])
             }
             Self::Masked(session, masked, payload) => {
-                (tag::MASKED, vec![masked.snapshot(), public(payload.bytes()), public(session.id.as_bytes())])
+                let part = Part { bytes: payload.bytes().clone(), digest: payload.digest() };
+                let bytes = name(&mut masked_input, part);
+                (tag::MASKED, vec![masked.snapshot(), bytes, public(session.id.as_bytes())])
             }
             Self::Agreed(session, agreed, message) => {
                 (tag::AGREED, vec![agreed.snapshot(), public(message), public(session.id.as_bytes())])
@@ -82,15 +138,15 @@ impl State {
             out.extend_from_slice(&(field.len() as u64).to_le_bytes());
             out.extend_from_slice(field);
         }
-        Some(out)
+        Some(Snapshot { state: out, update: kept, masked: masked_input })
     }
 
     /// Reads [`Self::snapshot`] back; [`super::Event::Resume`] then goes on.
     ///
     /// # Errors
     /// [`Unreadable`]: the round is over for this device.
-    pub fn restore(bytes: &[u8], rules: &Rules) -> Result<Self, Unreadable> {
-        let [version, tag, rest @ ..] = bytes else { return Err(damaged()) };
+    pub fn restore(snapshot: &Snapshot, rules: &Rules) -> Result<Self, Unreadable> {
+        let [version, tag, rest @ ..] = &**snapshot.state else { return Err(damaged()) };
         if *version != VERSION {
             return Err(Unreadable(format!("it has version {version}, this build reads {VERSION}")));
         }
@@ -101,18 +157,18 @@ impl State {
         let state = match *tag {
             tag::JOINED => Self::Joined(Box::new(round)),
             tag::TRAINED => {
-                let update = fields.update(&round)?;
+                let update = fields.update(&snapshot.update, &round)?;
                 Self::Trained(Box::new(round), update)
             }
             tag::KEYED => {
-                let update = fields.update(&round)?;
+                let update = fields.update(&snapshot.update, &round)?;
                 let keyed = client::Keyed::restore(fields.next()?).map_err(|_| damaged())?;
                 let message = fields.message()?;
                 belongs(&round, keyed.cfg())?;
                 Self::Keyed(Box::new(round), update, keyed, message)
             }
             tag::SHARED => {
-                let update = fields.update(&round)?;
+                let update = fields.update(&snapshot.update, &round)?;
                 let shared = client::Shared::restore(fields.next()?).map_err(|_| damaged())?;
                 belongs(&round, shared.cfg())?;
                 let message = fields.message()?;
@@ -121,7 +177,7 @@ impl State {
             tag::MASKED => {
                 let masked = client::Masked::restore(fields.next()?).map_err(|_| damaged())?;
                 belongs(&round, masked.cfg())?;
-                let bytes = fields.message()?;
+                let bytes = fields.part(&snapshot.masked)?.clone();
                 Self::Sealed(fields.session(round)?, Sealed { masked, bytes })
             }
             tag::AGREED => {
@@ -144,6 +200,15 @@ fn damaged() -> Unreadable {
     Unreadable("its bytes are damaged".into())
 }
 
+/// Keeps a part beside the state, and gives the field that names it.
+fn name(place: &mut Option<Part>, part: Part) -> Zeroizing<Vec<u8>> {
+    public(&place.insert(part).digest.0)
+}
+
+fn part(update: &QuantizedUpdate) -> Part {
+    Part { bytes: update.bytes().clone(), digest: update.digest() }
+}
+
 fn public(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(bytes.to_vec())
 }
@@ -164,9 +229,17 @@ impl<'a> Fields<'a> {
         Ok(field)
     }
 
-    fn update(&mut self, round: &Round) -> Result<Update, Unreadable> {
-        let update = Update::decode(self.next()?).ok_or_else(damaged)?;
-        if update.len() as u64 == round.plan().model.flat_len() { Ok(update) } else { Err(damaged()) }
+    /// The stored part, if it is the one that the state names.
+    fn part<'p>(&mut self, stored: &'p Option<Part>) -> Result<&'p Bytes, Unreadable> {
+        let named = self.next()?;
+        let part = stored.as_ref().filter(|part| part.digest.0 == *named);
+        part.map(|part| &part.bytes).ok_or_else(|| Unreadable("a part of it is missing".into()))
+    }
+
+    fn update(&mut self, stored: &Option<Part>, round: &Round) -> Result<QuantizedUpdate, Unreadable> {
+        let bytes = self.part(stored)?.clone();
+        let len = usize::try_from(round.plan().model.flat_len()).map_err(|_| damaged())?;
+        QuantizedUpdate::restore(bytes, len).ok_or_else(damaged)
     }
 
     fn message(&mut self) -> Result<Bytes, Unreadable> {

@@ -19,11 +19,11 @@ use scale_secagg::roster::Certificate;
 use zeroize::Zeroizing;
 
 use super::payload::{Paying, Payload, Releasing, Sealed, Vouched};
-use super::{History, Participation, Phase, Reason, Round, Rules};
+use super::{History, Participation, Phase, Reason, Round, Rules, Snapshot};
 use crate::download::{ModelFile, Wanted};
 use crate::model;
 use crate::trainer::{TrainError, Trained};
-use crate::update::Update;
+use crate::update::{QuantizedUpdate, Update};
 
 /// Check-ins that find nobody before the device gives up for now.
 const CHECK_IN_ATTEMPTS: u32 = 3;
@@ -42,12 +42,12 @@ pub enum State {
     Joined(Box<Round>),
     /// The model is verified.
     Training(Box<Round>, Zeroizing<Vec<f32>>),
-    /// There is something to contribute.
-    Trained(Box<Round>, Update),
+    /// There is something to contribute, on the grid: rounded once, whatever happens later.
+    Trained(Box<Round>, QuantizedUpdate),
     /// Stage 0 is answered.
-    Keyed(Box<Round>, Update, client::Keyed, Bytes),
+    Keyed(Box<Round>, QuantizedUpdate, client::Keyed, Bytes),
     /// Stage 1 is answered.
-    Shared(Box<Session>, Update, client::Shared, Bytes),
+    Shared(Box<Session>, QuantizedUpdate, client::Shared, Bytes),
     /// Stage 2 is checked; the privacy ledger takes down what the round costs. Not stored: a device that is killed here
     /// has paid, and leaves.
     Paying(Box<Session>, Box<Paying>),
@@ -158,14 +158,15 @@ pub enum Effect {
     Train(Duration),
     /// Store this round number durably ([`History::remember`]) before going on.
     Remember(TaskId, u64),
-    /// Store the state durably, sealed, before going on: these bytes hold secrets.
-    Persist(Zeroizing<Vec<u8>>),
+    /// Store the state durably, sealed, before going on: its parts first, if they are not stored yet, then what names
+    /// them; then remove the parts that it does not have. All of it is secret.
+    Persist(Snapshot),
     /// Store this beside the other participations, durably: the receipt of [`Effect::Record`] will point to it.
     Note(Participation),
     /// Append this to the privacy ledger's log durably, then store its count in the key store; gives
     /// [`Event::Recorded`].
     Record(Append),
-    /// Delete the stored state.
+    /// Delete the stored state and its parts.
     DeleteSnapshot,
     /// Send a stage's message; gives [`Event::Down`], [`Event::Wait`] or [`Event::Accepted`].
     Send(Outgoing),
@@ -256,7 +257,7 @@ impl State {
                 }
             }
             (Self::Joined(round), Event::Downloaded(file)) => on_model(round, &file, env.now, env.rules),
-            (Self::Training(round, global), Event::Trained(result)) => on_trained(round, &global, result),
+            (Self::Training(round, global), Event::Trained(result)) => on_trained(round, &global, result, env),
             (Self::Trained(round, update), Event::Woke | Event::Resume) => on_keys_wanted(round, update, env),
             (Self::Keyed(round, update, keyed, _), Event::Down(down)) if down.stage == 1 => {
                 on_roster(round, update, keyed, &down, env)
@@ -469,11 +470,11 @@ fn on_model(round: Box<Round>, file: &ModelFile, now: Timestamp, rules: &Rules) 
     }
 }
 
-fn on_trained(round: Box<Round>, global: &[f32], result: Result<Trained, TrainError>) -> Step {
+fn on_trained(round: Box<Round>, global: &[f32], result: Result<Trained, TrainError>, env: &mut Env<'_>) -> Step {
     let id = round.manifest().round;
     let update = result
         .map_err(Reason::from)
-        .and_then(|trained| Update::new(round.plan(), global, trained).map_err(Reason::from));
+        .and_then(|trained| Ok(Update::new(round.plan(), global, trained)?.quantise(round.config(), env.rounding)?));
     match update {
         Ok(update) => {
             let (state, mut effects) = State::Trained(round, update).enter();
@@ -486,7 +487,7 @@ fn on_trained(round: Box<Round>, global: &[f32], result: Result<Trained, TrainEr
     }
 }
 
-fn on_keys_wanted(round: Box<Round>, update: Update, env: &mut Env<'_>) -> Step {
+fn on_keys_wanted(round: Box<Round>, update: QuantizedUpdate, env: &mut Env<'_>) -> Step {
     let manifest = round.manifest();
     let advertised = client::advertise(
         &manifest.round_config,
@@ -503,7 +504,13 @@ fn on_keys_wanted(round: Box<Round>, update: Update, env: &mut Env<'_>) -> Step 
     }
 }
 
-fn on_roster(round: Box<Round>, update: Update, keyed: client::Keyed, down: &StageDown, env: &mut Env<'_>) -> Step {
+fn on_roster(
+    round: Box<Round>,
+    update: QuantizedUpdate,
+    keyed: client::Keyed,
+    down: &StageDown,
+    env: &mut Env<'_>,
+) -> Step {
     let shared = down
         .roster
         .ok_or(Refusal::from(Cause::Malformed))
@@ -520,7 +527,7 @@ fn on_roster(round: Box<Round>, update: Update, keyed: client::Keyed, down: &Sta
 /// Opens the shares, and asks the privacy ledger to pay. Aborts up to here cost no budget.
 fn on_shares(
     session: Box<Session>,
-    update: Update,
+    update: QuantizedUpdate,
     shared: client::Shared,
     down: &StageDown,
     env: &mut Env<'_>,
@@ -534,9 +541,9 @@ fn on_shares(
     }
 }
 
-/// Paid: clips, rounds, adds the noise and masks in one step; no state in between could be asked twice.
+/// Paid: adds the noise and masks in one step; no state in between could be asked twice.
 fn on_reserved(session: Box<Session>, paying: Paying, env: &mut Env<'_>) -> Step {
-    match paying.noise_and_mask(env.ledger, env.now, env.rounding, env.noise) {
+    match paying.noise_and_mask(env.ledger, env.now, env.noise) {
         Ok(releasing) => State::Releasing(session, releasing).enter(),
         Err(reason) => left(Some(session.round.manifest().round), reason),
     }

@@ -12,12 +12,15 @@
 //! clip norm follows the devices the first of them is the clip bit ([`scale_privacy::adaptive`]). Where gradients
 //! have (DP-SGD) the four are W, 0, 0, 0: nothing that an example could change.
 
+mod compact;
 mod statistics;
 
+use bytes::Bytes;
 use rand_core::CryptoRng;
 use scale_privacy::accounting::dp_sgd::DpSgd;
 use scale_privacy::adaptive::Split;
 use scale_privacy::grid;
+use scale_proto::ids::Digest;
 use scale_proto::plan::{Plan, STATISTICS_LEN, VECTOR_STATISTICS, VECTOR_UPDATE};
 use scale_secagg::config::{Mechanism, RoundConfig, VectorSpec};
 use zeroize::{Zeroize, Zeroizing};
@@ -140,52 +143,9 @@ impl Update {
             *entry = (f64::from(*entry) * factor) as f32;
         }
         let mut rounded = grid::quantise(&delta, config.clip, grid, rng)?;
-        let update = rounded.values.iter().map(|&value| value as u32).collect();
+        let update = Zeroizing::new(rounded.values.iter().map(|&value| value as u32).collect::<Vec<_>>());
         rounded.values.zeroize();
-        Ok(QuantizedUpdate { vectors: vec![update, statistics.to_vec()] })
-    }
-
-    /// Noise that training added to its gradients.
-    pub(crate) const fn dp_sgd(&self) -> Option<DpSgd> {
-        self.dp_sgd
-    }
-
-    /// The bytes that a sealed snapshot keeps.
-    pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let len = 4 + 1 + Statistics::BYTES + DP_SGD_BYTES + 4 * self.delta.len();
-        let mut out = Zeroizing::new(Vec::with_capacity(len));
-        out.extend_from_slice(&self.max_weight.to_le_bytes());
-        out.push(self.clip_bit.into());
-        out.extend_from_slice(&self.statistics.encode());
-        out.extend_from_slice(&encode_dp_sgd(self.dp_sgd));
-        for entry in self.delta.iter() {
-            out.extend_from_slice(&entry.to_le_bytes());
-        }
-        out
-    }
-
-    /// Reads [`Self::encode`] back; `None` for anything else.
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let (max_weight, rest) = bytes.split_first_chunk()?;
-        let (clip_bit, rest) = match rest.split_first()? {
-            (0, rest) => (false, rest),
-            (1, rest) => (true, rest),
-            _ => return None,
-        };
-        let (statistics, rest) = rest.split_first_chunk::<{ Statistics::BYTES }>()?;
-        let (dp_sgd, rest) = rest.split_first_chunk()?;
-        let dp_sgd = decode_dp_sgd(dp_sgd)?;
-        let (entries, []) = rest.as_chunks::<4>() else { return None };
-        let delta = Zeroizing::new(entries.iter().map(|entry| f32::from_le_bytes(*entry)).collect::<Vec<_>>());
-        let fine = delta.iter().all(|entry| entry.is_finite());
-        let max_weight = u32::from_le_bytes(*max_weight);
-        let statistics = Statistics::decode(statistics, max_weight)?;
-        fine.then_some(Self { delta, statistics, max_weight, clip_bit, dp_sgd })
-    }
-
-    /// Entries of the model.
-    pub(crate) fn len(&self) -> usize {
-        self.delta.len()
+        Ok(QuantizedUpdate::new(&update, &statistics, dp_sgd))
     }
 }
 
@@ -228,21 +188,70 @@ impl std::fmt::Debug for Update {
     }
 }
 
-/// Integers modulo 2^32, one vector per entry of [`vectors`]. Wiped on drop, not printed; only the mask sees them.
+/// Integers modulo 2^32, one vector per entry of [`vectors`], as the few bytes in which they are stored until they are
+/// masked. Wiped when the last copy is dropped, not printed; only the mask sees them.
+///
+/// ```text
+/// noise on gradients ‖ statistics, each u32 ‖ the update, compact
+/// ```
+#[derive(Clone)]
 pub struct QuantizedUpdate {
-    vectors: Vec<Vec<u32>>,
+    bytes: Bytes,
+    digest: Digest,
+    len: usize,
+    dp_sgd: Option<DpSgd>,
 }
+
+/// Bytes in front of the update.
+const HEAD_BYTES: usize = DP_SGD_BYTES + 4 * STATISTICS_LEN as usize;
 
 impl QuantizedUpdate {
-    /// Gives the vectors away, to be masked.
-    pub fn into_vectors(mut self) -> Vec<Vec<u32>> {
-        std::mem::take(&mut self.vectors)
+    fn new(update: &[u32], statistics: &[u32; STATISTICS_LEN as usize], dp_sgd: Option<DpSgd>) -> Self {
+        let mut head = Zeroizing::new([0; HEAD_BYTES]);
+        head[..DP_SGD_BYTES].copy_from_slice(&encode_dp_sgd(dp_sgd));
+        for (slot, entry) in head[DP_SGD_BYTES..].chunks_exact_mut(4).zip(statistics) {
+            slot.copy_from_slice(&entry.to_le_bytes());
+        }
+        let bytes = compact::write(&*head, update);
+        let digest = Digest::of(&bytes);
+        Self { bytes: Bytes::from_owner(bytes), digest, len: update.len(), dp_sgd }
     }
-}
 
-impl Drop for QuantizedUpdate {
-    fn drop(&mut self) {
-        self.vectors.zeroize();
+    /// Reads what [`Self::bytes`] gave; `None` unless it is an update of `len` entries.
+    pub(crate) fn restore(bytes: Bytes, len: usize) -> Option<Self> {
+        let dp_sgd = decode_dp_sgd(bytes.first_chunk()?)?;
+        let digest = Digest::of(&bytes);
+        let update = Self { bytes, digest, len, dp_sgd };
+        update.read().map(|mut vectors| vectors.zeroize())?;
+        Some(update)
+    }
+
+    /// What is stored, secret.
+    pub(crate) const fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// SHA-256 of [`Self::bytes`].
+    pub(crate) const fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Noise that training added to its gradients.
+    pub(crate) const fn dp_sgd(&self) -> Option<DpSgd> {
+        self.dp_sgd
+    }
+
+    /// Gives the vectors away, to be masked.
+    pub fn into_vectors(self) -> Vec<Vec<u32>> {
+        // Written by `new`, or read once by `restore`.
+        self.read().expect("an update that was checked when it was made")
+    }
+
+    fn read(&self) -> Option<Vec<Vec<u32>>> {
+        let (head, update) = self.bytes.split_first_chunk::<HEAD_BYTES>()?;
+        let (entries, _) = head[DP_SGD_BYTES..].as_chunks::<4>();
+        let statistics = entries.iter().map(|entry| u32::from_le_bytes(*entry)).collect();
+        Some(vec![compact::read(update, self.len)?, statistics])
     }
 }
 

@@ -20,9 +20,6 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    /// Encoded size.
-    pub(super) const BYTES: usize = 28;
-
     /// Cuts the weight to `max_weight` and the mean loss to [`MEAN_LOSS_MAX`], and rounds the loss to units.
     ///
     /// # Errors
@@ -67,23 +64,6 @@ impl Statistics {
             (exact / u128::from(most)) as u64
         };
         [u64::from(self.weight).min(cap), shrink(self.loss), shrink(self.correct), shrink(self.examples)]
-    }
-
-    pub(super) fn encode(&self) -> [u8; Self::BYTES] {
-        let mut out = [0; Self::BYTES];
-        out[..4].copy_from_slice(&self.weight.to_le_bytes());
-        for (slot, value) in out[4..].chunks_exact_mut(8).zip([self.loss, self.correct, self.examples]) {
-            slot.copy_from_slice(&value.to_le_bytes());
-        }
-        out
-    }
-
-    pub(super) fn decode(bytes: &[u8; Self::BYTES], max_weight: u32) -> Option<Self> {
-        let (weight, rest) = bytes.split_first_chunk()?;
-        let ([loss, correct, examples], []) = rest.as_chunks::<8>() else { return None };
-        let weight = u32::from_le_bytes(*weight);
-        let [loss, correct, examples] = [loss, correct, examples].map(|value| u64::from_le_bytes(*value));
-        ((1..=max_weight).contains(&weight) && correct <= examples).then_some(Self { weight, loss, correct, examples })
     }
 }
 

@@ -16,12 +16,15 @@ fn trained(weights: Vec<f32>) -> Trained {
 fn quantised(plan: &Plan, grid: u32, global: &[f32], trained: Trained) -> Result<Vec<Vec<u32>>, UpdateError> {
     let config = RoundConfig { clip: CLIP, grid, ..fixtures::config(plan) };
     let update = Update::new(plan, global, trained)?;
-    let again = Update::decode(&update.encode()).expect("what was encoded decodes");
-    let [out, after_restore] =
-        [update, again].map(|update| update.quantise(&config, &mut ChaCha20Rng::from_seed([9; 32])));
-    let out = out?.into_vectors();
-    assert_eq!(out, after_restore?.into_vectors(), "a restored update gives the same integers");
+    let update = update.quantise(&config, &mut ChaCha20Rng::from_seed([9; 32]))?;
+    let again = restored(&update).expect("what was stored is read");
+    let out = update.into_vectors();
+    assert_eq!(out, again.into_vectors(), "a restored update gives the same integers");
     Ok(out)
+}
+
+fn restored(update: &QuantizedUpdate) -> Option<QuantizedUpdate> {
+    QuantizedUpdate::restore(update.bytes().clone(), update.len)
 }
 
 fn signed(values: &[u32]) -> Vec<i64> {
@@ -52,9 +55,11 @@ fn counts_and_measurements_stay_at_home_where_there_is_noise() {
     let after: Vec<f32> = global.iter().map(|weight| weight + 0.1).collect();
     let quantised = |config: &RoundConfig, trained: Trained| {
         let update = Update::new(&plan, &global, trained).expect("finite");
-        let again = Update::decode(&update.encode()).expect("what was encoded decodes");
-        assert_eq!(again.dp_sgd(), update.dp_sgd());
-        again.quantise(config, &mut ChaCha20Rng::from_seed([9; 32])).expect("in bound").into_vectors()
+        let dp_sgd = update.dp_sgd;
+        let update = update.quantise(config, &mut ChaCha20Rng::from_seed([9; 32])).expect("in bound");
+        let again = restored(&update).expect("what was stored is read");
+        assert_eq!((update.dp_sgd(), again.dp_sgd()), (dp_sgd, dp_sgd));
+        again.into_vectors()
     };
     let (plain, noisy) = (fixtures::config(&plan), fixtures::noisy(&plan, 1.5));
     let dp_sgd = Some(DpSgd::new(1.5, 0.25, 40).expect("sound"));
@@ -81,8 +86,7 @@ fn the_clip_bit_is_in_the_norm_and_only_under_noise() {
     let len = plan.model.flat_len() as usize;
     let out = |config: &RoundConfig, length: f32| {
         let update = Update::new(&plan, &vec![0.0; len], trained(vec![length / (len as f32).sqrt(); len]));
-        let again = Update::decode(&update.expect("finite").encode()).expect("what was encoded decodes");
-        again.quantise(config, &mut ChaCha20Rng::from_seed([9; 32])).expect("in bound").into_vectors()
+        update.expect("finite").quantise(config, &mut ChaCha20Rng::from_seed([9; 32])).expect("in bound").into_vectors()
     };
     for (length, short) in [(0.0, true), (1.999, true), (2.001, false), (500.0, false)] {
         let vectors = out(&noisy, length);
@@ -157,13 +161,15 @@ fn a_damaged_encoding_is_refused() {
     let plan = fixtures::plan();
     let len = plan.model.flat_len() as usize;
     let update = Update::new(&plan, &vec![0.0; len], trained(vec![0.25; len])).expect("fine");
-    let bytes = update.encode();
-    assert!(Update::decode(&bytes[..bytes.len() - 1]).is_none());
-    assert!(Update::decode(&[]).is_none());
+    let update = update.quantise(&fixtures::config(&plan), &mut ChaCha20Rng::from_seed([9; 32])).expect("in bound");
+    let bytes = update.bytes();
+    for end in 0..bytes.len() {
+        assert!(QuantizedUpdate::restore(bytes.slice(..end), len).is_none(), "cut at {end}");
+    }
+    assert!(QuantizedUpdate::restore(bytes.clone(), len + 1).is_none());
     let mut bent = bytes.to_vec();
-    let at = bent.len() - 4;
-    bent[at..].copy_from_slice(&f32::NAN.to_le_bytes());
-    assert!(Update::decode(&bent).is_none(), "NaN");
+    bent[0] = 2;
+    assert!(QuantizedUpdate::restore(bent.into(), len).is_none(), "neither noise nor none");
 }
 
 proptest! {

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
-use scale_client_core::device::{Effect, Env, Event as Happened, Guardrails, History, Outgoing, Reason, Rules, State};
+use scale_client_core::device::{
+    Effect, Env, Event as Happened, Guardrails, History, Outgoing, Reason, Rules, Snapshot, State,
+};
 use scale_client_core::download::ModelFile;
 use scale_client_core::trainer::Trained;
 use scale_client_core::update::Update;
@@ -17,7 +19,6 @@ use scale_secagg::client::Event;
 use scale_secagg::keys::IdentityKey;
 use scale_secagg::prg::Stream;
 use scale_secagg::roster::Certificate;
-use zeroize::Zeroizing;
 
 use super::setting::{self, Offer};
 use super::victim::{Habits, Refused, Victim, identity};
@@ -38,7 +39,7 @@ pub struct Device {
     update: Option<Update>,
     trained_on: [u8; 32],
     input: Vec<Vec<u32>>,
-    stored: Option<Zeroizing<Vec<u8>>>,
+    stored: Option<Snapshot>,
     sent: Vec<(&'static str, usize)>,
 }
 
@@ -96,7 +97,7 @@ impl Device {
                 Effect::Remember(task, number) => {
                     self.history.remember(&task, number, now);
                 }
-                Effect::Persist(bytes) => self.stored = Some(bytes),
+                Effect::Persist(snapshot) => self.stored = Some(snapshot),
                 Effect::DeleteSnapshot => self.stored = None,
                 Effect::Record(_) => recorded = true,
                 effect => {
@@ -199,6 +200,7 @@ impl Victim for Device {
         self.step(Happened::Downloaded(file), now_ms)?;
         let trained = self.train().expect("the machine waits for training");
         self.trained_on = digest;
+        self.rounding = rounding(self.number);
         self.step(Happened::Trained(Ok(trained)), now_ms)?;
         Ok(self.step(Happened::Woke, now_ms)?.expect("keys go out").to_vec())
     }
@@ -213,8 +215,7 @@ impl Victim for Device {
         if stage == 2
             && let (Some(round), Some(update)) = (self.state.round(), self.update.take())
         {
-            // The machine rounds next: both from the beginning of the same stream.
-            self.rounding = rounding(self.number);
+            // From the beginning of the same stream as the machine.
             let rounded = update.quantise(round.config(), &mut rounding(self.number));
             self.input = rounded.map(scale_client_core::update::QuantizedUpdate::into_vectors).unwrap_or_default();
         }
@@ -237,7 +238,7 @@ impl Victim for Device {
     }
 
     fn restart(&mut self) {
-        let stored = self.stored.as_ref().and_then(|bytes| State::restore(bytes, &self.rules).ok());
+        let stored = self.stored.as_ref().and_then(|stored| State::restore(stored, &self.rules).ok());
         self.state = stored.unwrap_or(State::Idle);
         if matches!(self.state, State::Sealed(..)) {
             // The ledger says whether the stored bytes may go.

@@ -21,6 +21,7 @@ use crate::host::memory::{
 use crate::host::{DeviceConditions, HeldLog, LedgerLog, LogError, Parts, Store};
 use crate::update::Update;
 
+mod bytes_written;
 mod ledger;
 
 const COHORT: usize = 12;

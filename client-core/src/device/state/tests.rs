@@ -9,6 +9,7 @@ use scale_secagg::roster::RosterForm;
 use scale_secagg::server::{self, Closed};
 
 use super::*;
+use crate::device::Part;
 use crate::device::fixtures::{self, Adder, START_MS};
 
 mod ledger;
@@ -557,7 +558,7 @@ fn copy_of(device: &mut Device, state: &State) -> State {
 fn restarted(device: &mut Device, state: State, sent: &Bytes) -> State {
     let snapshot = state.snapshot().expect("every state from here on is stored");
     let restored = State::restore(&snapshot, &device.rules).expect("restores");
-    assert_eq!(restored.snapshot().as_deref(), Some(&*snapshot));
+    assert_eq!(restored.snapshot().as_ref(), Some(&snapshot));
     device.reopen_ledger();
     let (restored, effects) = device.step(restored, Event::Resume);
     assert_eq!(restored.name(), state.name());
@@ -570,16 +571,23 @@ fn damaged_and_foreign_snapshots_are_refused() {
     let mut device = Device::new(1);
     let (state, _) = device.keyed();
     let snapshot = state.snapshot().expect("stored");
-    for end in (0..snapshot.len()).step_by(7) {
-        assert!(State::restore(&snapshot[..end], &device.rules).is_err(), "cut at {end}");
+    let with = |state: &[u8]| Snapshot { state: state.to_vec().into(), ..snapshot.clone() };
+    for end in (0..snapshot.state.len()).step_by(7) {
+        assert!(State::restore(&with(&snapshot.state[..end]), &device.rules).is_err(), "cut at {end}");
     }
-    let mut longer = snapshot.to_vec();
+    let mut longer = snapshot.state.to_vec();
     longer.push(0);
-    assert!(State::restore(&longer, &device.rules).is_err());
-    let mut version = snapshot.to_vec();
-    version[0] = 4;
-    let error = State::restore(&version, &device.rules).expect_err("another version");
-    assert!(error.to_string().contains("version 4"), "{error}");
+    assert!(State::restore(&with(&longer), &device.rules).is_err());
+    let mut version = snapshot.state.to_vec();
+    version[0] = 5;
+    let error = State::restore(&with(&version), &device.rules).expect_err("another version");
+    assert!(error.to_string().contains("version 5"), "{error}");
+    // A part that is missing, or that another state named.
+    let update = snapshot.update.as_ref().expect("a keyed device has an update").bytes();
+    for part in [None, Some(Part::new(update.slice(1..)))] {
+        let error = State::restore(&Snapshot { update: part, ..snapshot.clone() }, &device.rules).expect_err("no part");
+        assert!(error.to_string().contains("a part of it is missing"), "{error}");
+    }
     // Keys of another round under this manifest.
     let plan = fixtures::plan();
     let other = RoundConfig { round: 4, ..fixtures::config(&plan) };
@@ -589,9 +597,9 @@ fn damaged_and_foreign_snapshots_are_refused() {
     };
     let (own, foreign) = (manifest(&fixtures::config(&plan)), manifest(&other));
     assert_eq!(own.len(), foreign.len());
-    let mut mixed = snapshot.to_vec();
+    let mut mixed = snapshot.state.to_vec();
     mixed[10..10 + own.len()].copy_from_slice(&foreign);
-    assert!(State::restore(&mixed, &device.rules).is_err());
+    assert!(State::restore(&with(&mixed), &device.rules).is_err());
     // Stricter rules of a newer app end a round that an older one joined.
     device.rules.guardrails.cohort_min = 50;
     assert!(State::restore(&snapshot, &device.rules).is_err());
