@@ -15,6 +15,8 @@ use super::{Error, Staging};
 use crate::blobs::Blobs;
 use crate::rows::SegmentRow;
 
+/// How long an upload waits for others: a segment is written for all of them, and it is larger than an upload.
+const GATHER: Duration = Duration::from_millis(200);
 /// First and longest pause after a failure of the disk or the database; each is twice the one before.
 const PAUSE: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(30)];
 
@@ -57,12 +59,23 @@ pub struct Adder {
     idle: Notify,
     /// Cuts a pause short.
     hurry: Notify,
+    /// Cuts the wait for others short.
+    gathered: Notify,
 }
 
 impl Adder {
     /// An empty queue.
     pub fn new(session: SessionId, config: Arc<RoundConfig>, staging: Staging, blobs: Blobs) -> Self {
-        Self { session, config, staging, blobs, state: Mutex::default(), idle: Notify::new(), hurry: Notify::new() }
+        Self {
+            session,
+            config,
+            staging,
+            blobs,
+            state: Mutex::default(),
+            idle: Notify::new(),
+            hurry: Notify::new(),
+            gathered: Notify::new(),
+        }
     }
 
     /// Queues a whole upload; one that waits already is not queued twice. Starts the worker when none runs.
@@ -78,9 +91,11 @@ impl Adder {
         }
     }
 
-    /// Waits until nothing is queued and nothing is being added. What failed is tried again at once.
+    /// Waits until nothing is queued and nothing is being added. What waits for others is added at once, and what failed
+    /// is tried again at once.
     pub async fn drained(&self) {
         self.hurry.notify_one();
+        self.gathered.notify_one();
         loop {
             let idle = self.idle.notified();
             tokio::pin!(idle);
@@ -99,6 +114,7 @@ impl Adder {
         state.stopped = true;
         state.queue.clear();
         self.hurry.notify_one();
+        self.gathered.notify_one();
     }
 
     /// After a failure fewer uploads are tried at once, behind those that came meanwhile: one that cannot be read holds
@@ -106,6 +122,12 @@ impl Adder {
     async fn work(self: Arc<Self>, sink: Arc<impl Sink>) {
         let (mut most, mut pause) = (usize::MAX, PAUSE[0]);
         loop {
+            if !self.is_over() {
+                tokio::select! {
+                    () = tokio::time::sleep(GATHER) => {}
+                    () = self.gathered.notified() => {}
+                }
+            }
             let batch = {
                 let mut state = self.state();
                 if state.queue.is_empty() || state.stopped {
@@ -149,6 +171,12 @@ impl Adder {
         let blob = segment_path(session, &id);
         self.blobs.put_new(&blob, Bytes::from(bytes)).await?;
         Ok(SegmentRow { id, session, blob, uploads })
+    }
+
+    /// Whether nothing is left to add.
+    fn is_over(&self) -> bool {
+        let state = self.state();
+        state.queue.is_empty() || state.stopped
     }
 
     fn put_back(&self, batch: Vec<Queued>) {

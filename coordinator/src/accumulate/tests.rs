@@ -198,6 +198,24 @@ async fn what_waits_becomes_one_segment_and_the_sum_is_exact() {
     assert_eq!(sum.sums().concat(), plain_sum(0..20, &config));
 }
 
+/// Uploads come one after the other, as devices finish: each of them alone would cost a segment.
+#[tokio::test]
+async fn uploads_that_come_shortly_after_each_other_share_a_segment() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let staging = Staging::new(folder.path()).expect("a folder");
+    let (config, blobs, ledger) = (config(77), Blobs::in_memory(), Ledger::failing(0));
+    let adder = Arc::new(Adder::new(session(), Arc::clone(&config), staging.clone(), blobs));
+    for number in 0..10 {
+        adder.enqueue(stage(&staging, number, &config), &ledger);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // Nobody asks for the end: it comes by itself.
+    while ledger.committed().iter().map(|(_, uploads)| uploads.len()).sum::<usize>() < 10 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(ledger.committed().len() <= 3, "{} segments of 10 uploads", ledger.committed().len());
+}
+
 /// The process dies, or the database fails, after the blob was written and before the rows were: the blob is an orphan,
 /// the uploads are added again, and nothing is in the sum twice.
 #[tokio::test]
@@ -208,7 +226,7 @@ async fn a_crash_between_blob_and_rows_counts_nobody_twice() {
     let adder = Arc::new(Adder::new(session(), Arc::clone(&config), staging.clone(), blobs.clone()));
     let first = stage(&staging, 1, &config);
     adder.enqueue(first, &ledger);
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     // While it is being tried, others come, and the first one's device asks again.
     adder.enqueue(stage(&staging, 2, &config), &ledger);
     adder.enqueue(first, &ledger);
