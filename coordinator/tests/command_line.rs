@@ -3,6 +3,8 @@
 
 mod operator;
 
+use std::time::{Duration, Instant};
+
 use operator::{Served, json, run, stderr};
 
 #[test]
@@ -89,6 +91,24 @@ fn an_operator_starts_administers_and_stops_a_coordinator() {
         serde_json::from_slice(&std::fs::read(data.join("coordinator.json")).unwrap()).unwrap();
     assert_eq!(after["task_key"], status["task_key"], "the pinned key stays");
     served.stop();
+}
+
+#[test]
+fn a_coordinator_that_is_told_so_ends_with_its_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut served = Served::start(&data);
+    drop(served.child.stdin.take());
+    let patience = Instant::now() + Duration::from_secs(5);
+    let status = loop {
+        if let Some(status) = served.child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(Instant::now() < patience, "it still runs");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(status.code(), Some(0), "in good order");
+    assert!(!data.join("coordinator.json").exists());
 }
 
 #[test]

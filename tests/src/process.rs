@@ -10,7 +10,8 @@ use scale_proto::wire;
 use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
 
-/// A coordinator on embedded defaults, with a data folder and a port of its own. Killed when dropped.
+/// A coordinator on embedded defaults, with a data folder and a port of its own. Killed when dropped, and gone with this
+/// process: the other end of its input is here.
 pub struct CoordinatorProcess {
     binary: PathBuf,
     data: tempfile::TempDir,
@@ -84,9 +85,9 @@ impl CoordinatorProcess {
                 .arg("serve")
                 .arg("--data")
                 .arg(self.data.path())
-                .args(["--listen", &format!("127.0.0.1:{}", self.port)])
+                .args(["--listen", &format!("127.0.0.1:{}", self.port), "--until-stdin-ends"])
                 .env("SCALE_LOG", "info")
-                .stdin(Stdio::null())
+                .stdin(Stdio::piped())
                 .stdout(log("stdout.log")?)
                 .stderr(log("stderr.log")?)
                 .spawn()

@@ -124,6 +124,10 @@ pub(super) struct ServeArgs {
     pub(super) log_json: bool,
     #[command(flatten)]
     pub(super) data: DataFolder,
+    /// Stop when standard input ends: a program that starts a coordinator and keeps the other end of a pipe takes it along,
+    /// however that program ends
+    #[arg(long)]
+    pub(super) until_stdin_ends: bool,
 }
 
 /// What to do about people's rows.
@@ -337,6 +341,7 @@ mod tests {
             "scale-coordinator serve",
             "scale-coordinator serve --listen 127.0.0.1:0 --data /tmp/x --log-json",
             "scale-coordinator serve --new-identity",
+            "scale-coordinator serve --until-stdin-ends",
             "scale-coordinator --json task list",
             "scale-coordinator task list --json --server http://x:1 --token t",
             "scale-coordinator task --data /tmp/x list",

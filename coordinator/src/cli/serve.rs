@@ -1,4 +1,4 @@
-//! `serve`: puts the parts together, says where everything is, and runs until SIGINT or SIGTERM.
+//! `serve`: puts the parts together, says where everything is, and runs until SIGINT or SIGTERM, or until its input ends.
 
 use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -116,6 +116,7 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
 
     // Whoever reads the file below may ask for the end at once.
     let asked_to_stop = asked_to_stop();
+    let input_ended = input_ended(args.until_stdin_ends);
     let status = Status { url: local_url.clone(), pid: std::process::id(), task_key: hex::encode(task_key.public()) };
     let status_path = folder.join(files::STATUS);
     keep_operator_token(folder, &authority, &clock)?;
@@ -131,7 +132,10 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
     let stop = {
         let (coordinator, health) = (coordinator.clone(), health.clone());
         async move {
-            asked_to_stop.await;
+            tokio::select! {
+                () = asked_to_stop => {}
+                () = input_ended => {}
+            }
             tracing::info!("shutting down");
             health.stop().await;
             // Waiting calls are answered now, so that the connections can drain.
@@ -291,6 +295,25 @@ fn banner(config: &Config, status: &Status, url: &str, enrol: Option<&str>, prog
         }
     }
     lines
+}
+
+/// Ends with the program's input: whoever holds the other end of the pipe is gone then, or wants this program to go.
+/// Without `wanted` it never ends, and nothing is read.
+fn input_ended(wanted: bool) -> impl Future<Output = ()> {
+    let (gone, ended) = tokio::sync::oneshot::channel();
+    if wanted {
+        // A thread of its own: the runtime would wait at its end for a read that nothing can interrupt.
+        std::thread::spawn(move || {
+            // What is written there means nothing; an input that cannot be read has ended too.
+            let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+            let _ = gone.send(());
+        });
+    }
+    async move {
+        if !wanted || ended.await.is_err() {
+            std::future::pending().await
+        }
+    }
 }
 
 /// Ends with SIGINT or SIGTERM that come after this call.

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_scale-coordinator");
@@ -33,9 +33,9 @@ pub fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// A coordinator that is killed with the test.
+/// A coordinator that ends with the test, also when the test is killed: the other end of its input is here.
 pub struct Served {
-    child: Child,
+    pub child: Child,
     out: PathBuf,
     log: PathBuf,
 }
@@ -49,8 +49,9 @@ impl Served {
     pub fn start_with(data: &Path, more: &[&str]) -> Self {
         // Files, because a pipe that nobody empties would stop the coordinator when it is full.
         let (out, log) = (data.with_extension("out"), data.with_extension("log"));
-        let child = command(data, &["serve", "--listen", "127.0.0.1:0", "--log", "debug"])
+        let child = command(data, &["serve", "--listen", "127.0.0.1:0", "--log", "debug", "--until-stdin-ends"])
             .args(more)
+            .stdin(Stdio::piped())
             .stdout(File::create(&out).unwrap())
             .stderr(File::create(&log).unwrap())
             .spawn()

@@ -14,7 +14,8 @@ use tonic::transport::{Channel, Endpoint};
 /// Longest time that a coordinator may take to answer after its start.
 const START: Duration = Duration::from_secs(20);
 
-/// A running coordinator on embedded defaults. Stopped when dropped.
+/// A running coordinator on embedded defaults. Stopped when dropped; and it holds the other end of its input, so that it
+/// stops by itself when this process ends, however that ends.
 pub struct CoordinatorProcess {
     child: Child,
     /// `http://127.0.0.1:PORT`.
@@ -39,8 +40,8 @@ impl CoordinatorProcess {
             .arg("serve")
             .arg("--data")
             .arg(data)
-            .args(["--listen", "127.0.0.1:0"])
-            .stdin(Stdio::null())
+            .args(["--listen", "127.0.0.1:0", "--until-stdin-ends"])
+            .stdin(Stdio::piped())
             .stdout(file.try_clone()?)
             .stderr(file)
             .spawn()

@@ -126,7 +126,7 @@ impl Installation {
             .arg(self.folder().join(state))
             .arg(if self.noise { "noise" } else { "plain" })
             .args(command)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {}", self.binary.display()))?;

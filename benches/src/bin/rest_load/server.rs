@@ -29,7 +29,7 @@ pub(crate) fn be_coordinator() -> ExitCode {
     scale_coordinator::cli::main()
 }
 
-/// A coordinator that serves. Killed when dropped.
+/// A coordinator that serves. Killed when dropped, and gone with this process: the other end of its input is here.
 pub(crate) struct Server {
     child: Child,
     log: PathBuf,
@@ -53,7 +53,8 @@ impl Server {
         // Of a run that was killed.
         let _ = std::fs::remove_file(&status_file);
         let child =
-            coordinator("serve", &config, folder, &log)?.spawn().context("the coordinator cannot be started")?;
+            coordinator("serve", &config, folder, &log)?.arg("--until-stdin-ends").stdin(Stdio::piped()).spawn();
+        let child = child.context("the coordinator cannot be started")?;
         let mut server = Self { child, log, address: ([127, 0, 0, 1], 0).into() };
         let started = Instant::now();
         loop {
