@@ -20,9 +20,14 @@ class Coordinator:
             free.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
         self.process = None
-        self.start()
-        self.enrol_token = self.command("token", "mint", "--kind", "enrol")["token"]
-        self.admin = Line(self.address, self.command("token", "mint", "--kind", "operator")["token"])
+        self.admin = None
+        try:
+            self.start()
+            self.enrol_token = self.command("token", "mint", "--kind", "enrol")["token"]
+            self.admin = Line(self.address, self.command("token", "mint", "--kind", "operator")["token"])
+        except BaseException:
+            self.stop()
+            raise
 
     def start(self):
         """Starts it; again, after `kill`, on the same data and the same port."""
@@ -76,10 +81,12 @@ class Coordinator:
             time.sleep(0.05)
 
     def stop(self):
-        self.admin.close()
-        self.process.terminate()
-        try:
-            self.process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            self.kill()
+        if self.admin:
+            self.admin.close()
+        if self.process:
+            self.process.terminate()
+            try:
+                self.process.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self.kill()
         self.folder.cleanup()
