@@ -33,8 +33,8 @@ class Coordinator:
         """Starts it; again, after `kill`, on the same data and the same port."""
         log = open(pathlib.Path(self.folder.name) / "log", "ab")
         self.process = subprocess.Popen(
-            [self.binary, "serve", "--data", self.folder.name, "--listen", self.address],
-            stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            [self.binary, "serve", "--data", self.folder.name, "--listen", self.address, "--until-stdin-ends"],
+            stdout=log, stderr=log, stdin=subprocess.PIPE)
         log.close()
         until = time.monotonic() + STARTS_WITHIN_SECONDS
         while not self.is_ready():

@@ -4,16 +4,21 @@
 
 Ends with a line in the form of Rust's test runner, which `cargo xtask` counts; exits with 1 if a test fails."""
 import argparse
+import os
+import pathlib
+import subprocess
 import sys
 import time
 import unittest
 
 import test_calls
+import test_errors
 import test_noise
 import test_pages
 import test_reference
 import test_rounds
 from coordinator import Coordinator
+from enrolment import Identity
 
 
 def main():
@@ -22,9 +27,9 @@ def main():
     coordinator = Coordinator(arguments.parse_args().coordinator)
     started = time.monotonic()
     try:
-        test_calls.Calls.coordinator = test_rounds.Rounds.coordinator = coordinator
+        test_calls.Calls.coordinator = test_errors.Errors.coordinator = test_rounds.Rounds.coordinator = coordinator
         load = unittest.defaultTestLoader.loadTestsFromModule
-        modules = (test_pages, test_reference, test_noise, test_calls, test_rounds)
+        modules = (test_pages, test_reference, test_noise, test_calls, test_errors, test_rounds)
         suite = unittest.TestSuite(load(module) for module in modules)
         result = unittest.TextTestRunner(stream=sys.stdout, verbosity=2).run(suite)
     finally:

@@ -13,6 +13,7 @@ mod command;
 mod demo;
 mod deny;
 mod docs;
+mod interop;
 mod layers;
 mod lockfile;
 mod node;
@@ -50,6 +51,8 @@ enum Task {
     Api(api::Options),
     /// Run the command blocks of README.md, CONTRIBUTING.md and the other documents, as a newcomer pastes them
     Docs(docs::Options),
+    /// Run clients of another make against the coordinator: devices in Python, errors in Node.js; installs what they need
+    Interop(interop::Options),
     /// Open the REST API's page, /docs, in Chromium; installs it
     Page(page::Options),
     /// The same training on a GPU (Vulkan) and on the CPU; installs a driver that renders in software where there is none
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Task::Ci(options) => ci::steps(&mut report, &options),
         Task::Api(options) => report.step("rest api", || api::run(&options)),
         Task::Docs(options) => report.step("commands of documents", || docs::run(&options)),
+        Task::Interop(options) => report.test_step("interop", |tally| interop::run(&options, tally)),
         Task::Page(options) => report.test_step("docs page", |tally| page::run(&options, tally)),
         Task::Wgpu => backends::wgpu(&mut report),
         Task::Layers => report.step("layers", layers::run),

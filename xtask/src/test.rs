@@ -7,7 +7,7 @@ use crate::command;
 use crate::report::Report;
 use crate::services::Services;
 use crate::tally::Tally;
-use crate::{api, backends, docs, layers, opendp, page, wasm};
+use crate::{api, backends, docs, interop, layers, opendp, page, wasm};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -45,15 +45,15 @@ pub(crate) fn steps(report: &mut Report, options: &Options) {
     drop(services);
     report.step("layers", layers::run);
     if options.fast {
-        let left_out =
-            ["integration tests", "rest api", "docs page", "commands of documents", "opendp", "back ends", "wasm"];
-        for left_out in left_out {
+        let others = ["rest api", "docs page", "interop", "commands of documents", "opendp", "back ends", "wasm"];
+        for left_out in ["integration tests"].into_iter().chain(others) {
             report.not_run(left_out, "--fast");
         }
         return;
     }
     report.step("rest api", || api::run(&api::Options::after_tests()));
     report.test_step("docs page", |tally| page::run(&page::Options::after_tests(), tally));
+    report.test_step("interop", |tally| interop::run(&interop::Options::after_tests(), tally));
     report.step("commands of documents", || docs::run(&docs::Options::after_tests()));
     report.test_step("opendp", opendp::run);
     backends::steps(report);

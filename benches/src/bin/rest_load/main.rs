@@ -29,7 +29,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use http::HeaderValue;
-use scale_coordinator::facade::ISSUER_FILE;
+use scale_coordinator::files::PEOPLE_ISSUER;
 use scale_records::domain::{JobId, Scope, UserId};
 use scale_records::store::{Filter, Page, Records};
 use scale_rest::auth::{Assurance, DevIssuer, Role};
@@ -77,7 +77,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<bool> {
 
 async fn measure(arguments: &Arguments, place: &Place) -> anyhow::Result<Report> {
     let mut report = Report::new(arguments);
-    let issuer = DevIssuer::load_or_create(&place.folder().join(ISSUER_FILE))?;
+    let issuer = DevIssuer::load_or_create(&place.folder().join(PEOPLE_ISSUER))?;
     // Rows of this run are told from those of earlier ones on the same place.
     let run = format!("{:x}", now().as_millis());
 
