@@ -3,9 +3,10 @@
 
 mod operator;
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use operator::{Served, json, run, stderr};
+use operator::{BINARY, Served, json, run, stderr};
 
 #[test]
 fn an_operator_starts_administers_and_stops_a_coordinator() {

@@ -36,7 +36,7 @@ pub fn stderr(output: &Output) -> String {
 /// A coordinator that ends with the test, also when the test is killed: the other end of its input is here.
 pub struct Served {
     pub child: Child,
-    out: PathBuf,
+    pub out: PathBuf,
     log: PathBuf,
 }
 
