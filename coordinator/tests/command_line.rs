@@ -174,8 +174,8 @@ fn first_pastes_do_what_they_say() {
     assert_ne!(person(&[]), person(&["--user", "anna"]));
 
     // A round by the beginning of its id, and a sentence for an operator.
-    let round = json(&data, &["rounds", "open", "words"]);
-    let id = round["round"].as_str().unwrap();
+    let rounds = json(&data, &["rounds", "list", "words"]);
+    let id = rounds[0]["round"].as_str().unwrap();
     assert_eq!(json(&data, &["rounds", "show", &id[..8]])["round"], id);
     let missing = run(&data, &["rounds", "list", "nope"]);
     assert!(stderr(&missing).contains("`scale-coordinator task list`"), "{}", stderr(&missing));

@@ -242,6 +242,7 @@ fn on_examples(subject: &Subject, examples: u32, batch: u32, epochs: u32, budget
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
+    use scale_proto::privacy::Privacy;
 
     use super::*;
 
@@ -286,7 +287,8 @@ mod tests {
     #[test]
     fn a_task_is_planned_as_the_coordinator_would() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/task.example.toml");
-        let config = crate::cli::task::read(&path).unwrap();
+        let mut config = crate::cli::task::read(&path).unwrap();
+        config.privacy = Privacy::Distributed { epsilon: 8.0, delta: 1e-6, rounds: 10 };
         let args = Only::try_parse_from(["x"]).unwrap().plan;
         let text = of(&config, &args).unwrap().text().to_owned();
         let parameters = format!("mode {}, {} parameters", config.privacy.mode(), config.model.flat_len());

@@ -315,7 +315,8 @@ async fn tasks_are_administered_over_the_wire() {
     let running = Running::start().await;
     let operator = running.token(Kind::Operator);
     let mut admin = wire::admin_client::AdminClient::new(running.channel().await);
-    let config = crate::store::example_task().config;
+    let mut config = crate::store::example_task().config;
+    config.timing.training_ms = 60_000;
     let create =
         wire::CreateTaskRequest { task: "merchants".into(), config: Some(config.into()), initial_model: Bytes::new() };
     let task = admin.create_task(bearing(&operator, create.clone())).await.unwrap().into_inner();
@@ -528,8 +529,9 @@ async fn reflection_is_off_unless_asked_for() {
 async fn reflection_takes_short_messages_for_ten_seconds() {
     let running = Running::start_with_reflection().await;
     let long = futures::stream::iter([question(17 << 10)]).chain(futures::stream::pending());
-    let refused = async { reflect(&running, long.boxed()).await?.message().await };
-    assert_eq!(refused.await.unwrap_err().code(), Code::OutOfRange, "17 KiB in one message");
+    let answered = async { reflect(&running, long.boxed()).await?.message().await };
+    // The service ends its stream without a word.
+    assert!(!matches!(answered.await, Ok(Some(_))), "17 KiB in one message");
 
     // Somebody who never ends the stream and goes on asking.
     let started = std::time::Instant::now();
