@@ -64,6 +64,7 @@ async fn a_round_survives_a_standstill_in_every_stage() {
     let mut admin = coordinator.admin().await.unwrap();
     let mut config = small_task(DEVICES as u32, WINDOW_MS);
     config.timing.as_mut().unwrap().training_ms = WINDOW_MS;
+    config.training.as_mut().unwrap().time_limit_ms = WINDOW_MS;
     admin.create_task(TASK, config).await.unwrap();
     let token = admin.enrol_token().await.unwrap();
     let enrolled = (0..DEVICES).map(|number| RawDevice::enroll(coordinator.url(), number as u8 + 1, &token));
