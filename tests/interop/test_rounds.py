@@ -134,5 +134,5 @@ class Rounds(unittest.TestCase):
         self.assertTrue(killed.is_set(), "nothing was killed")
 
     def test_noise_of_twelve_devices_and_an_exact_sum(self):
-        config = self.round("noise", privacy=("distributed", "--epsilon", "8", "--privacy-rounds", "1", "--rounds", "1"))
+        config = self.round("noise", privacy=("distributed", "--epsilon", "3.5", "--privacy-rounds", "1", "--rounds", "1"))
         self.assertAlmostEqual(noise.cost(config) / (config.rho * 2.0**-40), 1, places=6)
