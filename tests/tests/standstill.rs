@@ -72,9 +72,9 @@ async fn a_round_survives_a_standstill_in_every_stage() {
     let mut base = weights(&admin.models(TASK).await.unwrap()[0], &small_model()).await.unwrap();
     for (stopped, name) in STAGES.into_iter().enumerate() {
         let mut joined = try_join_all(devices.iter_mut().map(RawDevice::join)).await.unwrap();
-        for number in 0..STAGES.len() {
+        for (number, reached) in STAGES.into_iter().enumerate() {
             let done = stage(number, stopped, &coordinator, &mut devices, &mut joined).await;
-            done.unwrap_or_else(|error| panic!("stopped in {name}, then in {}: {error:#}", STAGES[number]));
+            done.unwrap_or_else(|error| panic!("stopped in {name}, then in {reached}: {error:#}"));
         }
         let closed = admin.closed_round(&joined[0].manifest.round_id).await.unwrap();
         assert_eq!(closed.phase, "finished", "{name}: {} {}", closed.reason_code, closed.reason);

@@ -64,7 +64,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.check {
         return check();
     }
-    let mut fleet = fleet(&build("demo")?, options);
+    let mut fleet = fleet(&build("quick")?, options);
     println!("  $ {}", command::shown(&fleet));
     replace(&mut fleet)
 }
