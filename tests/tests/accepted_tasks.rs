@@ -156,6 +156,5 @@ async fn a_device_joins_every_task_that_a_coordinator_accepts() {
             }
         }
     }
-    println!("{accepted} tasks accepted, {noisy} of them with noise on updates; refused: {refused:?}");
     assert!(accepted > TASKS / 20 && noisy > 0 && refused.contains_key("invalid"), "{accepted} {noisy} {refused:?}");
 }
