@@ -1,6 +1,6 @@
 //! The binary in an operator's hands.
-// Every test file uses its part.
-#![allow(dead_code)]
+// Every test file uses its part of it.
+#![allow(dead_code, unreachable_pub, missing_docs)]
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
