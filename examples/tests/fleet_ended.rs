@@ -30,7 +30,8 @@ fn demo(folder: &Path) -> (Child, String) {
 
 #[test]
 fn the_coordinator_ends_with_the_fleet() {
-    for signal in ["-TERM", "-HUP", "-KILL"] {
+    // Not HUP: who starts the tests with nohup has it ignored, here and in the fleet.
+    for signal in ["-TERM", "-KILL"] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (mut fleet, address) = demo(folder.path());
         TcpStream::connect(&address).expect("the coordinator listens");
