@@ -1,7 +1,7 @@
 //! Every code that a device can be told, and what it means for the device: the one table for both sides.
 //!
 //! The coordinator takes the remedy of a failed call from here and sends it along; a device that hears a code from an
-//! older coordinator looks it up here. `docs/protocol.md` prints the same table (held by `proto/tests/codes.rs`).
+//! older coordinator looks it up here. `docs/protocol/codes.md` prints the same table (held by `proto/tests/codes.rs`).
 
 use crate::error::Remedy;
 use crate::time::RetryWindow;
@@ -116,6 +116,7 @@ codes! {
         "bad_digest" "the bytes of a finished upload are not the announced ones; they are sent again from the start"
     }
     Refusal, CheckIn {
+        "unknown_task" "the coordinator has no such task, or not yet; half an hour at least"
         "unknown_round" "there is no such round, or nothing of it is kept"
         "unknown_session" "there is no such session, or nothing of it is kept"
         "not_participant" "this device takes no part in that round"
@@ -134,8 +135,7 @@ codes! {
         "unsupported_protocol" "the coordinator speaks another version of the protocol"
         "invalid_argument" "a field of the message is not what it should be"
         "unknown_method" "the coordinator has no such method"
-        "message_too_large" "the message is longer than 4 MiB"
-        "unknown_task" "the coordinator has no such task"
+        "message_too_large" "the message is longer than the call takes"
         "unknown_model" "the task has no such model version"
         "stage_order" "the message does not belong to the stage that is open"
         "duplicate" "this device has sent other bytes for this stage before"

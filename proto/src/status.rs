@@ -56,7 +56,7 @@ pub fn write(code: i32, problem: &Problem) -> Failed {
     Failed { message, details: status.encode_to_vec().into() }
 }
 
-/// Reads a problem; `None`: these are not details of a coordinator. Coordinators before 0.2 sent the `ErrorDetail` bare.
+/// Reads a problem; `None`: these are not details of a coordinator. Earlier coordinators sent the `ErrorDetail` bare.
 pub fn read(details: &[u8]) -> Option<Problem> {
     let bare = || wire::ErrorDetail::decode(details).ok();
     let detail = match RpcStatus::decode(details) {

@@ -33,7 +33,7 @@ pub enum IdentityError {
         "{folder} has no secrets.json, but its database is in use{}. With new secrets the token of every enrolled device would \
          be refused, and every app that pins the task key would refuse every round. Put secrets.json back from the backup; \
          without one, start once with --new-identity, enrol every device again and give every app the new task key",
-        known.map(of_key).unwrap_or_default()
+        known.map(|key| format!(" and{}", of_key(key))).unwrap_or_default()
     )]
     Missing {
         /// The data folder.

@@ -228,7 +228,7 @@ pub(super) enum RoundsCommand {
     Abandon {
         /// The round's id, or its first 8 digits or more
         round: String,
-        /// Why, for the record
+        /// Why: for the record, and for the devices of the round
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },

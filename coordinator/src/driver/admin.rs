@@ -339,6 +339,9 @@ impl Inner {
     async fn set_task_state(&self, task: &TaskId, to: TaskState) -> Result<TaskRow, Error> {
         let _writing = self.tasks_lock.lock().await;
         let mut row = self.task(task)?;
+        if row.state == TaskState::Finished {
+            return Err(Error::TaskOver(task.to_string()));
+        }
         row.state = to;
         let write = Arc::new(row.clone());
         self.store

@@ -119,6 +119,9 @@ pub enum Error {
         /// Its state.
         state: &'static str,
     },
+    /// The task has run all its rounds.
+    #[error("task {0} is finished: it has run all its rounds; make a new task from its newest model to go on")]
+    TaskOver(String),
     /// The round is over already.
     #[error("the round is over already ({0})")]
     RoundOver(&'static str),
@@ -180,6 +183,7 @@ impl Error {
             Self::WrongLength { .. } | Self::BeyondEnd { .. } => "wrong_length",
             Self::RoundOpen(_) => "round_open",
             Self::TaskNotActive { .. } => "task_not_active",
+            Self::TaskOver(_) => "task_over",
             Self::RoundOver(_) => "round_over",
             Self::ModelFile(error) => error.code(),
             Self::TooWide { .. } => "too_wide",
@@ -201,9 +205,8 @@ impl Error {
                 Class::NotFound
             }
             Self::NotParticipant | Self::WrongIdentity => Class::Permission,
-            Self::TaskExists(_) | Self::RoundOpen(_) | Self::TaskNotActive { .. } | Self::RoundOver(_) => {
-                Class::Precondition
-            }
+            Self::TaskExists(_) | Self::RoundOpen(_) | Self::TaskNotActive { .. } => Class::Precondition,
+            Self::TaskOver(_) | Self::RoundOver(_) => Class::Precondition,
             Self::HasLeft | Self::NotTraining | Self::Late | Self::DifferentUpload => Class::Precondition,
             Self::Refused(_) => Class::Precondition,
             Self::Abandoned { .. } => Class::Aborted,
@@ -220,6 +223,8 @@ impl Error {
             return Remedy::CheckIn(*back);
         }
         let window = RetryWindow::from_millis(match self.class() {
+            // A task may come with a restored database, or after the app that names it.
+            _ if matches!(self, Self::UnknownTask(_)) => 30 * 60 * 1000,
             Class::Internal => 30_000,
             Class::Unavailable | Class::Exhausted => 2_000,
             _ => 1_000,
@@ -285,7 +290,7 @@ mod tests {
     fn every_failure_of_a_devices_call_has_its_remedy() {
         let io = || std::io::Error::other("a test");
         for (error, advice) in [
-            (Error::UnknownTask("t".into()), Advice::Leave),
+            (Error::UnknownTask("t".into()), Advice::CheckIn),
             (Error::UnknownRound, Advice::CheckIn),
             (Error::UnknownSession, Advice::CheckIn),
             (Error::UnknownModel { task: "t".into(), version: 9 }, Advice::Leave),

@@ -432,6 +432,10 @@ async fn a_finished_task_sends_its_devices_away_for_hours() {
     let named = ask(vec![task_id()]).await;
     assert_eq!(named.code, "task_finished");
     assert!(named.retry.after >= Duration::from_secs(3600), "{:?}", named.retry);
+    // Nor does an operator bring it back by accident.
+    for state in [TaskState::Active, TaskState::Paused] {
+        assert_eq!(coordinator.set_task_state(&task_id(), state).await.expect_err("over").code(), "task_over");
+    }
     // An app that takes any task hears of a new one sooner; how soon depends on how many ask.
     let mut any = ask(vec![]).await;
     assert_eq!(any.code, "no_task");

@@ -120,7 +120,7 @@ pub(super) async fn unknown_path(request: Request) -> Response {
     let kind = request.headers().get(header::CONTENT_TYPE).cloned();
     match kind.filter(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
         Some(kind) => {
-            let sentence = "this coordinator has no such gRPC service; reflection lists those it has";
+            let sentence = "this coordinator has no such gRPC service; proto/scale/fl/v1/fl.proto lists those it has";
             let mut response = refusal(Code::Unimplemented, "unknown_method", sentence).into_http();
             response.headers_mut().insert(header::CONTENT_TYPE, kind);
             response

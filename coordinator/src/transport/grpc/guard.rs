@@ -105,7 +105,7 @@ fn explained(response: Response) -> Response {
         Code::OutOfRange => problem::refusal(
             Code::ResourceExhausted,
             "message_too_large",
-            format!("the message is too large ({}); send it in smaller pieces", status.message()),
+            format!("the message is larger than this call takes ({})", status.message()),
         ),
         Code::Internal if status.message().contains("decode") => problem::refusal(
             Code::InvalidArgument,
@@ -115,7 +115,7 @@ fn explained(response: Response) -> Response {
         Code::Unimplemented => problem::refusal(
             Code::Unimplemented,
             "unknown_method",
-            "this coordinator has no such method, or not in this form; reflection lists those it has",
+            "this coordinator has no such method, or not in this form; proto/scale/fl/v1/fl.proto lists those it has",
         ),
         _ => return response,
     };
