@@ -47,15 +47,14 @@ pub(crate) struct Options {
     /// Other random requests
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Take the program as `cargo test --workspace` builds it, which is another one than it is on its own
-    #[arg(skip)]
-    as_tests_build_it: bool,
+    #[command(flatten)]
+    program: Program,
 }
 
 impl Options {
     /// What `test` and `ci` run.
     pub(crate) fn after_tests() -> Self {
-        Self { examples: 40, seed: 1, as_tests_build_it: true }
+        Self { examples: 40, seed: 1, program: Program::OF_TESTS }
     }
 }
 
@@ -66,7 +65,7 @@ impl Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let programs = SCHEMATHESIS.ensure().context("schemathesis is needed")?;
     let schemathesis = programs.join("schemathesis");
-    let coordinator = build(options.as_tests_build_it)?;
+    let coordinator = options.program.build()?;
     let folder = Folder::new(None)?;
     let served = serve(&coordinator, &folder.path)?;
     let result = test(&schemathesis, &folder.path, &served.url, options);
@@ -142,13 +141,26 @@ pub(crate) fn serve(coordinator: &Path, folder: &Path) -> Result<Served> {
     Ok(Served { server, url: format!("http://127.0.0.1:{port}"), owner })
 }
 
-/// Builds the server's program.
-pub(crate) fn build(as_tests_build_it: bool) -> Result<PathBuf> {
-    let mut cargo = command::cargo();
-    match as_tests_build_it {
-        true => cargo.args(["test", "--workspace", "--locked", "--no-run", "--quiet"]),
-        false => cargo.args(["build", "--package", COORDINATOR, "--bin", COORDINATOR, "--locked", "--quiet"]),
-    };
-    command::run(&mut cargo)?;
-    Ok(target_dir().join("debug").join(format!("{COORDINATOR}{}", std::env::consts::EXE_SUFFIX)))
+/// The coordinator's program that a step starts.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct Program {
+    /// As `cargo test --workspace` builds it, which is another one than it is on its own
+    #[arg(skip)]
+    as_tests_build_it: bool,
+}
+
+impl Program {
+    /// What the steps of `test` and `ci` take: it is there already.
+    pub(crate) const OF_TESTS: Self = Self { as_tests_build_it: true };
+
+    /// Builds it, and returns its path.
+    pub(crate) fn build(self) -> Result<PathBuf> {
+        let mut cargo = command::cargo();
+        match self.as_tests_build_it {
+            true => cargo.args(["test", "--workspace", "--locked", "--no-run", "--quiet"]),
+            false => cargo.args(["build", "--package", COORDINATOR, "--bin", COORDINATOR, "--locked", "--quiet"]),
+        };
+        command::run(&mut cargo)?;
+        Ok(target_dir().join("debug").join(format!("{COORDINATOR}{}", std::env::consts::EXE_SUFFIX)))
+    }
 }

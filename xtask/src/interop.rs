@@ -2,9 +2,8 @@
 //! API as gRPC's and the browser's own libraries read them.
 
 use anyhow::{Context, Result, ensure};
-use clap::Args;
 
-use crate::api;
+use crate::api::{self, Program};
 use crate::command;
 use crate::node::{self, NodePackages};
 use crate::services::{Folder, tail};
@@ -23,24 +22,10 @@ const NODE: NodePackages<'_> =
 
 const NODE_TESTS: &[&str] = &["tests/interop/errors/errors.test.mjs"];
 
-#[derive(Args)]
-pub(crate) struct Options {
-    /// Take the program as `cargo test --workspace` builds it, which is another one than it is on its own
-    #[arg(skip)]
-    as_tests_build_it: bool,
-}
-
-impl Options {
-    /// What `test` and `ci` run.
-    pub(crate) fn after_tests() -> Self {
-        Self { as_tests_build_it: true }
-    }
-}
-
-pub(crate) fn run(options: &Options, tally: &mut Tally) -> Result<()> {
+pub(crate) fn run(program: Program, tally: &mut Tally) -> Result<()> {
     let python = PYTHON.ensure()?.join("python");
     let packages = NODE.ensure()?;
-    let coordinator = api::build(options.as_tests_build_it)?;
+    let coordinator = program.build()?;
 
     let mut devices = command::command(&python);
     devices.arg("tests/interop/run.py").arg("--coordinator").arg(&coordinator);

@@ -50,9 +50,9 @@ enum Task {
     /// Test the running REST API with random requests against its own OpenAPI document; installs schemathesis
     Api(api::Options),
     /// Run the command blocks of README.md, CONTRIBUTING.md and the other documents, as a newcomer pastes them
-    Docs(docs::Options),
+    Docs(api::Program),
     /// Run clients of another make against the coordinator: devices in Python, errors in Node.js; installs what they need
-    Interop(interop::Options),
+    Interop(api::Program),
     /// Open the REST API's page, /docs, in Chromium; installs it
     Page(page::Options),
     /// The same training on a GPU (Vulkan) and on the CPU; installs a driver that renders in software where there is none
@@ -77,8 +77,8 @@ fn main() -> ExitCode {
         Task::Test(options) => test::steps(&mut report, &options),
         Task::Ci(options) => ci::steps(&mut report, &options),
         Task::Api(options) => report.step("rest api", || api::run(&options)),
-        Task::Docs(options) => report.step("commands of documents", || docs::run(&options)),
-        Task::Interop(options) => report.test_step("interop", |tally| interop::run(&options, tally)),
+        Task::Docs(program) => report.step("commands of documents", || docs::run(program)),
+        Task::Interop(program) => report.test_step("interop", |tally| interop::run(program, tally)),
         Task::Page(options) => report.test_step("docs page", |tally| page::run(&options, tally)),
         Task::Wgpu => backends::wgpu(&mut report),
         Task::Layers => report.step("layers", layers::run),

@@ -22,22 +22,21 @@ pub(crate) struct Options {
     /// Leave pictures of the page in this folder: wide and narrow, light and dark
     #[arg(long, value_name = "FOLDER")]
     pictures: Option<PathBuf>,
-    /// Take the program as `cargo test --workspace` builds it, which is another one than it is on its own
-    #[arg(skip)]
-    as_tests_build_it: bool,
+    #[command(flatten)]
+    program: api::Program,
 }
 
 impl Options {
     /// What `test` and `ci` run.
     pub(crate) fn after_tests() -> Self {
-        Self { pictures: None, as_tests_build_it: true }
+        Self { pictures: None, program: api::Program::OF_TESTS }
     }
 }
 
 pub(crate) fn run(options: &Options, tally: &mut Tally) -> Result<()> {
     let packages = PACKAGES.ensure()?;
     let chromium = ensure_chromium()?;
-    let coordinator = api::build(options.as_tests_build_it)?;
+    let coordinator = options.program.build()?;
     let folder = Folder::new(None)?;
     let served = api::serve(&coordinator, &folder.path)?;
     let pictures = options.pictures.as_ref().map(|to| workspace::root().join(to));

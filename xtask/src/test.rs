@@ -53,8 +53,8 @@ pub(crate) fn steps(report: &mut Report, options: &Options) {
     }
     report.step("rest api", || api::run(&api::Options::after_tests()));
     report.test_step("docs page", |tally| page::run(&page::Options::after_tests(), tally));
-    report.test_step("interop", |tally| interop::run(&interop::Options::after_tests(), tally));
-    report.step("commands of documents", || docs::run(&docs::Options::after_tests()));
+    report.test_step("interop", |tally| interop::run(api::Program::OF_TESTS, tally));
+    report.step("commands of documents", || docs::run(api::Program::OF_TESTS));
     report.test_step("opendp", opendp::run);
     backends::steps(report);
     if options.no_wasm {

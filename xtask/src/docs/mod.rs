@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use clap::Args;
 
+use crate::api::Program;
 use crate::command;
 use crate::report::clock;
 use crate::services::{Folder, free_port, tail};
@@ -45,26 +45,12 @@ trap 'test ! -e "$SCALE_DOCS/servers" || kill $(cat "$SCALE_DOCS/servers")' EXIT
 set -eEo pipefail
 "#;
 
-#[derive(Args)]
-pub(crate) struct Options {
-    /// Take the coordinator as `cargo test --workspace` builds it, which is another one than it is on its own
-    #[arg(skip)]
-    as_tests_build_it: bool,
-}
-
-impl Options {
-    /// What `test` and `ci` run.
-    pub(crate) fn after_tests() -> Self {
-        Self { as_tests_build_it: true }
-    }
-}
-
 /// Runs every document.
 ///
 /// # Errors
 /// If a command of any of them fails; all of them are run before.
-pub(crate) fn run(options: &Options) -> Result<()> {
-    let coordinator = crate::api::build(options.as_tests_build_it)?;
+pub(crate) fn run(program: Program) -> Result<()> {
+    let coordinator = program.build()?;
     let files =
         command::output(command::command("git").args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]))
             .context("the documents are run in a copy of the files that git knows")?;
