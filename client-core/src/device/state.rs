@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
-use rand_core::Rng as _;
 use scale_privacy::ledger::{Append, Ledger};
 use scale_proto::answer::{CheckIn, CheckInAnswer, Leave, Progress, StageDown, Wait};
-use scale_proto::error::{Problem, Remedy};
+use scale_proto::error::Problem;
 use scale_proto::ids::{ModelVersion, RoundId, SessionId, TaskId};
 use scale_proto::stage::StageUp;
 use scale_proto::time::{RetryWindow, Timestamp};
@@ -25,11 +24,6 @@ use crate::model;
 use crate::trainer::{TrainError, Trained};
 use crate::update::{QuantizedUpdate, Update};
 
-/// Check-ins that find nobody before the device gives up for now.
-const CHECK_IN_ATTEMPTS: u32 = 3;
-/// First pause after a broken call; it doubles up to [`BACKOFF_MAX`].
-const BACKOFF: Duration = Duration::from_millis(500);
-const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// How soon a committed upload asks for the survivors.
 const COMMITTED: RetryWindow = RetryWindow { after: Duration::from_millis(200), before: Duration::from_millis(1000) };
 
@@ -403,35 +397,6 @@ impl State {
     fn leave(self, reason: Reason) -> Step {
         left(self.round().map(|round| round.manifest().round), reason)
     }
-
-    /// Waits for a random moment in the window, at most until the deadline.
-    fn pause(self, retry: RetryWindow, env: &mut Env<'_>) -> Step {
-        let wake = env.now.plus(within(retry, env.keys));
-        let wake = self.deadline().map_or(wake, |deadline| wake.min(deadline));
-        (self, vec![Effect::WakeAt(wake)])
-    }
-
-    fn on_broken(self, attempt: u32, env: &mut Env<'_>) -> Step {
-        if matches!(self, Self::Idle) && attempt >= CHECK_IN_ATTEMPTS {
-            let retry = RetryWindow::from_millis(5 * 60 * 1000);
-            let sentence = "the coordinator cannot be reached".to_owned();
-            return (Self::Waited(Wait { retry, code: "unreachable".into(), sentence }), vec![]);
-        }
-        let after = BACKOFF.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(BACKOFF_MAX);
-        self.pause(RetryWindow { after: after / 2, before: after }, env)
-    }
-
-    fn on_refused(self, problem: Problem, env: &mut Env<'_>) -> Step {
-        let Problem { code, sentence, remedy } = problem;
-        match remedy {
-            Remedy::Resend(retry) if !matches!(self, Self::Idle) => self.pause(retry, env),
-            Remedy::Resend(retry) | Remedy::CheckIn(retry) => {
-                let forget = self.round().map(|_| Effect::DeleteSnapshot);
-                (Self::Waited(Wait { retry, code, sentence }), forget.into_iter().collect())
-            }
-            Remedy::Leave => self.leave(Reason { code: code.into(), sentence, until: None }),
-        }
-    }
 }
 
 fn left(round: Option<RoundId>, reason: Reason) -> Step {
@@ -444,14 +409,6 @@ fn left(round: Option<RoundId>, reason: Reason) -> Step {
 
 fn remember(round: &Round) -> Effect {
     Effect::Remember(round.task().clone(), round.config().round)
-}
-
-/// A uniform moment of the window, so that devices that were told the same spread out.
-fn within(retry: RetryWindow, rng: &mut ChaCha20Rng) -> Duration {
-    let span = u64::try_from(retry.before.saturating_sub(retry.after).as_millis()).unwrap_or(u64::MAX);
-    // The top of a 128-bit product: uniform to 2^-64.
-    let part = (u128::from(rng.next_u64()) * (u128::from(span) + 1)) >> 64;
-    retry.after.saturating_add(Duration::from_millis(part as u64))
 }
 
 fn on_model(round: Box<Round>, file: &ModelFile, now: Timestamp, rules: &Rules) -> Step {
@@ -604,5 +561,6 @@ fn same_session(session: &Session, down: &StageDown) -> Result<(), Reason> {
     }
 }
 
+mod pauses;
 #[cfg(test)]
 mod tests;

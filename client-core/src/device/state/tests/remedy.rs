@@ -1,5 +1,7 @@
 //! What a device does when the coordinator refuses a call: each remedy, in every state that calls.
 
+use scale_proto::error::Remedy;
+
 use super::*;
 
 fn refused(code: &str, remedy: Remedy) -> Event {

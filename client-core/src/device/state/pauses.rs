@@ -1,0 +1,56 @@
+//! What a device does when a call gives no answer, or is refused: it pauses and sends again, is free to check in, or leaves.
+
+use std::time::Duration;
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::Rng as _;
+use scale_proto::answer::Wait;
+use scale_proto::error::{Problem, Remedy};
+use scale_proto::time::RetryWindow;
+
+use super::{Effect, Env, State, Step};
+
+/// Check-ins that find nobody before the device gives up for now.
+const CHECK_IN_ATTEMPTS: u32 = 3;
+/// First pause after a broken call; it doubles up to [`BACKOFF_MAX`].
+const BACKOFF: Duration = Duration::from_millis(500);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+impl State {
+    /// Waits for a random moment in the window, at most until the deadline.
+    pub(super) fn pause(self, retry: RetryWindow, env: &mut Env<'_>) -> Step {
+        let wake = env.now.plus(within(retry, env.keys));
+        let wake = self.deadline().map_or(wake, |deadline| wake.min(deadline));
+        (self, vec![Effect::WakeAt(wake)])
+    }
+
+    pub(super) fn on_broken(self, attempt: u32, env: &mut Env<'_>) -> Step {
+        if matches!(self, Self::Idle) && attempt >= CHECK_IN_ATTEMPTS {
+            let retry = RetryWindow::from_millis(5 * 60 * 1000);
+            let sentence = "the coordinator cannot be reached".to_owned();
+            return (Self::Waited(Wait { retry, code: "unreachable".into(), sentence }), vec![]);
+        }
+        let after = BACKOFF.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(BACKOFF_MAX);
+        self.pause(RetryWindow { after: after / 2, before: after }, env)
+    }
+
+    pub(super) fn on_refused(self, problem: Problem, env: &mut Env<'_>) -> Step {
+        match problem.remedy {
+            Remedy::Resend(retry) if !matches!(self, Self::Idle) => self.pause(retry, env),
+            Remedy::Resend(retry) | Remedy::CheckIn(retry) => {
+                let forget = self.round().map(|_| Effect::DeleteSnapshot);
+                let Problem { code, sentence, .. } = problem;
+                (Self::Waited(Wait { retry, code, sentence }), forget.into_iter().collect())
+            }
+            Remedy::Leave => self.leave(problem.into()),
+        }
+    }
+}
+
+/// A uniform moment of the window, so that devices that were told the same spread out.
+fn within(retry: RetryWindow, rng: &mut ChaCha20Rng) -> Duration {
+    let span = u64::try_from(retry.before.saturating_sub(retry.after).as_millis()).unwrap_or(u64::MAX);
+    // The top of a 128-bit product: uniform to 2^-64.
+    let part = (u128::from(rng.next_u64()) * (u128::from(span) + 1)) >> 64;
+    retry.after.saturating_add(Duration::from_millis(part as u64))
+}
