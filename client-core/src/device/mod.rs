@@ -14,6 +14,7 @@
 //!     Agreed --> Revealing: signatures checked, shares
 //!     Revealing --> Done: accepted
 //!     Idle --> Waited: no round now
+//!     Keyed --> Waited: the round is over, check in again
 //!     Joined --> Left: a check, a deadline, the host
 //! ```
 //!
@@ -23,6 +24,7 @@
 
 mod books;
 mod cancel;
+mod config;
 mod date;
 mod guardrails;
 mod history;
@@ -38,6 +40,7 @@ mod state;
 mod stored;
 
 pub use cancel::CancelHandle;
+pub use config::{ClientConfig, Requirements};
 pub use guardrails::{Guardrails, ROUNDS_PER_DAY, Rules, WithoutNoise};
 pub use history::History;
 pub use observe::{Observer, Phase, Report};
@@ -45,7 +48,7 @@ pub use payload::{Paying, Payload, Releasing, Sealed};
 pub use reason::Reason;
 pub use report::{Participation, PrivacyReport, Protection, Receipt};
 pub use round::Round;
-pub use runner::{Client, ClientConfig, Outcome, Requirements};
+pub use runner::{Client, Outcome};
 pub use scale_privacy::ledger::{Epsilon, Epsilons};
 pub use snapshot::{Part, Snapshot, Unreadable};
 pub use state::{Contribution, Effect, Env, Event, Outgoing, State, Step};

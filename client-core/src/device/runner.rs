@@ -19,8 +19,8 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::books::Books;
 use super::stored::Parts;
 use super::{
-    CancelHandle, Contribution, Effect, Env, Event, Guardrails, History, Observer, Outgoing, Payload, Phase, Reason,
-    Report, Rules, State,
+    CancelHandle, ClientConfig, Contribution, Effect, Env, Event, History, Observer, Outgoing, Payload, Phase, Reason,
+    Report, Requirements, Rules, State,
 };
 use crate::download::{self, Wanted};
 use crate::error::{CallError, Error, HostError};
@@ -45,56 +45,6 @@ const COMMIT_RETRY: RetryWindow =
 /// When to look again at a device that is in use.
 const CONDITIONS_RETRY: RetryWindow =
     RetryWindow { after: Duration::from_secs(15 * 60), before: Duration::from_secs(30 * 60) };
-
-/// What an app decides once.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ClientConfig {
-    /// Tasks to take part in; empty means any.
-    pub tasks: Vec<TaskId>,
-    /// Ed25519 key that signs round configurations: pinned here, never taken from the coordinator.
-    pub task_key: [u8; 32],
-    /// Ed25519 key of the authority that certifies devices, which the coordinator does not run: pinned here, it keeps the
-    /// device out of all rounds but those of the malicious profile under this root. `None` keeps it out of these.
-    pub identity_root: Option<[u8; 32]>,
-    /// Names of the model families that the trainer can build ([`scale_proto::model::Family::name`]).
-    pub families: Vec<String>,
-    /// The app's own limits; looser ones than the compiled ones do not count.
-    pub guardrails: Guardrails,
-    /// What has to hold before the device joins a round.
-    pub requirements: Requirements,
-}
-
-impl ClientConfig {
-    /// Every family of this version, the compiled limits, all requirements, and no malicious profile.
-    pub fn new(tasks: Vec<TaskId>, task_key: [u8; 32]) -> Self {
-        Self {
-            tasks,
-            task_key,
-            identity_root: None,
-            families: ["text_bag", "mlp", "cnn"].map(String::from).to_vec(),
-            guardrails: Guardrails::default(),
-            requirements: Requirements::default(),
-        }
-    }
-}
-
-/// What has to hold before the device joins a round. A round that has begun is not given up for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Requirements {
-    /// On external power.
-    pub charging: bool,
-    /// On a network that does not cost by the byte.
-    pub unmetered: bool,
-    /// Nobody is using the device.
-    pub idle: bool,
-}
-
-impl Default for Requirements {
-    /// All of them.
-    fn default() -> Self {
-        Self { charging: true, unmetered: true, idle: true }
-    }
-}
 
 /// How a participation ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use scale_privacy::guardrails::{Caps, Limits};
 use scale_privacy::ledger::Locked;
 
 use super::*;
-use crate::device::{Epsilon, PrivacyReport, WithoutNoise};
+use crate::device::{Epsilon, Guardrails, PrivacyReport, WithoutNoise};
 
 /// Everybody takes part once; gives device 0's host.
 async fn after_a_round(shared: &Shared, clock: &MemoryClock) -> TestHost {
