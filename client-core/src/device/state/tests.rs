@@ -13,7 +13,7 @@ use crate::device::Part;
 use crate::device::fixtures::{self, Adder, START_MS};
 
 mod ledger;
-mod remedy;
+mod pauses;
 
 /// Everything a machine looks at, and a hand to turn it.
 struct Device {
@@ -434,34 +434,6 @@ fn deadlines_are_the_signed_ones() {
 }
 
 #[test]
-fn pauses_lie_in_their_window_and_spread() {
-    let mut device = Device::new(1);
-    let (mut state, _) = device.keyed();
-    let mut pauses = vec![];
-    for _ in 0..100 {
-        let (next, effects) = device.step(state, Event::Wait(RetryWindow::from_millis(1000)));
-        state = next;
-        let [Effect::WakeAt(at)] = effects[..] else { panic!("{effects:?}") };
-        pauses.push(device.now.until(at).as_millis());
-    }
-    assert!(pauses.iter().all(|pause| (1000..=2000).contains(pause)), "{pauses:?}");
-    assert!(pauses.iter().min() < Some(&1200) && pauses.iter().max() > Some(&1800), "{pauses:?}");
-
-    let mut last = 0;
-    for attempt in 1..=12 {
-        let (next, effects) = device.step(state, Event::Broken(attempt));
-        state = next;
-        let [Effect::WakeAt(at)] = effects[..] else { panic!("{effects:?}") };
-        let pause = device.now.until(at).as_millis();
-        assert!((250..=30_000).contains(&pause), "{pause}");
-        last = pause;
-    }
-    assert!(last >= 15_000, "pauses grow: {last}");
-    let (_, effects) = device.step(state, Event::Woke);
-    assert_eq!(names(&effects), ["remember", "advertise_keys"], "the same message again");
-}
-
-#[test]
 fn anything_out_of_order_ends_the_round() {
     for event in
         [down(2, "x"), down(3, "x"), Event::Accepted, Event::Committed, Event::Trained(Err(TrainError::NoExamples))]
@@ -516,7 +488,7 @@ fn a_whole_session_with_a_restart_after_every_step() {
             server.receive(stage, Some(index), &sent).expect("valid");
             let state = restarted(device, state, &sent);
 
-            remedy::each_is_obeyed(device, &state);
+            pauses::each_remedy_is_obeyed(device, &state);
             // The same stage again, in whatever words: never a second answer.
             let copy = copy_of(device, &state);
             assert_eq!(reason(&device.step(copy, down(stage, bytes))).code, "stage_order");
