@@ -48,9 +48,8 @@ async fn plan(args: &PlanArgs) -> Result<Output, Failure> {
     }
     let task: TaskId = named.parse()?;
     let mut admin = client::admin(&args.remote).await?;
-    let tasks =
-        admin.list_tasks(wire::ListTasksRequest {}).await.map_err(|status| explain(&status))?.into_inner().tasks;
-    let config = tasks.into_iter().find(|info| info.task == task.as_str()).and_then(|info| info.config);
+    let config =
+        all_tasks(&mut admin).await?.into_iter().find(|info| info.task == task.as_str()).and_then(|info| info.config);
     let config = config.ok_or_else(|| {
         let sentence = format!("there is no task {task}; `scale-coordinator task list` names those that exist");
         Failure::new("unknown_task", sentence)
@@ -128,6 +127,10 @@ async fn rounds(command: RoundsCommand, mut admin: Admin) -> Result<Output, Fail
     Ok(output::round(&answer.map_err(|status| explain(&status))?.into_inner()))
 }
 
+async fn all_tasks(admin: &mut Admin) -> Result<Vec<wire::TaskInfo>, Failure> {
+    Ok(admin.list_tasks(wire::ListTasksRequest {}).await.map_err(|status| explain(&status))?.into_inner().tasks)
+}
+
 /// Fewest digits that stand for an id.
 const PREFIX: usize = 8;
 /// Rounds of a task among which a shortened id is looked for: as many as one call lists.
@@ -139,10 +142,8 @@ async fn find_round(admin: &mut Admin, text: &str) -> Result<RoundId, Failure> {
         return Ok(id);
     }
     let prefix = prefix(text)?;
-    let tasks =
-        admin.list_tasks(wire::ListTasksRequest {}).await.map_err(|status| explain(&status))?.into_inner().tasks;
     let mut found = Vec::new();
-    for wire::TaskInfo { task, .. } in tasks {
+    for wire::TaskInfo { task, .. } in all_tasks(admin).await? {
         let request = wire::ListRoundsRequest { task, limit: SEARCHED };
         let rounds = admin.list_rounds(request).await.map_err(|status| explain(&status))?.into_inner().rounds;
         let meant = rounds.into_iter().filter(|round| hex::encode(&round.round_id).starts_with(&prefix));

@@ -222,14 +222,15 @@ impl Error {
         if let Self::Abandoned { back, .. } = self {
             return Remedy::CheckIn(*back);
         }
-        let window = RetryWindow::from_millis(match self.class() {
+        let after_ms = match (self, self.class()) {
             // A task may come with a restored database, or after the app that names it.
-            _ if matches!(self, Self::UnknownTask(_)) => 30 * 60 * 1000,
-            Class::Internal => 30_000,
-            Class::Unavailable | Class::Exhausted => 2_000,
+            (Self::UnknownTask(_), _) => 30 * 60 * 1000,
+            (_, Class::Internal) => 30_000,
+            (_, Class::Unavailable | Class::Exhausted) => 2_000,
             _ => 1_000,
-        });
-        codes::find(self.code()).map_or(Advice::Leave, |code| code.advice).within(window)
+        };
+        let advice = codes::find(self.code()).map_or(Advice::Leave, |code| code.advice);
+        advice.within(RetryWindow::from_millis(after_ms))
     }
 
     /// The failure as a device sees it. What went wrong inside stays in the log.
