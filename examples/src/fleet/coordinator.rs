@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use scale_client_core::host::native::private_folder;
 use scale_proto::task::TaskConfig;
 use scale_proto::wire;
 use scale_proto::wire::admin_client::AdminClient;
@@ -32,7 +33,7 @@ impl CoordinatorProcess {
     /// # Errors
     /// It cannot be started, ends at once, or does not answer in 20 s; the message shows what it printed.
     pub async fn start(binary: &Path, data: &Path) -> anyhow::Result<Self> {
-        private_folder(data)?;
+        private_folder(data).with_context(|| format!("cannot create {}", data.display()))?;
         let (description, log) = (data.join("coordinator.json"), data.join("coordinator.log"));
         let _ = std::fs::remove_file(&description);
         let file = std::fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
@@ -89,17 +90,6 @@ impl Drop for CoordinatorProcess {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Makes a folder that only this user can enter, where there is none.
-///
-/// # Errors
-/// The folder cannot be made.
-pub fn private_folder(folder: &Path) -> anyhow::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(folder).with_context(|| format!("cannot create {}", folder.display()))
 }
 
 fn read_description(path: &Path) -> Option<(String, [u8; 32])> {

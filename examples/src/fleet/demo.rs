@@ -1,16 +1,14 @@
 //! The demos: a coordinator in a process of its own, a fleet of devices, and what came of it.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::builder::PossibleValuesParser;
-use indicatif::{ProgressBar, ProgressStyle};
 use scale_client_core::device::Client;
 use scale_client_core::host::Host;
-use scale_client_core::host::native::NativeHost;
+use scale_client_core::host::native::{NativeHost, private_folder};
 use scale_client_core::train::{Backend, Dataset, DatasetTrainer};
 use scale_client_core::transport::native::{Connection, GrpcTransport};
 use scale_proto::ids::{ModelVersion, TaskId};
@@ -20,10 +18,11 @@ use scale_proto::wire::RoundInfo;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::coordinator::{CoordinatorProcess, Operator, private_folder};
+use super::coordinator::{CoordinatorProcess, Operator};
 use super::device::{Behaviour, Cores, Sighting, TakingTurns, client, crowd_host, live};
 use super::promise::Promise;
-use super::report::{Report, RoundRow, bound, figure};
+use super::report::{Report, RoundRow};
+use super::screen::{Screen, Seen, row_line};
 use crate::baseline;
 use crate::chart::{Beside, Curves, draw};
 use crate::demo::{self, Size};
@@ -453,71 +452,6 @@ fn patience(timing: &Timing) -> Duration {
     before + timing.stages().iter().sum::<Duration>() + PATIENCE
 }
 
-/// `unit`: whom an epsilon is about.
-fn row_line(row: &RoundRow, unit: &str) -> String {
-    let RoundRow { round, cohort, survivors, loss, accuracy, epsilon, seconds, .. } = row;
-    match &row.abandoned {
-        Some(reason) => format!("Round {round:>2}: abandoned, nothing revealed: {reason}"),
-        None => format!(
-            "Round {round:>2}: {survivors} of {cohort} devices in the sum, loss {}, accuracy {:.1} %, \
-             {}, {seconds:.1} s",
-            figure(*loss, 3),
-            accuracy * 100.0,
-            epsilon.map_or_else(|| bound(None), |epsilon| format!("epsilon of {unit} so far {}", bound(Some(epsilon)))),
-        ),
-    }
-}
-
-/// What every device was last seen doing.
-struct Seen {
-    at: Vec<&'static str>,
-    /// Why devices left, as far as it was told.
-    told: HashSet<String>,
-}
-
-impl Seen {
-    fn new(devices: usize) -> Self {
-        Self { at: vec!["waiting"; devices], told: HashSet::new() }
-    }
-
-    fn take(&mut self, sighting: Sighting, screen: &Screen) {
-        use scale_client_core::device::Phase;
-        match sighting {
-            Sighting::At(index, report) => {
-                self.at[index] = match report.phase {
-                    Phase::CheckingIn | Phase::Over => "waiting",
-                    Phase::Downloading => "downloading",
-                    Phase::Training => "training",
-                    Phase::Keys | Phase::Shares => "keys",
-                    Phase::Uploading => "uploading",
-                    Phase::Agreeing => "agreeing",
-                    Phase::Unmasking => "unmasking",
-                };
-            }
-            Sighting::Lost(index, _) => self.at[index] = "lost",
-            // After a loss the old round is over; that is how it should be, and nothing to tell.
-            Sighting::Left(_, code, _)
-                if ["late", "unknown_round", "unknown_session", "deadline"].contains(&code.as_str()) => {}
-            Sighting::Left(index, code, sentence) => {
-                // A crowd that leaves for one reason is one piece of news.
-                let note = format!("device {index} left: {sentence} ({code}); others that do are not listed");
-                if self.told.insert(code) {
-                    screen.note(&note);
-                }
-            }
-        }
-    }
-
-    /// Such as `training 12 · keys 15 · lost 3`.
-    fn line(&self) -> String {
-        let words = ["waiting", "downloading", "training", "keys", "uploading", "agreeing", "unmasking", "lost"];
-        let counts = words.iter().map(|word| (word, self.at.iter().filter(|at| at == &word).count()));
-        let shown: Vec<String> =
-            counts.filter(|(_, count)| *count > 0).map(|(word, count)| format!("{word} {count}")).collect();
-        shown.join(" · ")
-    }
-}
-
 fn curves(report: &Report) -> Curves {
     let finished = || report.rounds.iter().filter(|row| row.abandoned.is_none());
     Curves {
@@ -558,44 +492,7 @@ fn fresh_folder(path: &Path) -> anyhow::Result<PathBuf> {
         ensure!(empty || marker.exists(), "{} is not empty and no demo made it; choose another --keep", path.display());
         std::fs::remove_dir_all(path).with_context(|| format!("cannot empty {}", path.display()))?;
     }
-    private_folder(path)?;
+    private_folder(path).with_context(|| format!("cannot create {}", path.display()))?;
     std::fs::write(&marker, "made by the demo; it may be deleted\n")?;
     Ok(path.canonicalize()?)
-}
-
-/// The terminal: lines that stay, and one bar below them. Without a terminal only the lines.
-struct Screen {
-    bar: ProgressBar,
-    terminal: bool,
-}
-
-impl Screen {
-    fn new(rounds: u64) -> Self {
-        use std::io::IsTerminal as _;
-        let terminal = std::io::stderr().is_terminal();
-        let bar = if terminal { ProgressBar::new(rounds) } else { ProgressBar::hidden() };
-        // The template is a constant; the default bar is fine should it ever not parse.
-        if let Ok(style) = ProgressStyle::with_template("{elapsed_precise} [{bar:30}] {pos}/{len} rounds  {msg}") {
-            bar.set_style(style.progress_chars("=> "));
-        }
-        Self { bar, terminal }
-    }
-
-    #[allow(clippy::print_stderr, reason = "this is where the demo talks to a person")]
-    fn say(&self, line: &str) {
-        if self.terminal { self.bar.println(line) } else { eprintln!("{line}") }
-    }
-
-    fn note(&self, line: &str) {
-        self.say(&format!("  ({line})"));
-    }
-
-    fn show(&self, finished: u64, line: &str) {
-        self.bar.set_position(finished);
-        self.bar.set_message(line.to_owned());
-    }
-
-    fn end(&self) {
-        self.bar.finish_and_clear();
-    }
 }

@@ -5,3 +5,4 @@ pub mod demo;
 pub mod device;
 mod promise;
 pub mod report;
+mod screen;

@@ -1,0 +1,109 @@
+//! What a person sees while the demo runs: one line a round, one bar, and what the devices are doing.
+
+use std::collections::HashSet;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use scale_client_core::device::Phase;
+
+use super::device::Sighting;
+use super::report::{RoundRow, bound, figure};
+
+/// The terminal: lines that stay, and one bar below them. Without a terminal only the lines.
+pub(super) struct Screen {
+    bar: ProgressBar,
+    terminal: bool,
+}
+
+impl Screen {
+    pub(super) fn new(rounds: u64) -> Self {
+        use std::io::IsTerminal as _;
+        let terminal = std::io::stderr().is_terminal();
+        let bar = if terminal { ProgressBar::new(rounds) } else { ProgressBar::hidden() };
+        // The template is a constant; the default bar is fine should it ever not parse.
+        if let Ok(style) = ProgressStyle::with_template("{elapsed_precise} [{bar:30}] {pos}/{len} rounds  {msg}") {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        Self { bar, terminal }
+    }
+
+    #[allow(clippy::print_stderr, reason = "this is where the demo talks to a person")]
+    pub(super) fn say(&self, line: &str) {
+        if self.terminal { self.bar.println(line) } else { eprintln!("{line}") }
+    }
+
+    pub(super) fn note(&self, line: &str) {
+        self.say(&format!("  ({line})"));
+    }
+
+    pub(super) fn show(&self, finished: u64, line: &str) {
+        self.bar.set_position(finished);
+        self.bar.set_message(line.to_owned());
+    }
+
+    pub(super) fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// `unit`: whom an epsilon is about.
+pub(super) fn row_line(row: &RoundRow, unit: &str) -> String {
+    let RoundRow { round, cohort, survivors, loss, accuracy, epsilon, seconds, .. } = row;
+    match &row.abandoned {
+        Some(reason) => format!("Round {round:>2}: abandoned, nothing revealed: {reason}"),
+        None => format!(
+            "Round {round:>2}: {survivors} of {cohort} devices in the sum, loss {}, accuracy {:.1} %, \
+             {}, {seconds:.1} s",
+            figure(*loss, 3),
+            accuracy * 100.0,
+            epsilon.map_or_else(|| bound(None), |epsilon| format!("epsilon of {unit} so far {}", bound(Some(epsilon)))),
+        ),
+    }
+}
+
+/// What every device was last seen doing.
+pub(super) struct Seen {
+    at: Vec<&'static str>,
+    /// Why devices left, as far as it was told.
+    told: HashSet<String>,
+}
+
+impl Seen {
+    pub(super) fn new(devices: usize) -> Self {
+        Self { at: vec!["waiting"; devices], told: HashSet::new() }
+    }
+
+    pub(super) fn take(&mut self, sighting: Sighting, screen: &Screen) {
+        match sighting {
+            Sighting::At(index, report) => {
+                self.at[index] = match report.phase {
+                    Phase::CheckingIn | Phase::Over => "waiting",
+                    Phase::Downloading => "downloading",
+                    Phase::Training => "training",
+                    Phase::Keys | Phase::Shares => "keys",
+                    Phase::Uploading => "uploading",
+                    Phase::Agreeing => "agreeing",
+                    Phase::Unmasking => "unmasking",
+                };
+            }
+            Sighting::Lost(index, _) => self.at[index] = "lost",
+            // After a loss the old round is over; that is how it should be, and nothing to tell.
+            Sighting::Left(_, code, _) if code == "deadline" => {}
+            Sighting::Left(index, code, sentence) => {
+                // A crowd that leaves for one reason is one piece of news.
+                let note = format!("device {index} left: {sentence} ({code}); others that do are not listed");
+                if self.told.insert(code) {
+                    screen.note(&note);
+                }
+            }
+        }
+    }
+
+    /// Such as `training 12 · keys 15 · lost 3`.
+    pub(super) fn line(&self) -> String {
+        let words = ["waiting", "downloading", "training", "keys", "uploading", "agreeing", "unmasking", "lost"];
+        let counts = words.iter().map(|word| (word, self.at.iter().filter(|at| at == &word).count()));
+        let shown: Vec<String> =
+            counts.filter(|(_, count)| *count > 0).map(|(word, count)| format!("{word} {count}")).collect();
+        shown.join(" · ")
+    }
+}
