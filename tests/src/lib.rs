@@ -11,3 +11,4 @@ pub mod person;
 pub mod process;
 pub mod round;
 pub mod solo;
+pub mod trainer;

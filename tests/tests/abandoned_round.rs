@@ -17,6 +17,7 @@ use scale_proto::wire;
 use scale_tests::device::RawDevice;
 use scale_tests::process::CoordinatorProcess;
 use scale_tests::round::small_task;
+use scale_tests::trainer::Steady;
 use tokio::sync::watch;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_coordinator-under-test");
@@ -27,24 +28,23 @@ const BACK_WITHIN: Duration = Duration::from_secs(15);
 
 type Host = Parts<GrpcTransport, MemoryStore, MemoryKeys, FixedConditions, SystemClock, SystemRandomness, MemoryLedger>;
 
-/// Moves every weight a little, once it may.
+/// Trains once it may.
 struct Held(Arc<AtomicBool>);
 
 impl LocalTrainer for Held {
     fn train(
         &mut self,
-        _: &Plan,
+        plan: &Plan,
         weights: &[f32],
-        _: &mut dyn FnMut() -> bool,
-        _: &mut dyn FnMut(u32),
+        stop: &mut dyn FnMut() -> bool,
+        progress: &mut dyn FnMut(u32),
     ) -> Result<Trained, TrainError> {
         tokio::task::block_in_place(|| {
             while !self.0.load(Ordering::Acquire) {
                 std::thread::sleep(Duration::from_millis(5));
             }
         });
-        let weights = weights.iter().map(|weight| weight + 0.125).collect();
-        Ok(Trained { weights, weight: 20, loss_sum: 10.0, correct: 9, examples: 20, dp_sgd: None })
+        Steady.train(plan, weights, stop, progress)
     }
 }
 

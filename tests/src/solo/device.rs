@@ -9,12 +9,10 @@ use scale_client_core::error::{CallError, Error};
 use scale_client_core::host::memory::{FixedConditions, MemoryClock};
 use scale_client_core::host::native::{FileKeys, FileLedger, FolderStore, SystemRandomness};
 use scale_client_core::host::{Body, DeviceConditions, DeviceToken, Download, Parts, Transport};
-use scale_client_core::trainer::{LocalTrainer, TrainError, Trained};
 use scale_proto::answer::{
     CheckIn, CheckInAnswer, Enroll, Enrolled, Leave, ModelManifest, ModelRequest, Progress, StageAnswer, UploadAnswer,
 };
 use scale_proto::ids::{DeviceId, RoundId, SessionId};
-use scale_proto::plan::Plan;
 use scale_proto::stage::{StageUp, UploadPiece};
 use scale_proto::time::Timestamp;
 use serde_json::{Value, json};
@@ -22,6 +20,7 @@ use serde_json::{Value, json};
 use super::watch::{Watch, Watched};
 use super::world::World;
 use crate::liar::setting;
+use crate::trainer::Steady;
 
 /// Takes part in round `number` with everything of the device below `folder`, or only reports with `number` 0. Gives what
 /// came of it as JSON: `outcome`, `code`, `points` and `report`.
@@ -85,22 +84,6 @@ fn told(result: Result<Outcome, Error>) -> (&'static str, String) {
         Ok(Outcome::Waited { code, .. }) => ("waited", code),
         Ok(Outcome::Left { reason, .. }) => ("left", reason.code.into_owned()),
         Err(error) => ("error", error.code().to_owned()),
-    }
-}
-
-/// Moves every weight a little.
-struct Steady;
-
-impl LocalTrainer for Steady {
-    fn train(
-        &mut self,
-        _: &Plan,
-        weights: &[f32],
-        _: &mut dyn FnMut() -> bool,
-        _: &mut dyn FnMut(u32),
-    ) -> Result<Trained, TrainError> {
-        let weights = weights.iter().map(|weight| weight + 0.125).collect();
-        Ok(Trained { weights, weight: 20, loss_sum: 10.0, correct: 9, examples: 20, dp_sgd: None })
     }
 }
 
