@@ -139,7 +139,9 @@ async fn abandoned_in(stage: Stage) {
     let ended = Instant::now();
     released.store(true, Ordering::Release);
 
-    for (number, ran) in join_all(running).await.into_iter().enumerate() {
+    let ran = tokio::time::timeout(2 * BACK_WITHIN, join_all(running)).await;
+    let ran = ran.unwrap_or_else(|_| panic!("{stage:?}: devices hang on the round that is over"));
+    for (number, ran) in ran.into_iter().enumerate() {
         let (outcome, asked) = ran.unwrap();
         let Outcome::Waited { code, .. } = &outcome else { panic!("{stage:?}, device {number}: {outcome:?}") };
         assert_eq!(code, "operator", "{stage:?}, device {number}");
