@@ -33,7 +33,7 @@ fn check_weight(task: &TaskConfig, noise: &Noise) -> Result<(), Invalid> {
     if weight <= grid {
         return Ok(());
     }
-    let raise = if noise.plan.is_none() { ", or raise quantisation.grid_factor" } else { "" };
+    let raise = if noise.plan.is_none() { ", or raise quantization.grid_factor" } else { "" };
     let problem = format!(
         "{weight}, but devices take part with at most {grid} here, which is the grid of a model of {} parameters; lower \
          it to {grid}{raise}",

@@ -141,7 +141,7 @@ pub(crate) fn cohort(task: &TaskConfig) -> plan::Cohort {
 
 /// Without noise the operator says how fine the grid is.
 fn plain_grid(task: &TaskConfig) -> Result<u32, NoiseError> {
-    let factor = task.quantisation.grid_factor;
+    let factor = task.quantization.grid_factor;
     let grid = (f64::from(factor) * (dim(task) as f64).sqrt()).ceil();
     // Checked to fit.
     if grid >= 1.0 && grid < f64::from(1_u32 << 31) { Ok(grid as u32) } else { Err(NoiseError::Grid(factor)) }

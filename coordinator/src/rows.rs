@@ -251,8 +251,8 @@ pub struct ModelRow {
     pub bytes: u64,
     /// Where the file is.
     pub blob: String,
-    /// Where the optimiser's state after this version is, if it has any.
-    pub optimiser_blob: Option<String>,
+    /// Where the optimizer's state after this version is, if it has any.
+    pub optimizer_blob: Option<String>,
     /// Where it came from.
     pub origin: Origin,
     /// Clip norm of rounds that train it, where it follows the devices.

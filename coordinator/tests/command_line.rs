@@ -60,8 +60,9 @@ fn an_operator_starts_administers_and_stops_a_coordinator() {
     assert_eq!(json(&data, &["models", "rollback", "merchants", "1"])["version"], 2);
     assert_eq!(json(&data, &["models", "list", "merchants"]).as_array().unwrap().len(), 2);
 
-    let token = json(&data, &["token", "mint", "--kind", "enrol", "--ttl", "1h"])["token"].as_str().unwrap().to_owned();
-    assert!(token.starts_with("scale_enrol_"));
+    let token =
+        json(&data, &["token", "mint", "--kind", "enroll", "--ttl", "1h"])["token"].as_str().unwrap().to_owned();
+    assert!(token.starts_with("scale_enroll_"));
     let wrong = run(&data, &["task", "list", "--token", &token]);
     assert_eq!(wrong.status.code(), Some(1));
     assert!(stderr(&wrong).contains("wrong_kind"), "{}", stderr(&wrong));
@@ -70,10 +71,10 @@ fn an_operator_starts_administers_and_stops_a_coordinator() {
         serde_json::from_slice(&std::fs::read(data.join("coordinator.json")).unwrap()).unwrap();
     let operator = std::fs::read_to_string(data.join("operator.token")).unwrap();
     let (banner, log) = served.stop();
-    for part in [status["url"].as_str().unwrap(), status["task_key"].as_str().unwrap(), "token mint --kind enrol"] {
+    for part in [status["url"].as_str().unwrap(), status["task_key"].as_str().unwrap(), "token mint --kind enroll"] {
         assert!(banner.contains(part), "{part} is not in\n{banner}");
     }
-    assert!(!banner.contains("scale_enrol_"), "a journal keeps what it is told: {banner}");
+    assert!(!banner.contains("scale_enroll_"), "a journal keeps what it is told: {banner}");
     assert!(log.contains("answered"), "the log is on");
     for secret in [operator.trim(), &token] {
         let payload = &secret[secret.len() - 40..];

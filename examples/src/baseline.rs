@@ -11,7 +11,7 @@ use scale_proto::task::TaskConfig;
 
 use crate::demo;
 
-/// Plain SGD needs larger steps than devices whose updates a server optimiser rescales.
+/// Plain SGD needs larger steps than devices whose updates a server optimizer rescales.
 pub const LEARNING_RATE: f32 = 1.0;
 
 /// Passes over the pooled data; more make the central model worse, not better, on merchants that it has not seen.

@@ -1,9 +1,9 @@
-//! The demo's task: a categoriser of bank transactions that learns from what people buy, without seeing it.
+//! The demo's task: a categorizer of bank transactions that learns from what people buy, without seeing it.
 
 use scale_proto::limits::{COHORT_FLOOR, TRAINING_MS};
 use scale_proto::model::{Family, ModelSpec};
 use scale_proto::task::{
-    Aggregation, Cohort, Privacy, Quantisation, Schedule, SecureAggregation, Sessions, TaskConfig, Timing, Training,
+    Aggregation, Cohort, Privacy, Quantization, Schedule, SecureAggregation, Sessions, TaskConfig, Timing, Training,
 };
 
 use crate::fleet::device::Loss;
@@ -82,7 +82,7 @@ impl Size {
         }
     }
 
-    /// The categoriser: hashed character n-grams. Full: 1,179,990 parameters, 3.2 MB at 22 bits each. Light: 37,206, because
+    /// The categorizer: hashed character n-grams. Full: 1,179,990 parameters, 3.2 MB at 22 bits each. Light: 37,206, because
     /// noise for people grows with the root of their number.
     pub fn model(self) -> ModelSpec {
         let family = match self {
@@ -134,18 +134,18 @@ impl Size {
     pub fn task(self, devices: u32, privacy: Privacy) -> TaskConfig {
         let of_thousand = |permille: u32| (devices * 1000 / permille).max(COHORT_FLOOR);
         let goal = of_thousand(self.over_selection_permille());
-        let (floor, sessions, quantisation, aggregation) = match self {
+        let (floor, sessions, quantization, aggregation) = match self {
             Self::Full => (
                 COHORT_FLOOR,
                 Sessions::Auto,
-                Quantisation { clip: 8.0, grid_factor: 64 },
+                Quantization { clip: 8.0, grid_factor: 64 },
                 Aggregation::FedAdam { learning_rate: 0.05, beta1: 0.5, beta2: 0.99, tau: 1e-3 },
             ),
             // Noise is sized for the floor: the higher it is, the less noise, and the fewer losses a round stands.
             Self::Light => (
                 of_thousand(1150),
                 Sessions::One,
-                Quantisation { clip: 1.0, grid_factor: 64 },
+                Quantization { clip: 1.0, grid_factor: 64 },
                 Aggregation::FedAdam { learning_rate: 0.05, beta1: 0.5, beta2: 0.99, tau: 1e-3 },
             ),
         };
@@ -159,7 +159,7 @@ impl Size {
             timing: self.timing(devices),
             schedule: Schedule::WhenReady,
             aggregation,
-            quantisation,
+            quantization,
             secure_aggregation: SecureAggregation { sessions, ..Default::default() },
             privacy,
             max_rounds: Some(self.rounds()),

@@ -33,7 +33,7 @@ pub struct Person {
     pub tastes: Vec<f64>,
     /// Merchants that the person buys from, as indices into the list that was given.
     pub merchants: Vec<usize>,
-    /// One labelled statement line per purchase: the device's local data.
+    /// One labeled statement line per purchase: the device's local data.
     pub statement: Dataset,
 }
 

@@ -1,10 +1,10 @@
 //! Federated training in one process, without coordinator or secure aggregation: for trying strategies and settings.
-//! Devices train with the code of production, and the server's optimiser is the coordinator's; sums are taken in the open.
+//! Devices train with the code of production, and the server's optimizer is the coordinator's; sums are taken in the open.
 
 use anyhow::Context as _;
 use scale_client_core::train::{Backend, Dataset, DatasetTrainer, ExamplePrivacy, fresh_weights};
 use scale_client_core::trainer::LocalTrainer as _;
-use scale_coordinator::aggregate::Optimiser;
+use scale_coordinator::aggregate::Optimizer;
 use scale_coordinator::noise::{self, Noise, NoiseError};
 use scale_privacy::accounting::AccountingError;
 use scale_privacy::accounting::dp_sgd::DpSgd;
@@ -38,7 +38,7 @@ pub struct Simulation {
     devices: Vec<DatasetTrainer>,
     /// What every device has spent at the level of examples.
     spent: Vec<Option<DpSgd>>,
-    server: Optimiser,
+    server: Optimizer,
     weights: Vec<f32>,
     random: Random,
     round: u64,
@@ -58,7 +58,7 @@ impl Simulation {
             noise: noise::of(&task)?,
             spent: vec![None; devices.len()],
             devices,
-            server: Optimiser::new(task.aggregation, weights.len()),
+            server: Optimizer::new(task.aggregation, weights.len()),
             weights,
             random: Random::new(seed, "simulation"),
             round: 0,
@@ -102,12 +102,12 @@ impl Simulation {
     /// a normal number of the same variance. With noise all devices count the same.
     ///
     /// # Errors
-    /// The first device's that fails, the accountant's, the optimiser's.
+    /// The first device's that fails, the accountant's, the optimizer's.
     pub fn round(&mut self, lost: f64) -> anyhow::Result<Round> {
         self.round += 1;
         let plan = plan(&self.task, self.round);
         let len = self.weights.len();
-        let clip = self.task.quantisation.clip;
+        let clip = self.task.quantization.clip;
         let unit = clip / f64::from(self.noise.grid);
         let variance = self.noise.mechanism.local_variance();
         let (mut sum, mut total, mut norms) = (vec![0.0f64; len], 0.0, Vec::new());

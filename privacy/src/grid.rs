@@ -67,7 +67,7 @@ pub fn stochastic_round(z: &[f64], grid: u32, rng: &mut impl Rng) -> Result<Roun
 ///
 /// # Errors
 /// Those of [`to_grid`] and [`stochastic_round`].
-pub fn quantise(x: &[f32], clip: f64, grid: u32, rng: &mut impl Rng) -> Result<Rounded, Error> {
+pub fn quantize(x: &[f32], clip: f64, grid: u32, rng: &mut impl Rng) -> Result<Rounded, Error> {
     let factor = grid_factor(x, clip, grid)?;
     round(x.len(), grid, rng, || x.iter().map(|&entry| f64::from(entry) * factor))
 }
@@ -215,7 +215,7 @@ mod tests {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let x = [0.5, bad, 0.25];
             assert_eq!(to_grid(&x, 1.0, 8), Err(Error::NotFinite { index: 1 }));
-            assert_eq!(quantise(&x, 1.0, 8, &mut Words::new(&[])), Err(Error::NotFinite { index: 1 }));
+            assert_eq!(quantize(&x, 1.0, 8, &mut Words::new(&[])), Err(Error::NotFinite { index: 1 }));
             let z = x.map(f64::from);
             assert_eq!(stochastic_round(&z, 8, &mut Words::new(&[])), Err(Error::NotFinite { index: 1 }));
         }
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn the_largest_floats_are_clipped() {
-        let rounded = quantise(&[f32::MAX; 100], 1.0, 640, &mut ChaCha20Rng::from_seed([1; 32])).expect("finite");
+        let rounded = quantize(&[f32::MAX; 100], 1.0, 640, &mut ChaCha20Rng::from_seed([1; 32])).expect("finite");
         assert!(rounded.values.iter().all(|&v| v == 63 || v == 64), "{:?}", rounded.values);
         assert!(norm(&rounded.values) <= norm_bound_squared(640, 100));
     }
@@ -263,7 +263,7 @@ mod tests {
                 seed: [u8; 32],
             ) {
                 let grid = (factor as f64 * (x.len() as f64).sqrt()).ceil() as u32;
-                let rounded = quantise(&x, clip, grid, &mut ChaCha20Rng::from_seed(seed)).unwrap();
+                let rounded = quantize(&x, clip, grid, &mut ChaCha20Rng::from_seed(seed)).unwrap();
                 prop_assert!(norm(&rounded.values) <= norm_bound_squared(grid, x.len() as u64));
                 let z = to_grid(&x, clip, grid).unwrap();
                 for (&value, &exact) in rounded.values.iter().zip(&z) {
@@ -274,7 +274,7 @@ mod tests {
             /// One pass equals two passes, to the bit.
             #[test]
             fn streaming_changes_nothing(x in proptest::collection::vec(any::<f32>(), 0..100), seed: [u8; 32]) {
-                let one = quantise(&x, 1.5, 64, &mut ChaCha20Rng::from_seed(seed));
+                let one = quantize(&x, 1.5, 64, &mut ChaCha20Rng::from_seed(seed));
                 let two = to_grid(&x, 1.5, 64)
                     .and_then(|z| stochastic_round(&z, 64, &mut ChaCha20Rng::from_seed(seed)));
                 prop_assert_eq!(one, two);

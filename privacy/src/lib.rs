@@ -4,7 +4,7 @@
 //! | step | where | type afterwards |
 //! |---|---|---|
 //! | before joining: does this setting work, what does it promise | [`plan`] | [`plan::Plan`] |
-//! | clip to the norm C, scale to the grid, round, check the integer norm | [`grid::quantise`] | `i32` |
+//! | clip to the norm C, scale to the grid, round, check the integer norm | [`grid::quantize`] | `i32` |
 //! | pay, within what the device allows | [`ledger::Ledger::reserve`], [`guardrails`] | [`ledger::Spend`] |
 //! | add exact integer noise | [`ledger::Noised::new`], [`gaussian`] | residues modulo 2^32 |
 //! | what a round costs | [`distributed`], [`accounting`] | [`ledger::Charge`] |

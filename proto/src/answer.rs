@@ -161,7 +161,7 @@ pub struct Leave {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Enroll {
     /// The token that the operator minted.
-    pub enrol_token: String,
+    pub enroll_token: String,
     /// Ed25519 public key of the installation.
     pub identity_key: [u8; 32],
     /// Ed25519 over [`Enroll::signed_bytes`], by that key.
@@ -189,16 +189,16 @@ pub struct ModelRequest {
 }
 
 impl Enroll {
-    /// What [`Enroll::signature`] covers: `"FLSA1/enrol" || SHA-256(enrol_token) || identity_key`.
-    pub fn signed_bytes(enrol_token: &str, identity_key: &[u8; 32]) -> Vec<u8> {
-        [b"FLSA1/enrol".as_slice(), &Digest::of(enrol_token.as_bytes()).0, identity_key].concat()
+    /// What [`Enroll::signature`] covers: `"FLSA1/enroll" || SHA-256(enroll_token) || identity_key`.
+    pub fn signed_bytes(enroll_token: &str, identity_key: &[u8; 32]) -> Vec<u8> {
+        [b"FLSA1/enroll".as_slice(), &Digest::of(enroll_token.as_bytes()).0, identity_key].concat()
     }
 }
 
 /// Tokens open doors, so they are not printed.
 impl std::fmt::Debug for Enroll {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Enroll").field("enrol_token", &"redacted").finish_non_exhaustive()
+        f.debug_struct("Enroll").field("enroll_token", &"redacted").finish_non_exhaustive()
     }
 }
 

@@ -168,7 +168,7 @@ codes! {
         "implausible_sum" "the sum is one that honest devices cannot make"
         "sum_not_finite" "the sum made a model with values that are not finite"
         "sum_shape" "the sum does not have the model's shape"
-        "optimiser_state" "the server optimizer's state does not fit the model"
+        "optimizer_state" "the server optimizer's state does not fit the model"
         "operator" "the operator abandoned the round, or went back to an earlier model"
         "round_abandoned" "the round was abandoned while the session went on"
         "session_over" "the session is over; nothing else is kept of it"

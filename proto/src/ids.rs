@@ -70,7 +70,7 @@ macro_rules! uuid_id {
 }
 
 uuid_id! {
-    /// One installation of an app. Minted at enrolment; says nothing about the person.
+    /// One installation of an app. Minted at enrollment; says nothing about the person.
     DeviceId, "device_id"
 }
 uuid_id! {

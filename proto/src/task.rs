@@ -1,4 +1,4 @@
-//! What an operator configures: one task, with its cohort, times, schedule and optimiser.
+//! What an operator configures: one task, with its cohort, times, schedule and optimizer.
 
 use std::time::Duration;
 
@@ -28,8 +28,9 @@ pub struct TaskConfig {
     pub schedule: Schedule,
     /// How the mean update becomes new weights.
     pub aggregation: Aggregation,
-    /// The integer grid.
-    pub quantisation: Quantisation,
+    /// The integer grid. Tasks that were stored earlier have its British spelling.
+    #[serde(alias = "quantisation")]
+    pub quantization: Quantization,
     /// How the updates are summed.
     #[serde(default)]
     pub secure_aggregation: SecureAggregation,
@@ -125,7 +126,7 @@ pub enum Aggregation {
 /// The integer grid of the updates (docs/protocol/update.md).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Quantisation {
+pub struct Quantization {
     /// L2 norm C to which a device clips its update; in the first rounds only, where it follows the devices.
     pub clip: f64,
     /// S / sqrt(entries): clip norm in grid units; 64 without noise (docs/protocol/update.md), at least 4.
@@ -151,16 +152,16 @@ impl TaskConfig {
         self.timing.check()?;
         self.schedule.check()?;
         self.aggregation.check()?;
-        self.quantisation.check()?;
+        self.quantization.check()?;
         self.secure_aggregation.check(&self.cohort)?;
         self.privacy.check()?;
-        let clip = self.quantisation.clip;
+        let clip = self.quantization.clip;
         if let Some(range) = self.privacy.clip_range().filter(|range| !range.contains(clip)) {
             let problem = format!(
                 "{clip}; it starts between privacy.clip_min, {}, and privacy.clip_max, {}",
                 range.min, range.max
             );
-            return Err(Invalid::new("quantisation.clip", problem));
+            return Err(Invalid::new("quantization.clip", problem));
         }
         if self.max_rounds == Some(0) {
             return Err(Invalid::new("max_rounds", "0; leave it out for a task without end"));
@@ -270,10 +271,10 @@ impl Aggregation {
     }
 }
 
-impl Quantisation {
+impl Quantization {
     fn check(&self) -> Result<(), Invalid> {
-        check::positive("quantisation.clip", self.clip)?;
-        check::within("quantisation.grid_factor", self.grid_factor, 4..=4096)
+        check::positive("quantization.clip", self.clip)?;
+        check::within("quantization.grid_factor", self.grid_factor, 4..=4096)
     }
 }
 

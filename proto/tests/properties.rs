@@ -52,7 +52,7 @@ proptest! {
     fn task_config(mut config in good::task_config()) {
         there_and_back::<_, wire::TaskConfig>(&config);
         // As operators write it. Without its feature `float_roundtrip`, serde_json may read a seventeenth digit wrongly.
-        config.quantisation.clip = f64::from(config.quantisation.grid_factor) / 100.0;
+        config.quantization.clip = f64::from(config.quantization.grid_factor) / 100.0;
         let json = serde_json::to_string(&config).unwrap();
         prop_assert_eq!(serde_json::from_str::<TaskConfig>(&json).unwrap(), config);
     }
@@ -123,7 +123,7 @@ proptest! {
         there_and_back::<_, wire::ProgressRequest>(&Progress { round, done_permille, job });
         there_and_back::<_, wire::LeaveRequest>(&Leave { round, reason: "battery_low".into() });
         let signature = [key[0]; 64];
-        there_and_back::<_, wire::EnrollRequest>(&Enroll { enrol_token: "t".into(), identity_key: key, signature });
+        there_and_back::<_, wire::EnrollRequest>(&Enroll { enroll_token: "t".into(), identity_key: key, signature });
         let device = DeviceId::from_random(id);
         there_and_back::<_, wire::EnrollResponse>(&Enrolled { device, device_token: "t".into(), task_key: key });
     }

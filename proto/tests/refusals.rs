@@ -119,8 +119,8 @@ fn tasks_are_refused_by_field() {
     fn timing(config: &mut wire::TaskConfig) -> &mut wire::Timing {
         config.timing.as_mut().expect("set")
     }
-    fn grid(config: &mut wire::TaskConfig) -> &mut wire::Quantisation {
-        config.quantisation.as_mut().expect("set")
+    fn grid(config: &mut wire::TaskConfig) -> &mut wire::Quantization {
+        config.quantization.as_mut().expect("set")
     }
     fn privacy(config: &mut wire::TaskConfig) -> &mut wire::Privacy {
         config.privacy.as_mut().expect("set")
@@ -146,7 +146,7 @@ fn tasks_are_refused_by_field() {
         ("timing", "missing", |c| c.timing = None),
         ("schedule", "missing", |c| c.schedule = None),
         ("aggregation", "missing", |c| c.aggregation = None),
-        ("quantisation", "missing", |c| c.quantisation = None),
+        ("quantization", "missing", |c| c.quantization = None),
         ("labels", "between", |c| c.model.as_mut().expect("set").labels.clear()),
         ("training.epochs", "100", |c| training(c).epochs = 0),
         ("training.batch_size", "at least 1", |c| training(c).batch_size = 0),
@@ -177,7 +177,7 @@ fn tasks_are_refused_by_field() {
         ("privacy.clip_min", "above 0", |c| privacy(c).clip_min = 0.0),
         ("privacy.clip_max", "at least privacy.clip_min", |c| privacy(c).clip_max = 0.125),
         ("privacy.clip_max", "fixed in mode local", |c| privacy(c).mode = "local".into()),
-        ("quantisation.clip", "starts between", |c| privacy(c).clip_max = 1.25),
+        ("quantization.clip", "starts between", |c| privacy(c).clip_max = 1.25),
         ("secure_aggregation.identity_root", "missing", |c| secure(c).identity_root = Bytes::new()),
         ("secure_aggregation.identity_root", "only the malicious", |c| secure(c).profile.clear()),
         ("secure_aggregation.sessions", "at most 128", |c| {
@@ -234,10 +234,10 @@ fn tasks_are_refused_by_field() {
         ("fed_yogi.tau", "finite", |c| {
             optimizer(c, Some(Optimizer::FedYogi(wire::FedAdaptive { tau: f32::INFINITY, ..FINE })));
         }),
-        ("quantisation.clip", "above 0", |c| grid(c).clip = 0.0),
-        ("quantisation.clip", "finite", |c| grid(c).clip = f64::NAN),
-        ("quantisation.grid_factor", "4 and 4096", |c| grid(c).grid_factor = 3),
-        ("quantisation.grid_factor", "4 and 4096", |c| grid(c).grid_factor = 4097),
+        ("quantization.clip", "above 0", |c| grid(c).clip = 0.0),
+        ("quantization.clip", "finite", |c| grid(c).clip = f64::NAN),
+        ("quantization.grid_factor", "4 and 4096", |c| grid(c).grid_factor = 3),
+        ("quantization.grid_factor", "4 and 4096", |c| grid(c).grid_factor = 4097),
     ];
     for (field, right, edit) in cases {
         refused::<TaskConfig, _>(samples::task_config(), edit, field, right);
@@ -369,7 +369,7 @@ fn long_sentences_are_cut_when_they_are_sent() {
 
 #[test]
 fn tokens_are_not_printed() {
-    let enroll = Enroll { enrol_token: "open sesame".into(), identity_key: [1; 32], signature: [2; 64] };
+    let enroll = Enroll { enroll_token: "open sesame".into(), identity_key: [1; 32], signature: [2; 64] };
     let enrolled = Enrolled { device_token: "open sesame".into(), ..samples::enrolled() };
     assert!(!format!("{enroll:?} {enrolled:?}").contains("sesame"));
 }

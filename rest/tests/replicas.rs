@@ -48,7 +48,7 @@ impl Replicas {
     }
 
     async fn job(&self, user: UserId) -> (TrainingJob, Vec<u8>) {
-        match self.one.create(user, "categoriser").await.unwrap() {
+        match self.one.create(user, "categorizer").await.unwrap() {
             Created::New(job, credential) => (job, credential.to_bytes().to_vec()),
             Created::Active(job) => panic!("{job:?}"),
         }

@@ -11,8 +11,8 @@ mod certificates;
 mod config;
 #[path = "known_answers/primitives.rs"]
 mod primitives;
-#[path = "known_answers/quantiser.rs"]
-mod quantiser;
+#[path = "known_answers/quantizer.rs"]
+mod quantizer;
 #[path = "known_answers/refusals.rs"]
 mod refusals;
 #[path = "known_answers/sessions.rs"]

@@ -23,7 +23,7 @@ class Coordinator:
         self.admin = None
         try:
             self.start()
-            self.enrol_token = self.command("token", "mint", "--kind", "enrol")["token"]
+            self.enroll_token = self.command("token", "mint", "--kind", "enroll")["token"]
             self.admin = Line(self.address, self.command("token", "mint", "--kind", "operator")["token"])
         except BaseException:
             self.stop()

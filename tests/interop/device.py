@@ -4,7 +4,7 @@ import secrets
 
 import manifest as manifests
 import update
-from enrolment import check_in, pause
+from enrollment import check_in, pause
 from manifest import now_ms
 from reference import secagg_ref as reference
 from wire import PROTOCOL, Line, messages

@@ -18,7 +18,7 @@ import test_pages
 import test_reference
 import test_rounds
 from coordinator import Coordinator
-from enrolment import Identity
+from enrollment import Identity
 
 
 def main():

@@ -1,11 +1,11 @@
-"""What docs/protocol/calls.md says about calls outside of a round: enrolment, tokens, limits, downloads."""
+"""What docs/protocol/calls.md says about calls outside of a round: enrollment, tokens, limits, downloads."""
 import json
 import unittest
 import urllib.error
 import urllib.request
 
 import model
-from enrolment import Identity
+from enrollment import Identity
 from reference import secagg_ref as reference
 from wire import PROTOCOL, Line, Refused, messages
 
@@ -22,14 +22,14 @@ class Calls(unittest.TestCase):
         line.close()
 
     def device(self):
-        identity = Identity(self.coordinator.address, self.coordinator.enrol_token)
+        identity = Identity(self.coordinator.address, self.coordinator.enroll_token)
         return identity, Line(self.coordinator.address, identity.token)
 
     def enroll(self, seed, signer):
-        token = self.coordinator.enrol_token
+        token = self.coordinator.enroll_token
         public = reference.ed_public(seed)
-        signature = reference.ed_sign(signer, b"FLSA1/enrol" + reference.H(token.encode()) + public)
-        return messages.EnrollRequest(protocol=PROTOCOL, enrol_token=token, identity_key=public, signature=signature)
+        signature = reference.ed_sign(signer, b"FLSA1/enroll" + reference.H(token.encode()) + public)
+        return messages.EnrollRequest(protocol=PROTOCOL, enroll_token=token, identity_key=public, signature=signature)
 
     def test_the_same_key_is_the_same_device(self):
         line = Line(self.coordinator.address)

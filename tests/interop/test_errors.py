@@ -5,7 +5,7 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from enrolment import Identity
+from enrollment import Identity
 from wire import PROTOCOL, Line, messages, services
 
 
@@ -31,7 +31,7 @@ class Errors(unittest.TestCase):
         return error, ours, found.get(error_details_pb2.RetryInfo)
 
     def rounds(self):
-        line = Line(self.coordinator.address, Identity(self.coordinator.address, self.coordinator.enrol_token).token)
+        line = Line(self.coordinator.address, Identity(self.coordinator.address, self.coordinator.enroll_token).token)
         self.addCleanup(line.close)
         return services.RoundsStub(line.channel), line.metadata
 

@@ -9,7 +9,7 @@ import numpy as np
 import model
 import noise
 from device import Device, Lost
-from enrolment import Identity
+from enrollment import Identity
 from update import LOSS_UNIT, Trained
 from wire import PROTOCOL, Line, messages
 
@@ -25,7 +25,7 @@ class Crowd:
     def __init__(self, coordinator, at):
         self.devices, self.outcomes = [], [None] * DEVICES
         for number in range(DEVICES):
-            identity = Identity(coordinator.address, coordinator.enrol_token)
+            identity = Identity(coordinator.address, coordinator.enroll_token)
             moments = at.get(number, lambda moment: None)
             # Small pieces and large ones, so that uploads take one call or many.
             self.devices.append(Device(coordinator.address, identity, training(number), moments, 97 + 4096 * (number % 2)))

@@ -51,20 +51,20 @@ pub struct Joined {
 }
 
 impl RawDevice {
-    /// Enrols device number `number`.
+    /// Enrolls device number `number`.
     ///
     /// # Errors
     /// What the coordinator answers.
-    pub async fn enroll(url: String, number: u8, enrol_token: &str) -> anyhow::Result<Self> {
+    pub async fn enroll(url: String, number: u8, enroll_token: &str) -> anyhow::Result<Self> {
         let identity = IdentityKey::from_seed(&[number; 32]);
         let channel = Endpoint::from_shared(url.clone())?.connect_lazy();
         let key = identity.public();
         let request = wire::EnrollRequest {
             protocol: PROTOCOL,
-            enrol_token: enrol_token.to_owned(),
+            enroll_token: enroll_token.to_owned(),
             identity_key: Bytes::copy_from_slice(&key),
             signature: Bytes::copy_from_slice(
-                &identity.sign(&scale_proto::answer::Enroll::signed_bytes(enrol_token, &key)),
+                &identity.sign(&scale_proto::answer::Enroll::signed_bytes(enroll_token, &key)),
             ),
         };
         let answer =
@@ -90,7 +90,7 @@ impl RawDevice {
         &self.token
     }
 
-    /// Ed25519 key of the coordinator's tasks, as enrolment gave it.
+    /// Ed25519 key of the coordinator's tasks, as enrollment gave it.
     pub fn task_key(&self) -> &[u8; 32] {
         &self.task_key
     }

@@ -167,12 +167,12 @@ impl Admin {
         Ok(self.client.create_task(with_token(request, &self.token)).await?.into_inner())
     }
 
-    /// Mints an enrolment token.
+    /// Mints an enrollment token.
     ///
     /// # Errors
     /// What the coordinator answers.
-    pub async fn enrol_token(&mut self) -> Result<String, tonic::Status> {
-        let request = wire::MintTokenRequest { kind: "enrol".to_owned(), ttl_s: 3600 };
+    pub async fn enroll_token(&mut self) -> Result<String, tonic::Status> {
+        let request = wire::MintTokenRequest { kind: "enroll".to_owned(), ttl_s: 3600 };
         Ok(self.client.mint_token(with_token(request, &self.token)).await?.into_inner().token)
     }
 

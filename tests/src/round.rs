@@ -41,7 +41,7 @@ pub fn small_task(devices: u32, stage_ms: u64) -> wire::TaskConfig {
         aggregation: Some(wire::Aggregation {
             optimizer: Some(wire::aggregation::Optimizer::FedAvg(wire::FedAvg { learning_rate: 1.0 })),
         }),
-        quantisation: Some(wire::Quantisation { clip: 1.0, grid_factor: 64 }),
+        quantization: Some(wire::Quantization { clip: 1.0, grid_factor: 64 }),
         secure_aggregation: None,
         privacy: Some((&Privacy::None).into()),
         max_rounds: 0,

@@ -98,7 +98,7 @@ async fn abandoned_in(stage: Stage) {
     let coordinator = CoordinatorProcess::start(BINARY).await.unwrap();
     let mut admin = coordinator.admin().await.unwrap();
     admin.create_task(TASK, small_task(u32::from(DEVICES) + 1, 20_000)).await.unwrap();
-    let token = admin.enrol_token().await.unwrap();
+    let token = admin.enroll_token().await.unwrap();
     let mut silent = RawDevice::enroll(coordinator.url(), 200, &token).await.unwrap();
     let released = Arc::new(AtomicBool::new(stage.phase != Phase::Training));
 

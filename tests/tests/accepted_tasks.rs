@@ -120,8 +120,8 @@ fn draw(rng: &mut ChaCha20Rng) -> TaskConfig {
     task.training.max_weight = one_of(rng, &[1, 50, 333, 334, 1000, 5000, u32::MAX]);
     task.training.time_limit_ms = one_of(rng, &[1, 10_000, 20_000, 20_001, 1_800_000]);
     task.training.epochs = one_of(rng, &[1, 3, 100]);
-    task.quantisation.clip = one_of(rng, &[1e-6, 1.0, 1e6]);
-    task.quantisation.grid_factor = one_of(rng, &[4, 64, 4096, 1 << 20]);
+    task.quantization.clip = one_of(rng, &[1e-6, 1.0, 1e6]);
+    task.quantization.grid_factor = one_of(rng, &[4, 64, 4096, 1 << 20]);
     task.cohort.goal = one_of(rng, &[10, 13, 30]);
     task.cohort.floor = one_of(rng, &[10, task.cohort.goal]);
     task.cohort.session_max = one_of(rng, &[13, 32, 128]);

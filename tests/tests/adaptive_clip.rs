@@ -63,7 +63,7 @@ fn the_norm_finds_the_median_from_below_and_above_through_the_noise() {
                     dp_sgd: None,
                 };
                 let update = Update::new(&plan, &vec![0.0; len], trained).unwrap();
-                let mut vectors = update.quantise(&config, &mut rng).unwrap().into_vectors();
+                let mut vectors = update.quantize(&config, &mut rng).unwrap().into_vectors();
                 vectors.iter_mut().for_each(|vector| gaussian.add_to(vector, &mut rng));
                 let signed = |vector: &Vec<u32>| vector.iter().map(|&entry| i64::from(entry as i32)).collect();
                 totals.add(&vectors.iter().map(signed).collect::<Vec<_>>(), 1).unwrap();

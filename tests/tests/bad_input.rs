@@ -15,7 +15,7 @@ async fn joined(task: &str, count: u8, selected: u32) -> (CoordinatorProcess, Ve
     let coordinator = CoordinatorProcess::start(BINARY).await.unwrap();
     let mut admin = coordinator.admin().await.unwrap();
     admin.create_task(task, small_task(selected, 15_000)).await.unwrap();
-    let token = admin.enrol_token().await.unwrap();
+    let token = admin.enroll_token().await.unwrap();
     let enrolled = (0..count).map(|number| RawDevice::enroll(coordinator.url(), number + 1, &token));
     let mut devices = try_join_all(enrolled).await.unwrap();
     let joined = try_join_all(devices.iter_mut().take(selected as usize).map(RawDevice::join)).await.unwrap();
@@ -41,8 +41,8 @@ fn stage(handle: &Bytes, payload: Bytes) -> wire::StageRequest {
 async fn tokens_and_protocol_versions() {
     let coordinator = CoordinatorProcess::start(BINARY).await.unwrap();
     let mut admin = coordinator.admin().await.unwrap();
-    let enrol = admin.enrol_token().await.unwrap();
-    let device = RawDevice::enroll(coordinator.url(), 1, &enrol).await.unwrap();
+    let enroll = admin.enroll_token().await.unwrap();
+    let device = RawDevice::enroll(coordinator.url(), 1, &enroll).await.unwrap();
     let check_in = wire::CheckInRequest { protocol: PROTOCOL, tasks: vec![], model_families: vec![] };
 
     let missing = device.rounds().check_in(check_in.clone()).await.unwrap_err();
@@ -50,7 +50,7 @@ async fn tokens_and_protocol_versions() {
     let mut wrong = device.token().to_owned();
     let last = if wrong.ends_with('A') { 'B' } else { 'A' };
     wrong.replace_range(wrong.len() - 1.., &last.to_string());
-    for (token, expected) in [(wrong.as_str(), "bad_token"), ("nonsense", "bad_token"), (enrol.as_str(), "wrong_kind")]
+    for (token, expected) in [(wrong.as_str(), "bad_token"), ("nonsense", "bad_token"), (enroll.as_str(), "wrong_kind")]
     {
         let request = scale_tests::process::with_token(check_in.clone(), token);
         let status = device.rounds().check_in(request).await.unwrap_err();
@@ -64,7 +64,7 @@ async fn tokens_and_protocol_versions() {
     let future = wire::CheckInRequest { protocol: 99, ..check_in };
     let status = device.rounds().check_in(device.request(future)).await.unwrap_err();
     assert_eq!(code(&status), "unsupported_protocol", "{status}");
-    let forged = RawDevice::enroll(coordinator.url(), 2, "scale_enrol_forged.AAAA").await.err().unwrap();
+    let forged = RawDevice::enroll(coordinator.url(), 2, "scale_enroll_forged.AAAA").await.err().unwrap();
     assert_eq!(code(forged.downcast_ref().unwrap()), "bad_token");
 }
 

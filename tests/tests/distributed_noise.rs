@@ -120,7 +120,7 @@ async fn a_published_model_holds_the_noise_that_was_promised() {
     let coordinator = CoordinatorProcess::start(BINARY).await.unwrap();
     let mut admin = coordinator.admin().await.unwrap();
     admin.create_task("noisy", task()).await.unwrap();
-    let token = admin.enrol_token().await.unwrap();
+    let token = admin.enroll_token().await.unwrap();
     let mut witness = RawDevice::enroll(coordinator.url(), 250, &token).await.unwrap();
     let task_key = *witness.task_key();
     let transport = GrpcTransport::new(Connection::new(coordinator.url())).unwrap();

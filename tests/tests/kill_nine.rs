@@ -120,7 +120,7 @@ async fn a_round_survives_the_coordinators_death_at_any_moment() {
     let coordinator = CoordinatorProcess::start(BINARY).await.unwrap();
     let mut admin = coordinator.admin().await.unwrap();
     admin.create_task(TASK, small_task(DEVICES as u32, 15_000)).await.unwrap();
-    let token = admin.enrol_token().await.unwrap();
+    let token = admin.enroll_token().await.unwrap();
     let enrolled = (0..DEVICES).map(|number| RawDevice::enroll(coordinator.url(), number as u8 + 1, &token));
     let devices = try_join_all(enrolled).await.unwrap();
     let base = weights(&admin.models(TASK).await.unwrap()[0], &small_model()).await.unwrap();

@@ -22,7 +22,7 @@ struct Ran {
 }
 
 async fn fleet(coordinator: &CoordinatorProcess, count: u8) -> Vec<RawDevice> {
-    let token = coordinator.admin().await.unwrap().enrol_token().await.unwrap();
+    let token = coordinator.admin().await.unwrap().enroll_token().await.unwrap();
     let devices = (0..count).map(|number| RawDevice::enroll(coordinator.url(), number + 1, &token));
     try_join_all(devices).await.unwrap()
 }

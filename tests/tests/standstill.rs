@@ -66,7 +66,7 @@ async fn a_round_survives_a_standstill_in_every_stage() {
     config.timing.as_mut().unwrap().training_ms = WINDOW_MS;
     config.training.as_mut().unwrap().time_limit_ms = WINDOW_MS;
     admin.create_task(TASK, config).await.unwrap();
-    let token = admin.enrol_token().await.unwrap();
+    let token = admin.enroll_token().await.unwrap();
     let enrolled = (0..DEVICES).map(|number| RawDevice::enroll(coordinator.url(), number as u8 + 1, &token));
     let mut devices = try_join_all(enrolled).await.unwrap();
     let mut base = weights(&admin.models(TASK).await.unwrap()[0], &small_model()).await.unwrap();

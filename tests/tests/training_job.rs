@@ -22,7 +22,7 @@ async fn site() -> Site {
     let coordinator = CoordinatorProcess::start(BINARY).await.unwrap();
     let mut admin = coordinator.admin().await.unwrap();
     admin.create_task(TASK, small_task(12, 1500)).await.unwrap();
-    let token = admin.enrol_token().await.unwrap();
+    let token = admin.enroll_token().await.unwrap();
     let devices = (1..=12).map(|number| RawDevice::enroll(coordinator.url(), number, &token));
     let devices = try_join_all(devices).await.unwrap();
     let person = Person::new(BINARY, &coordinator).unwrap();

@@ -35,7 +35,7 @@ import_per_minute = 0
 ";
 
 /// The task that examples in the document speak of.
-const TASK: &str = "categoriser";
+const TASK: &str = "categorizer";
 /// Further runs of sequences of requests only.
 const MORE_SEQUENCES: u64 = 3;
 

@@ -14,7 +14,7 @@ pub(crate) struct Options {
     /// Leave out the WebAssembly part
     #[arg(long)]
     no_wasm: bool,
-    /// Run a small demo too, unoptimised: builds it apart from the tests, so it takes minutes
+    /// Run a small demo too, unoptimized: builds it apart from the tests, so it takes minutes
     #[arg(long)]
     demo: bool,
 }

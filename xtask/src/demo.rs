@@ -48,7 +48,7 @@ pub(crate) struct Options {
     /// Keep the coordinator's rows and models in this folder
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
-    /// A short run of unoptimised programs that only has to end well, as `ci` does
+    /// A short run of unoptimized programs that only has to end well, as `ci` does
     #[arg(long)]
     check: bool,
     /// Further flags for the fleet, after `--`
@@ -69,7 +69,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     replace(&mut fleet)
 }
 
-/// Runs a small demo, unoptimised.
+/// Runs a small demo, unoptimized.
 ///
 /// # Errors
 /// If the program does not build, or the demo does not end well within ten minutes.

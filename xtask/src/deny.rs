@@ -16,12 +16,12 @@ const CARGO_DENY: CrateTool<'_> = CrateTool {
     version: "0.20.2",
     binary: "cargo-deny",
     arguments: &[],
-    purpose: "checks licences, bans and sources of all dependencies",
+    purpose: "checks licenses, bans and sources of all dependencies",
 };
 
 pub(crate) fn steps(report: &mut Report) {
     let mut tool = None;
-    report.step("licences, bans, sources", || {
+    report.step("licenses, bans, sources", || {
         ensure!(workspace::root().join("deny.toml").is_file(), "deny.toml is missing at the repository's root");
         let deny = tool.insert(CARGO_DENY.ensure()?);
         command::run(command::command(deny).args(["--locked", "check", "licenses", "bans", "sources"]))

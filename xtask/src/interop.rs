@@ -63,10 +63,10 @@ pub(crate) fn run(program: Program, tally: &mut Tally) -> Result<()> {
 /// The token of a device that the Python client enrolls.
 fn enrolled(python: &std::path::Path, coordinator: &std::path::Path, folder: &Folder, url: &str) -> Result<String> {
     let mut mint = command::command(coordinator);
-    mint.args(["token", "mint", "--kind", "enrol", "--data"]).arg(folder.path.join("data"));
+    mint.args(["token", "mint", "--kind", "enroll", "--data"]).arg(folder.path.join("data"));
     let token = command::output(&mut mint)?;
     let address = url.trim_start_matches("http://");
-    let script = "import sys; from enrolment import Identity; print(Identity(sys.argv[1], sys.argv[2]).token)";
+    let script = "import sys; from enrollment import Identity; print(Identity(sys.argv[1], sys.argv[2]).token)";
     let mut enroll = command::command(python);
     enroll.current_dir(root().join("tests/interop")).args(["-c", script, address, token.trim()]);
     Ok(command::output(&mut enroll)?.trim().to_owned())

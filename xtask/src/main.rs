@@ -41,11 +41,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Start a coordinator and a fleet of devices that train the transaction categoriser together
+    /// Start a coordinator and a fleet of devices that train the transaction categorizer together
     Demo(demo::Options),
     /// Run every test: native, dependency directions, and WebAssembly in Node.js; installs what is missing
     Test(test::Options),
-    /// What a change must pass: format, lints, docs, layers, licences, every test, a short demo
+    /// What a change must pass: format, lints, docs, layers, licenses, every test, a short demo
     Ci(ci::Options),
     /// Test the running REST API with random requests against its own OpenAPI document; installs schemathesis
     Api(api::Options),
@@ -63,7 +63,7 @@ enum Task {
     Services(services::Options),
     /// Build the device crates for wasm32-unknown-unknown and run the protocol's test vectors in Node.js
     Wasm(wasm::Options),
-    /// Check licences, bans and sources of every dependency with cargo-deny, and known vulnerabilities when online
+    /// Check licenses, bans and sources of every dependency with cargo-deny, and known vulnerabilities when online
     Deny,
 }
 

@@ -108,7 +108,7 @@ fn counts(line: &str) -> Option<(u64, u64)> {
     Some((passed, failed))
 }
 
-/// Drops terminal colours (`ESC [ … letter`), which runners add when they believe that they write to a terminal.
+/// Drops terminal colors (`ESC [ … letter`), which runners add when they believe that they write to a terminal.
 fn without_escapes(line: &str) -> String {
     let mut plain = String::with_capacity(line.len());
     let mut chars = line.chars();

@@ -66,7 +66,7 @@ impl CrateTool<'_> {
         }
         install.env("CARGO_TARGET_DIR", build);
         install.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-        // These tools run for seconds: time spent on optimising them is lost.
+        // These tools run for seconds: time spent on optimizing them is lost.
         for (key, value) in [("OPT_LEVEL", "1"), ("LTO", "off"), ("DEBUG", "0"), ("CODEGEN_UNITS", "16")] {
             install.env(format!("CARGO_PROFILE_RELEASE_{key}"), value);
         }

@@ -335,7 +335,7 @@ fn weak(epsilon: Epsilon) -> &'static str {
 fn assumptions(delta: f64) -> Vec<String> {
     vec![
         "Every participation was counted on this device, before anything was sent; no chance of not being chosen is \
-         counted in your favour."
+         counted in your favor."
             .to_owned(),
         "The aggregate epsilon holds against who sees only sums: secure aggregation must hold, and as many honest devices \
          as each receipt says must have finished the round."

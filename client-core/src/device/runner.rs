@@ -32,7 +32,7 @@ use crate::model::{self, Model};
 use crate::trainer::{LocalTrainer, TrainError, Trained};
 
 /// Keys of the store. Their contents are sealed under these names.
-const ENROLMENT: &str = "enrolment";
+const ENROLLMENT: &str = "enrollment";
 const HISTORY: &str = "history";
 
 /// Bytes of one piece of an upload.
@@ -69,7 +69,7 @@ pub enum Outcome {
     },
 }
 
-/// One installation of an app: enrols once, then takes part in rounds.
+/// One installation of an app: enrolls once, then takes part in rounds.
 #[derive(Debug)]
 pub struct Client<H> {
     pub(super) host: H,
@@ -79,14 +79,14 @@ pub struct Client<H> {
     job: Option<JobCredential>,
 }
 
-/// What enrolment gave, as it is stored.
+/// What enrollment gave, as it is stored.
 #[derive(Serialize, Deserialize)]
-struct Enrolment {
+struct Enrollment {
     device: DeviceId,
     token: String,
 }
 
-impl Drop for Enrolment {
+impl Drop for Enrollment {
     fn drop(&mut self) {
         self.token.zeroize();
     }
@@ -134,32 +134,32 @@ impl<H: Host> Client<H> {
         self.cancel.clone()
     }
 
-    /// The name that enrolment gave; `None` before.
+    /// The name that enrollment gave; `None` before.
     ///
     /// # Errors
     /// [`Error::Host`].
     pub async fn device(&self) -> Result<Option<DeviceId>, Error> {
-        Ok(self.enrolment().await?.map(|enrolment| enrolment.device))
+        Ok(self.enrollment().await?.map(|enrollment| enrollment.device))
     }
 
-    /// Turns an enrolment token into an identity. An installation that has one keeps it, and nothing is sent.
+    /// Turns an enrollment token into an identity. An installation that has one keeps it, and nothing is sent.
     ///
     /// # Errors
     /// [`Error::TaskKeyMismatch`] when the coordinator's key is not the pinned one; [`Error::Call`], [`Error::Host`].
     pub async fn enroll(&self, token: &str) -> Result<DeviceId, Error> {
-        if let Some(enrolment) = self.enrolment().await? {
-            return Ok(enrolment.device);
+        if let Some(enrollment) = self.enrollment().await? {
+            return Ok(enrollment.device);
         }
         let identity = IdentityKey::from_seed(&*self.host.keys().identity_seed().await?);
         let identity_key = identity.public();
         let signature = identity.sign(&Enroll::signed_bytes(token, &identity_key));
-        let request = Enroll { enrol_token: token.to_owned(), identity_key, signature };
+        let request = Enroll { enroll_token: token.to_owned(), identity_key, signature };
         let Enrolled { device, device_token, task_key } = self.host.transport().enroll(request).await?;
-        let enrolment = Enrolment { device, token: device_token };
+        let enrollment = Enrollment { device, token: device_token };
         if task_key != self.rules.task_key {
             return Err(Error::TaskKeyMismatch);
         }
-        self.put_sealed(ENROLMENT, &to_json(&enrolment)?).await?;
+        self.put_sealed(ENROLLMENT, &to_json(&enrollment)?).await?;
         tracing::info!(%device, "enrolled");
         Ok(device)
     }
@@ -190,9 +190,9 @@ impl<H: Host> Client<H> {
     /// # Errors
     /// [`Error::NotEnrolled`], [`Error::Call`], [`Error::Model`], [`Error::Host`].
     pub async fn fetch_model(&self, task: &TaskId, version: Option<ModelVersion>) -> Result<Model, Error> {
-        let enrolment = self.enrolment().await?.ok_or(Error::NotEnrolled)?;
+        let enrollment = self.enrollment().await?.ok_or(Error::NotEnrolled)?;
         let request = ModelRequest { task: task.clone(), version };
-        let found = self.host.transport().get_model(&DeviceToken::new(enrolment.token.clone()), request).await?;
+        let found = self.host.transport().get_model(&DeviceToken::new(enrollment.token.clone()), request).await?;
         let spec: ModelSpec = found.model;
         spec.check().map_err(CallError::Malformed)?;
         if found.fingerprint != spec.fingerprint() {
@@ -209,10 +209,10 @@ impl<H: Host> Client<H> {
         trainer: &mut (impl LocalTrainer + MaybeSend),
         observer: &mut (impl Observer + MaybeSend),
     ) -> Result<Outcome, Error> {
-        let enrolment = self.enrolment().await?.ok_or(Error::NotEnrolled)?;
+        let enrollment = self.enrollment().await?.ok_or(Error::NotEnrolled)?;
         let mut run = Run {
             books: Books::open(&self.host, &self.rules.guardrails.privacy).await?,
-            token: DeviceToken::new(enrolment.token.clone()),
+            token: DeviceToken::new(enrollment.token.clone()),
             identity: IdentityKey::from_seed(&*self.host.keys().identity_seed().await?),
             certificate: self.host.keys().certificate().await?,
             history: self.history().await?,
@@ -469,10 +469,12 @@ impl<H: Host> Client<H> {
         })
     }
 
-    async fn enrolment(&self) -> Result<Option<Enrolment>, Error> {
-        let Some(bytes) = self.get_sealed(ENROLMENT).await? else { return Ok(None) };
-        let enrolment = serde_json::from_slice(&bytes);
-        enrolment.map(Some).map_err(|_| HostError::new("store", "the stored enrolment is damaged: enrol again").into())
+    async fn enrollment(&self) -> Result<Option<Enrollment>, Error> {
+        let Some(bytes) = self.get_sealed(ENROLLMENT).await? else { return Ok(None) };
+        let enrollment = serde_json::from_slice(&bytes);
+        enrollment
+            .map(Some)
+            .map_err(|_| HostError::new("store", "the stored enrollment is damaged: enroll again").into())
     }
 
     async fn history(&self) -> Result<History, Error> {
@@ -493,7 +495,7 @@ impl<H: Host> Client<H> {
         let Some(sealed) = self.host.store().get(name).await? else { return Ok(None) };
         let opened = self.host.keys().open(name, &sealed).await?;
         let problem =
-            format!("`{name}` does not open with this installation's key: reset the app's storage and enrol again");
+            format!("`{name}` does not open with this installation's key: reset the app's storage and enroll again");
         opened.map(Some).ok_or_else(|| HostError::new("store", problem).into())
     }
 

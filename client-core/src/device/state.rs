@@ -431,7 +431,7 @@ fn on_trained(round: Box<Round>, global: &[f32], result: Result<Trained, TrainEr
     let id = round.manifest().round;
     let update = result
         .map_err(Reason::from)
-        .and_then(|trained| Ok(Update::new(round.plan(), global, trained)?.quantise(round.config(), env.rounding)?));
+        .and_then(|trained| Ok(Update::new(round.plan(), global, trained)?.quantize(round.config(), env.rounding)?));
     match update {
         Ok(update) => {
             let (state, mut effects) = State::Trained(round, update).enter();

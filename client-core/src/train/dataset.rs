@@ -9,7 +9,7 @@ pub enum Input {
     Dense(Vec<f32>),
 }
 
-/// One labelled example.
+/// One labeled example.
 #[derive(Clone, PartialEq)]
 pub struct Example {
     /// What the model reads.
@@ -52,12 +52,12 @@ impl Dataset {
         self.examples.is_empty()
     }
 
-    /// Adds a labelled text.
+    /// Adds a labeled text.
     pub fn push_text(&mut self, text: impl Into<String>, label: u32) {
         self.examples.push(Example { input: Input::Text(text.into()), label });
     }
 
-    /// Adds labelled numbers.
+    /// Adds labeled numbers.
     pub fn push_dense(&mut self, values: Vec<f32>, label: u32) {
         self.examples.push(Example { input: Input::Dense(values), label });
     }

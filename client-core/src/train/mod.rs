@@ -47,7 +47,7 @@ pub enum Backend {
     /// burn-flex: pure Rust on the CPU, everywhere. The default.
     #[default]
     Flex,
-    /// burn-ndarray: deprecated by burn in favour of flex; kept for comparison.
+    /// burn-ndarray: deprecated by burn in favor of flex; kept for comparison.
     #[cfg(feature = "ndarray")]
     NdArray,
     /// burn-wgpu: the platform's GPU. Small models are slower on it than on the CPU.
@@ -111,7 +111,7 @@ enum Features {
     Dense(Vec<f32>),
 }
 
-/// Share of a text's n-grams that a training step leaves out, at random: a categoriser must know a merchant by some of
+/// Share of a text's n-grams that a training step leaves out, at random: a categorizer must know a merchant by some of
 /// its letters, and not learn its own examples by heart.
 const LEFT_OUT: f64 = 0.3;
 

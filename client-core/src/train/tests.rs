@@ -288,7 +288,7 @@ fn refuses_what_does_not_fit() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Any text: rows in range and ascending, weights of length 1; normalising twice changes nothing.
+    /// Any text: rows in range and ascending, weights of length 1; normalizing twice changes nothing.
     #[test]
     fn any_text_becomes_a_unit_bag(line in "\\PC{0,60}", buckets in 1u32..5000) {
         let rows = text::NgramHasher { buckets, ngram_min: 2, ngram_max: 5 }.rows(&line);
@@ -298,7 +298,7 @@ proptest! {
             let square: f32 = rows.iter().map(|feature| feature.weight * feature.weight).sum();
             prop_assert!((square - 1.0).abs() < 1e-4);
         }
-        let normal = text::normalise(&line);
-        prop_assert_eq!(text::normalise(&normal), normal);
+        let normal = text::normalize(&line);
+        prop_assert_eq!(text::normalize(&normal), normal);
     }
 }

@@ -1,10 +1,10 @@
-//! From a line of text to weighted rows of the embedding: normalisation, character n-grams, hashing.
+//! From a line of text to weighted rows of the embedding: normalization, character n-grams, hashing.
 //!
 //! The result is part of a model's meaning: two builds that cut or hash differently would train different rows under
 //! the same name. It depends on nothing but the characters, is the same on every platform, and known answers are in
 //! the tests. A change here needs a new family name.
 //!
-//! 1. **Normalise** ([`normalise`]): lower case; accents of Latin letters dropped; apostrophes dropped; every other run
+//! 1. **Normalize** ([`normalize`]): lower case; accents of Latin letters dropped; apostrophes dropped; every other run
 //!    of characters that are neither letters nor digits becomes one space; words that say nothing about the
 //!    merchant are dropped: those with three digits or more (store numbers, references, years) and the names of payment
 //!    processors and bank forms ([`PAYMENT_WORDS`]); at most [`MAX_CHARS`] characters remain.
@@ -14,7 +14,7 @@
 //! 4. **Weigh**: a feature counts as much as it has characters (a whole word: as the longest n-gram), because longer
 //!    ones are rarer and say more; equal rows are added up, and the weights are scaled to Euclidean length 1.
 
-/// Longest normalised text, in characters; the rest of a longer one is ignored.
+/// Longest normalized text, in characters; the rest of a longer one is ignored.
 pub const MAX_CHARS: usize = 96;
 
 /// Words that processors and banks put around a merchant's name, whatever the merchant.
@@ -43,7 +43,7 @@ pub const PAYMENT_WORDS: [&str; 22] = [
     "tarj",
 ];
 
-/// Boundary mark around a word; never part of a normalised text.
+/// Boundary mark around a word; never part of a normalized text.
 const MARK: char = '_';
 
 /// One entry of a text's bag.
@@ -69,7 +69,7 @@ pub struct NgramHasher {
 impl NgramHasher {
     /// Rows of one text with their weights, ascending, each row once; empty for a text without letters and digits.
     pub fn rows(&self, text: &str) -> Vec<WeightedRow> {
-        let normal = normalise(text);
+        let normal = normalize(text);
         let (shortest, longest) = (self.ngram_min.max(1) as usize, self.ngram_max.max(1) as usize);
         let mut rows: Vec<WeightedRow> = Vec::new();
         let mut marked = Vec::new();
@@ -125,7 +125,7 @@ const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 
 /// The text that n-grams are cut from: words in lower case, separated by single spaces.
-pub fn normalise(text: &str) -> String {
+pub fn normalize(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for letter in text.chars().flat_map(char::to_lowercase) {
         match letter {
@@ -245,9 +245,9 @@ mod tests {
             ("POS 12/03 REF 0A1B2C3D shop_9", "12 03 shop 9"),
             ("ร้าน กาแฟ", "ร้าน กาแฟ"),
         ] {
-            assert_eq!(normalise(line), expected, "{line}");
+            assert_eq!(normalize(line), expected, "{line}");
         }
-        let long = normalise(&"été ".repeat(200));
+        let long = normalize(&"été ".repeat(200));
         assert!(long.chars().count() <= MAX_CHARS && long.ends_with("ete"));
         assert_eq!(without_accents("Café ÉTÉ Straße ÆØ 東"), "Cafe ETE Strasse AEO 東");
     }

@@ -122,7 +122,7 @@ impl Update {
     ///
     /// # Errors
     /// [`UpdateError::Norm`], see there.
-    pub fn quantise(self, config: &RoundConfig, rng: &mut impl CryptoRng) -> Result<QuantizedUpdate, UpdateError> {
+    pub fn quantize(self, config: &RoundConfig, rng: &mut impl CryptoRng) -> Result<QuantizedUpdate, UpdateError> {
         let Self { mut delta, statistics, max_weight, clip_bit, dp_sgd } = self;
         let norm = delta.iter().fold(0.0, |sum, &entry| sum + f64::from(entry) * f64::from(entry)).sqrt();
         let whole = config.grid;
@@ -142,7 +142,7 @@ impl Update {
         for entry in delta.iter_mut() {
             *entry = (f64::from(*entry) * factor) as f32;
         }
-        let mut rounded = grid::quantise(&delta, config.clip, grid, rng)?;
+        let mut rounded = grid::quantize(&delta, config.clip, grid, rng)?;
         let update = Zeroizing::new(rounded.values.iter().map(|&value| value as u32).collect::<Vec<_>>());
         rounded.values.zeroize();
         Ok(QuantizedUpdate::new(&update, &statistics, dp_sgd))

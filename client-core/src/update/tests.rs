@@ -13,10 +13,10 @@ fn trained(weights: Vec<f32>) -> Trained {
     Trained { weights, weight: 50, loss_sum: 10.02, correct: 7, examples: 20, dp_sgd: None }
 }
 
-fn quantised(plan: &Plan, grid: u32, global: &[f32], trained: Trained) -> Result<Vec<Vec<u32>>, UpdateError> {
+fn quantized(plan: &Plan, grid: u32, global: &[f32], trained: Trained) -> Result<Vec<Vec<u32>>, UpdateError> {
     let config = RoundConfig { clip: CLIP, grid, ..fixtures::config(plan) };
     let update = Update::new(plan, global, trained)?;
-    let update = update.quantise(&config, &mut ChaCha20Rng::from_seed([9; 32]))?;
+    let update = update.quantize(&config, &mut ChaCha20Rng::from_seed([9; 32]))?;
     let again = restored(&update).expect("what was stored is read");
     let out = update.into_vectors();
     assert_eq!(out, again.into_vectors(), "a restored update gives the same integers");
@@ -38,7 +38,7 @@ fn delta_is_weighted_and_scaled() {
     let mut after = vec![0.5; len];
     after[0] = 1.5;
     after[1] = -0.5;
-    let vectors = quantised(&plan, 1000, &vec![0.5; len], trained(after)).expect("fine");
+    let vectors = quantized(&plan, 1000, &vec![0.5; len], trained(after)).expect("fine");
     // Norm sqrt(2) is under C = 2; weight 50 of 100 halves; 1000 units are C: 1.0 becomes 250.
     let update = signed(&vectors[0]);
     assert!((249..=250).contains(&update[0]) && (-250..=-249).contains(&update[1]), "{update:?}");
@@ -53,21 +53,21 @@ fn counts_and_measurements_stay_at_home_where_there_is_noise() {
     let plan = Plan { max_weight: 100, ..fixtures::plan() };
     let global = fixtures::global();
     let after: Vec<f32> = global.iter().map(|weight| weight + 0.1).collect();
-    let quantised = |config: &RoundConfig, trained: Trained| {
+    let quantized = |config: &RoundConfig, trained: Trained| {
         let update = Update::new(&plan, &global, trained).expect("finite");
         let dp_sgd = update.dp_sgd;
-        let update = update.quantise(config, &mut ChaCha20Rng::from_seed([9; 32])).expect("in bound");
+        let update = update.quantize(config, &mut ChaCha20Rng::from_seed([9; 32])).expect("in bound");
         let again = restored(&update).expect("what was stored is read");
         assert_eq!((update.dp_sgd(), again.dp_sgd()), (dp_sgd, dp_sgd));
         again.into_vectors()
     };
     let (plain, noisy) = (fixtures::config(&plan), fixtures::noisy(&plan, 1.5));
     let dp_sgd = Some(DpSgd::new(1.5, 0.25, 40).expect("sound"));
-    let full = quantised(&plain, Trained { weight: 100, ..trained(after.clone()) });
+    let full = quantized(&plain, Trained { weight: 100, ..trained(after.clone()) });
     for (config, dp_sgd, statistics) in
         [(&plain, dp_sgd, [100, 0, 0, 0]), (&noisy, None, [0; 4]), (&noisy, dp_sgd, [0; 4])]
     {
-        let vectors = quantised(config, Trained { dp_sgd, ..trained(after.clone()) });
+        let vectors = quantized(config, Trained { dp_sgd, ..trained(after.clone()) });
         assert_eq!(vectors[0], full[0], "as if it had all the weight there is");
         assert_eq!(vectors[1], statistics);
         let norm: u128 = vectors.iter().flatten().map(|&entry| u128::from((entry as i32).unsigned_abs()).pow(2)).sum();
@@ -86,7 +86,7 @@ fn the_clip_bit_is_in_the_norm_and_only_under_noise() {
     let len = plan.model.flat_len() as usize;
     let out = |config: &RoundConfig, length: f32| {
         let update = Update::new(&plan, &vec![0.0; len], trained(vec![length / (len as f32).sqrt(); len]));
-        update.expect("finite").quantise(config, &mut ChaCha20Rng::from_seed([9; 32])).expect("in bound").into_vectors()
+        update.expect("finite").quantize(config, &mut ChaCha20Rng::from_seed([9; 32])).expect("in bound").into_vectors()
     };
     for (length, short) in [(0.0, true), (1.999, true), (2.001, false), (500.0, false)] {
         let vectors = out(&noisy, length);
@@ -110,7 +110,7 @@ fn a_large_delta_is_clipped_before_it_is_weighted() {
     (after[0], after[1]) = (3e30, 4e30);
     for (weight, expected) in [(50, 500.0), (100, 1000.0), (1_000_000, 1000.0)] {
         let vectors =
-            quantised(&plan, 1000, &vec![0.0; len], Trained { weight, ..trained(after.clone()) }).expect("fine");
+            quantized(&plan, 1000, &vec![0.0; len], Trained { weight, ..trained(after.clone()) }).expect("fine");
         let update = signed(&vectors[0]);
         assert!((update[0] as f64 - expected * 0.6).abs() <= 1.0, "weight {weight}: {}", update[0]);
         assert!((update[1] as f64 - expected * 0.8).abs() <= 1.0, "weight {weight}: {}", update[1]);
@@ -161,7 +161,7 @@ fn a_damaged_encoding_is_refused() {
     let plan = fixtures::plan();
     let len = plan.model.flat_len() as usize;
     let update = Update::new(&plan, &vec![0.0; len], trained(vec![0.25; len])).expect("fine");
-    let update = update.quantise(&fixtures::config(&plan), &mut ChaCha20Rng::from_seed([9; 32])).expect("in bound");
+    let update = update.quantize(&fixtures::config(&plan), &mut ChaCha20Rng::from_seed([9; 32])).expect("in bound");
     let bytes = update.bytes();
     for end in 0..bytes.len() {
         assert!(QuantizedUpdate::restore(bytes.slice(..end), len).is_none(), "cut at {end}");
@@ -189,7 +189,7 @@ proptest! {
         let len = plan.model.flat_len() as usize;
         let weights: Vec<f32> = (0..len).map(|i| entries[i % entries.len()] * scale).collect();
         let result = Trained { weights, weight, loss_sum, correct, examples, dp_sgd: None };
-        let vectors = quantised(&plan, grid, &vec![0.0; len], result).unwrap();
+        let vectors = quantized(&plan, grid, &vec![0.0; len], result).unwrap();
         let norm: u128 = signed(&vectors[0]).iter().map(|&v| (v * v) as u128).sum();
         prop_assert!(norm <= grid::norm_bound_squared(grid, len as u64));
         prop_assert!(vectors[1].iter().all(|&value| value <= grid), "{:?}", vectors[1]);

@@ -1,16 +1,16 @@
-//! From summed integers to new weights: the weighted mean of the updates and the server's optimiser. Pure.
+//! From summed integers to new weights: the weighted mean of the updates and the server's optimizer. Pure.
 //!
-//! Sums of sessions are added as integers ([`Totals`]), divided once ([`Totals::mean`]), and handed to an [`Optimiser`]
+//! Sums of sessions are added as integers ([`Totals`]), divided once ([`Totals::mean`]), and handed to an [`Optimizer`]
 //! (McMahan et al. 2017; Hsu et al. 2019; Reddi et al. 2021, algorithm 2). Where a task's clip norm follows the devices,
 //! [`FollowingClip`] takes the next one from the same sums.
 
 mod clip;
 mod mean;
-mod optimiser;
+mod optimizer;
 
 pub use clip::FollowingClip;
 pub use mean::{MeanUpdate, Scale, Statistics, Totals};
-pub use optimiser::Optimiser;
+pub use optimizer::Optimizer;
 
 /// Why no model comes out of a sum. The round is abandoned; the old model stays.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +44,7 @@ pub enum Error {
         /// The first such entry.
         entry: usize,
     },
-    /// The optimiser's stored state is for another model or optimiser.
+    /// The optimizer's stored state is for another model or optimizer.
     #[error("the optimizer's stored state does not belong to this model: {0}")]
     State(&'static str),
 }
@@ -57,7 +57,7 @@ impl Error {
             Self::NoWeight(_) => "no_weight",
             Self::Implausible { .. } => "implausible_sum",
             Self::NotFinite { .. } => "sum_not_finite",
-            Self::State(_) => "optimiser_state",
+            Self::State(_) => "optimizer_state",
         }
     }
 }

@@ -32,7 +32,7 @@ pub enum IdentityError {
     #[error(
         "{folder} has no secrets.json, but its database is in use{}. With new secrets the token of every enrolled device would \
          be refused, and every app that pins the task key would refuse every round. Put secrets.json back from the backup; \
-         without one, start once with --new-identity, enrol every device again and give every app the new task key",
+         without one, start once with --new-identity, enroll every device again and give every app the new task key",
         known.map(|key| format!(" and{}", of_key(key))).unwrap_or_default()
     )]
     Missing {
@@ -44,7 +44,7 @@ pub enum IdentityError {
     /// Secrets with another task key.
     #[error(
         "secrets.json in {folder} holds task key {}, but the database{}: they are of two coordinators. Every app that pins the \
-         database's key would refuse every round, and devices would have to enrol again. Put the secrets.json back that \
+         database's key would refuse every round, and devices would have to enroll again. Put the secrets.json back that \
          belongs to this database; without it, start once with --new-identity and give every app the new task key",
         hex::encode(found), of_key(*known)
     )]
@@ -60,7 +60,7 @@ pub enum IdentityError {
     #[error(
         "secrets.json in {folder} holds the task key of the database, but another key for tokens: the token of every enrolled \
          device would be refused. Put the secrets.json back that belongs to this database; without it, start once with \
-         --new-identity and enrol every device again"
+         --new-identity and enroll every device again"
     )]
     OtherTokenKey {
         /// The data folder.
@@ -131,7 +131,7 @@ pub async fn open(
 
 fn warn_of_new_identity() {
     tracing::warn!(
-        "the coordinator has another identity from now on: enrol every device again and give every app the new task key; \
+        "the coordinator has another identity from now on: enroll every device again and give every app the new task key; \
          leave --new-identity out at the next start"
     );
 }

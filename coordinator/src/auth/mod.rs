@@ -1,19 +1,19 @@
-//! Who may do what: tokens, the secrets behind them, and enrolment.
+//! Who may do what: tokens, the secrets behind them, and enrollment.
 //!
 //! | token | opens | minted by |
 //! |---|---|---|
-//! | `scale_enrol_…` | `Enrollment` | an operator; an app ships with one, or fetches one |
-//! | `scale_device_…` | `Rounds`, `Models` | enrolment |
+//! | `scale_enroll_…` | `Enrollment` | an operator; an app ships with one, or fetches one |
+//! | `scale_device_…` | `Rounds`, `Models` | enrollment |
 //! | `scale_operator_…` | `Admin` | the coordinator at its first start, or an operator |
 //!
 //! Tokens are self-contained (see [`token`]); nothing is looked up to check one.
 
-mod enrol;
+mod enroll;
 pub mod files;
 pub mod identity;
 pub mod secrets;
 pub mod token;
 
-pub use enrol::{EnrolError, Enrolment};
+pub use enroll::{EnrollError, Enrollment};
 pub use secrets::Secrets;
 pub use token::{Authority, Kind, Minted, TokenError};

@@ -1,6 +1,6 @@
 //! The secrets of one coordinator: one file in the data folder, made at the first start, readable by its owner alone.
 //!
-//! Whoever has this file can mint tokens and sign rounds; whoever loses it has to enrol every device again, and to update
+//! Whoever has this file can mint tokens and sign rounds; whoever loses it has to enroll every device again, and to update
 //! every app. Which database it belongs to is checked at every start ([`super::identity`]).
 
 use std::path::Path;

@@ -30,8 +30,8 @@ const TOKEN_BYTES: usize = 512;
 /// What a token opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Enrolment of one or more installations.
-    Enrol,
+    /// Enrollment of one or more installations.
+    Enroll,
     /// The calls of one device.
     Device,
     /// Administration.
@@ -42,7 +42,7 @@ impl Kind {
     /// The word in the token.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Enrol => "enrol",
+            Self::Enroll => "enroll",
             Self::Device => "device",
             Self::Operator => "operator",
         }
@@ -50,12 +50,12 @@ impl Kind {
 
     /// Reads the word.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Enrol, Self::Device, Self::Operator].into_iter().find(|kind| kind.name() == text)
+        [Self::Enroll, Self::Device, Self::Operator].into_iter().find(|kind| kind.name() == text)
     }
 
     const fn byte(self) -> u8 {
         match self {
-            Self::Enrol => 1,
+            Self::Enroll => 1,
             Self::Device => 2,
             Self::Operator => 3,
         }
@@ -69,10 +69,10 @@ pub enum TokenError {
     #[error("this call needs a token: send the metadata `authorization: Bearer scale_{}_…`", .0.name())]
     Missing(Kind),
     /// It was not minted here, or was changed since.
-    #[error("the token was not minted by this coordinator, or is damaged; enrol again or ask the operator for one")]
+    #[error("the token was not minted by this coordinator, or is damaged; enroll again or ask the operator for one")]
     Bad,
     /// It was good once.
-    #[error("the token has expired; enrol again or ask the operator for one")]
+    #[error("the token has expired; enroll again or ask the operator for one")]
     Expired,
     /// It opens another door.
     #[error("this call needs a token of kind {}, and this one is of kind {}", .wanted.name(), .got.name())]
@@ -149,12 +149,12 @@ impl Authority {
         Minted { token, expires_at }
     }
 
-    /// Whether `token` opens enrolment now.
+    /// Whether `token` opens enrollment now.
     ///
     /// # Errors
     /// [`TokenError`].
-    pub fn check_enrol(&self, token: &str, now: Timestamp) -> Result<(), TokenError> {
-        self.check(Kind::Enrol, token, now).map(drop)
+    pub fn check_enroll(&self, token: &str, now: Timestamp) -> Result<(), TokenError> {
+        self.check(Kind::Enroll, token, now).map(drop)
     }
 
     /// Whether `token` opens administration now.
@@ -237,12 +237,12 @@ mod tests {
             authority.check_operator(&device.token, NOW),
             Err(TokenError::WrongKind { wanted: Kind::Operator, got: Kind::Device })
         );
-        let enrol = authority.mint(Kind::Enrol, [1; 16], HOUR, NOW);
-        let last = Timestamp::from_millis(enrol.expires_at.as_millis() - 1);
-        assert_eq!(authority.check_enrol(&enrol.token, last), Ok(()));
-        assert_eq!(authority.check_enrol(&enrol.token, enrol.expires_at), Err(TokenError::Expired));
-        assert_eq!(authority.check_device(&enrol.token, NOW).unwrap_err().code(), "wrong_kind");
-        assert_eq!(authority.check_enrol("", NOW), Err(TokenError::Missing(Kind::Enrol)));
+        let enroll = authority.mint(Kind::Enroll, [1; 16], HOUR, NOW);
+        let last = Timestamp::from_millis(enroll.expires_at.as_millis() - 1);
+        assert_eq!(authority.check_enroll(&enroll.token, last), Ok(()));
+        assert_eq!(authority.check_enroll(&enroll.token, enroll.expires_at), Err(TokenError::Expired));
+        assert_eq!(authority.check_device(&enroll.token, NOW).unwrap_err().code(), "wrong_kind");
+        assert_eq!(authority.check_enroll("", NOW), Err(TokenError::Missing(Kind::Enroll)));
     }
 
     #[test]
@@ -270,9 +270,9 @@ mod tests {
     #[test]
     fn a_kind_cannot_be_relabelled_and_another_key_opens_nothing() {
         let authority = authority();
-        let enrol = authority.mint(Kind::Enrol, [1; 16], HOUR, NOW).token;
-        let relabelled = enrol.replace("scale_enrol_", "scale_operator_");
-        assert_eq!(authority.check_operator(&relabelled, NOW), Err(TokenError::Bad));
+        let enroll = authority.mint(Kind::Enroll, [1; 16], HOUR, NOW).token;
+        let relabeled = enroll.replace("scale_enroll_", "scale_operator_");
+        assert_eq!(authority.check_operator(&relabeled, NOW), Err(TokenError::Bad));
         let foreign = Authority::new(&[8; 32]).mint(Kind::Operator, [1; 16], HOUR, NOW).token;
         assert_eq!(authority.check_operator(&foreign, NOW), Err(TokenError::Bad));
         for junk in ["scale_", "scale_operator_", "scale_operator_.", "Bearer x", &"scale_operator_".repeat(100)] {

@@ -113,7 +113,7 @@ pub(super) struct ServeArgs {
     /// PEM key of the certificate
     #[arg(long, env = "SCALE_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub(super) tls_key: Option<PathBuf>,
-    /// Go on without the secrets that the database belongs to: devices enrol again, apps need the new task key
+    /// Go on without the secrets that the database belongs to: devices enroll again, apps need the new task key
     #[arg(long)]
     pub(super) new_identity: bool,
     /// Log filter, as in RUST_LOG [default: info]
@@ -274,7 +274,7 @@ pub(super) enum TokenCommand {
         /// What it opens
         #[arg(long, value_enum)]
         kind: TokenKind,
-        /// How long, such as 90m, 12h or 30d [default: 7d for enrolment, 1d for operators and persons]
+        /// How long, such as 90m, 12h or 30d [default: 7d for enrollment, 1d for operators and persons]
         #[arg(long, value_name = "TIME", value_parser = seconds)]
         ttl: Option<u64>,
         #[cfg(feature = "facade")]
@@ -285,8 +285,8 @@ pub(super) enum TokenCommand {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum TokenKind {
-    /// Lets an app enrol as a device
-    Enrol,
+    /// Lets an app enroll as a device
+    Enroll,
     /// Lets a person or a script administer this coordinator
     Operator,
     #[cfg(feature = "facade")]
@@ -297,7 +297,7 @@ pub(super) enum TokenKind {
 impl TokenKind {
     pub(super) const fn word(self) -> &'static str {
         match self {
-            Self::Enrol => "enrol",
+            Self::Enroll => "enroll",
             Self::Operator => "operator",
             #[cfg(feature = "facade")]
             Self::Person => "person",
@@ -354,7 +354,7 @@ mod tests {
             "scale-coordinator rounds list merchants --limit 5",
             "scale-coordinator rounds abandon 00000000-0000-0000-0000-000000000000 --reason test",
             "scale-coordinator models download merchants 3 -o x.safetensors",
-            "scale-coordinator token mint --kind enrol --ttl 30d",
+            "scale-coordinator token mint --kind enroll --ttl 30d",
             #[cfg(feature = "facade")]
             "scale-coordinator token mint --kind person --role operator --mfa",
             #[cfg(feature = "facade")]
@@ -409,8 +409,8 @@ mod tests {
             "scale-coordinator serve --server http://x:1",
             "scale-coordinator migrate --token t",
             "scale-coordinator plan docs/task.example.toml --entries 5",
-            "scale-coordinator token mint --kind enrol --ttl 5",
-            "scale-coordinator token mint --kind enrol --ttl 0d",
+            "scale-coordinator token mint --kind enroll --ttl 5",
+            "scale-coordinator token mint --kind enroll --ttl 0d",
         ] {
             let error = parse(line).expect_err(line);
             assert!(error.use_stderr() && error.exit_code() == 2, "{line}");

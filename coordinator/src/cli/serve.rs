@@ -14,7 +14,7 @@ use super::folder;
 use super::{Failure, Status};
 use crate::auth::files::write_private;
 use crate::auth::secrets::random;
-use crate::auth::{Authority, Enrolment, Kind, identity};
+use crate::auth::{Authority, Enrollment, Kind, identity};
 use crate::blobs::Blobs;
 use crate::clock::{SharedClock, SystemClock};
 use crate::config::Config;
@@ -28,8 +28,8 @@ use crate::transport::{self, App, grpc, server};
 const DAY: Duration = Duration::from_secs(86_400);
 /// Life of the token in the operator's file, and what must be left of it at a start.
 const OPERATOR_TTL: (Duration, Duration) = (DAY.saturating_mul(400), DAY.saturating_mul(30));
-/// Life of the enrolment token that the banner shows.
-const ENROL_TTL: Duration = DAY.saturating_mul(7);
+/// Life of the enrollment token that the banner shows.
+const ENROLL_TTL: Duration = DAY.saturating_mul(7);
 /// Pages of the database have 4 KiB.
 const PAGES_PER_MB: u32 = 256;
 
@@ -92,7 +92,7 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
     } else {
         None
     };
-    let enrolment = Enrolment {
+    let enrollment = Enrollment {
         store: store.clone(),
         authority: authority.clone(),
         clock: clock.clone(),
@@ -106,7 +106,7 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
         blobs,
         signer,
         authority: authority.clone(),
-        enrolment,
+        enrollment,
         clock: clock.clone(),
         cors_origins: origins(&config)?,
         reflection: config.server.reflection,
@@ -123,11 +123,11 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
     // Last: whoever finds this file finds everything that it leads to.
     write_json(&status_path, &status)?;
     // Only a person at a terminal gets a token; what is written to a journal stays there.
-    let enrol = match std::io::stdout().is_terminal() {
-        true => Some(authority.mint(Kind::Enrol, random()?, ENROL_TTL, clock.now()).token),
+    let enroll = match std::io::stdout().is_terminal() {
+        true => Some(authority.mint(Kind::Enroll, random()?, ENROLL_TTL, clock.now()).token),
         false => None,
     };
-    println!("{}", banner(&config, &status, &url, enrol.as_deref(), &program()));
+    println!("{}", banner(&config, &status, &url, enroll.as_deref(), &program()));
 
     let stop = {
         let (coordinator, health) = (coordinator.clone(), health.clone());
@@ -256,11 +256,11 @@ fn program() -> String {
 }
 
 /// What a person needs to go on. Every command in it can be pasted.
-fn banner(config: &Config, status: &Status, url: &str, enrol: Option<&str>, program: &str) -> String {
+fn banner(config: &Config, status: &Status, url: &str, enroll: Option<&str>, program: &str) -> String {
     let data = config.data.folder.display();
-    let enrolment = match enrol {
-        Some(token) => format!("Enrol devices for a week with\n  {token}\nMore:"),
-        None => "Enrol devices with a token of".to_owned(),
+    let enrollment = match enroll {
+        Some(token) => format!("Enroll devices for a week with\n  {token}\nMore:"),
+        None => "Enroll devices with a token of".to_owned(),
     };
     let mut lines = format!(
         "SCALE FL coordinator {version}\n\
@@ -270,8 +270,8 @@ fn banner(config: &Config, status: &Status, url: &str, enrol: Option<&str>, prog
          \n                  pin it in the app: rounds that are not signed by it are refused\
          \n  operator token  {data}/{operator}\
          \n\
-         \n{enrolment}\
-         \n       {program} token mint --kind enrol --data {data}\
+         \n{enrollment}\
+         \n       {program} token mint --kind enroll --data {data}\
          \nNext:  {program} task create NAME --model text-bag --labels a,b,c --privacy none --data {data}\n",
         version = env!("CARGO_PKG_VERSION"),
         key = status.task_key,
@@ -356,15 +356,15 @@ mod tests {
     fn every_command_of_the_banner_is_understood() {
         let config = Config::default();
         let status = Status { url: "http://x:1".into(), pid: 1, task_key: "ab".into() };
-        for enrol in [Some("a.token"), None] {
-            let banner = banner(&config, &status, &status.url, enrol, "scale-coordinator");
-            assert_eq!(banner.contains("a.token"), enrol.is_some(), "{banner}");
+        for enroll in [Some("a.token"), None] {
+            let banner = banner(&config, &status, &status.url, enroll, "scale-coordinator");
+            assert_eq!(banner.contains("a.token"), enroll.is_some(), "{banner}");
             let commands: Vec<_> =
                 banner.lines().filter_map(|line| line.find("scale-coordinator ").map(|at| &line[at..])).collect();
             assert_eq!(commands.len(), 3, "{banner}");
             for line in commands {
                 let words = line.split(" #").next().unwrap_or_default().split_whitespace();
-                let words = words.map(|word| if word == "NAME" { "categoriser" } else { word });
+                let words = words.map(|word| if word == "NAME" { "categorizer" } else { word });
                 let cli = super::super::Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
                 if let args::Command::Client(ClientCommand::Task(Reaching {
                     command: TaskCommand::Create(task), ..

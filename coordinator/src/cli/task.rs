@@ -8,7 +8,7 @@ use scale_proto::model::{Family, ModelSpec};
 use scale_proto::privacy::{ClipRange, Privacy, Target};
 use scale_proto::secure_aggregation;
 use scale_proto::task::{
-    Aggregation, Cohort, IdentityRoot, MinuteOfDay, Quantisation, Schedule, SecureAggregation, Sessions, TaskConfig,
+    Aggregation, Cohort, IdentityRoot, MinuteOfDay, Quantization, Schedule, SecureAggregation, Sessions, TaskConfig,
     Timing, Training,
 };
 use scale_secagg::params::{Class, Profile};
@@ -178,7 +178,7 @@ struct Flags {
     /// How the mean update becomes new weights
     #[arg(long, value_enum, default_value = "fed-avg", help_heading = "Aggregation")]
     optimizer: Optimizer,
-    /// Step size of the server's optimiser
+    /// Step size of the server's optimizer
     #[arg(long, default_value_t = 1.0, value_name = "X", help_heading = "Aggregation")]
     server_learning_rate: f32,
     /// fed-avg-m: momentum; fed-adam, fed-yogi: beta1
@@ -303,7 +303,7 @@ impl Flags {
                 Optimizer::FedAdam => Aggregation::FedAdam { learning_rate, beta1, beta2, tau },
                 Optimizer::FedYogi => Aggregation::FedYogi { learning_rate, beta1, beta2, tau },
             },
-            quantisation: Quantisation { clip: self.clip, grid_factor: self.grid_factor },
+            quantization: Quantization { clip: self.clip, grid_factor: self.grid_factor },
             privacy: self.privacy()?,
             secure_aggregation: SecureAggregation {
                 profile: self.profile,

@@ -301,10 +301,10 @@ impl Inner {
             round: None,
             cohort: 0,
             origin: Origin::Initial,
-            clip: config.privacy.clip_range().map(|_| config.quantisation.clip),
+            clip: config.privacy.clip_range().map(|_| config.quantization.clip),
             spent: Spent::nothing(&config.privacy),
             weights: &weights,
-            optimiser: Vec::new(),
+            optimizer: Vec::new(),
             created_at: now,
         };
         let model = registry::write(&self.blobs, draft).await?;
@@ -366,7 +366,7 @@ impl Inner {
         }
         let spec = row.config.model.clone();
         let weights = registry::weights(&self.blobs, &spec, &old).await?;
-        let optimiser = registry::optimiser_state(&self.blobs, &old).await?;
+        let optimizer = registry::optimizer_state(&self.blobs, &old).await?;
         // What was spent stays spent, also by the versions that are taken back and the round that was just ended.
         let spent = self.spent(&row).await?;
         row.current_version = ModelVersion(row.current_version.0 + 1);
@@ -381,7 +381,7 @@ impl Inner {
             clip: old.clip,
             spent,
             weights: &weights,
-            optimiser: optimiser.to_vec(),
+            optimizer: optimizer.to_vec(),
             created_at: self.now(),
         };
         let model = registry::write(&self.blobs, draft).await?;

@@ -51,7 +51,7 @@ pub use admin::{ModelInfo, RoundInfo, SessionInfo, TaskInfo};
 pub use error::{Class, Error};
 pub use models::ModelWatch;
 
-/// Who calls, as the token and the enrolment say.
+/// Who calls, as the token and the enrollment say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The installation.

@@ -19,7 +19,7 @@ use super::step::Change;
 use super::upload::blocking;
 use super::{Class, Error};
 use crate::accumulate::sum_segments;
-use crate::aggregate::{self, FollowingClip, MeanUpdate, Optimiser, Scale, Totals};
+use crate::aggregate::{self, FollowingClip, MeanUpdate, Optimizer, Scale, Totals};
 use crate::registry;
 use crate::round::{Effect, Event, Failure, Phase, SessionStage, Summary};
 use crate::rows::{ModelRow, Origin, TaskRow, TaskState};
@@ -213,7 +213,7 @@ impl Inner {
             }
         }
         let weights = registry::weights(&self.blobs, &task.model, &base).await?;
-        let state = registry::optimiser_state(&self.blobs, &base).await?;
+        let state = registry::optimizer_state(&self.blobs, &base).await?;
         let following = task.privacy.clip_range().map(|range| FollowingClip { range, split: Split::of(config.grid) });
         let next_clip = following.map(|following| following.next(config.clip, &totals));
         let scale = Scale {
@@ -224,7 +224,7 @@ impl Inner {
         };
         let rule = task.aggregation;
         let made = blocking(move || Ok::<_, Error>(next_weights(&totals, &scale, rule, weights, &state))).await?;
-        let (mean, weights, optimiser) = match made {
+        let (mean, weights, optimizer) = match made {
             Ok(made) => made,
             Err(error) => return self.fail_commit(live, &error).await,
         };
@@ -243,7 +243,7 @@ impl Inner {
             clip: next_clip,
             spent,
             weights: &weights,
-            optimiser,
+            optimizer,
             created_at: now,
         };
         let model: ModelRow = registry::write(&self.blobs, draft).await?;
@@ -292,7 +292,7 @@ impl Inner {
     }
 }
 
-/// The new weights and the optimiser's state after them.
+/// The new weights and the optimizer's state after them.
 fn next_weights(
     totals: &Totals,
     scale: &Scale,
@@ -301,9 +301,9 @@ fn next_weights(
     state: &[u8],
 ) -> Result<(MeanUpdate, Vec<f32>, Vec<u8>), aggregate::Error> {
     let mean = totals.mean(scale)?;
-    let mut optimiser = Optimiser::from_bytes(rule, weights.len(), state)?;
-    optimiser.step(&mut weights, &mean.update)?;
-    Ok((mean, weights, optimiser.to_bytes()))
+    let mut optimizer = Optimizer::from_bytes(rule, weights.len(), state)?;
+    optimizer.step(&mut weights, &mean.update)?;
+    Ok((mean, weights, optimizer.to_bytes()))
 }
 
 /// A round has published: the task serves its model, and is finished when that was the last one.

@@ -21,7 +21,7 @@ use scale_secagg::roster::Certificate;
 use fleet::*;
 
 use super::*;
-use crate::aggregate::{Optimiser, Scale, Totals};
+use crate::aggregate::{Optimizer, Scale, Totals};
 use crate::clock::Clock as _;
 use crate::round::{Phase, SessionStage};
 use crate::rows::TaskState;
@@ -36,7 +36,7 @@ fn expected(inputs: &[(Vec<i64>, [i64; 4])]) -> Vec<f32> {
     let grid = crate::noise::of(&config).expect("a small model").grid;
     let mean = totals.mean(&Scale { clip: 1.0, grid, max_weight: 50, noisy: false }).expect("there is weight");
     let mut weights = scale_proto::model_file::initial(&task_id(), &config.model);
-    Optimiser::new(config.aggregation, ENTRIES).step(&mut weights, &mean.update).expect("finite");
+    Optimizer::new(config.aggregation, ENTRIES).step(&mut weights, &mean.update).expect("finite");
     weights
 }
 

@@ -83,7 +83,7 @@ pub(super) fn prepare(inner: &Inner, state: &State, round: &Round) -> Result<Sta
             VectorSpec { name: plan::VECTOR_STATISTICS.into(), len: plan::STATISTICS_LEN },
         ],
         wire_bits: width(largest, &noise)?,
-        clip: state.base.clip.unwrap_or(task.quantisation.clip),
+        clip: state.base.clip.unwrap_or(task.quantization.clip),
         grid: noise.grid,
         rotation_seed: None,
         mechanism: noise.mechanism,

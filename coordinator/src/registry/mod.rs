@@ -1,4 +1,4 @@
-//! Models: files as safetensors, written once; lineage rows; the optimiser's state beside each version.
+//! Models: files as safetensors, written once; lineage rows; the optimizer's state beside each version.
 
 use scale_proto::ids::{Digest, ModelVersion, RoundId, TaskId};
 use scale_proto::time::Timestamp;
@@ -49,8 +49,8 @@ pub struct Draft<'a> {
     pub spent: Spent,
     /// The flat weights.
     pub weights: &'a [f32],
-    /// The optimiser's state after this version; empty for none.
-    pub optimiser: Vec<u8>,
+    /// The optimizer's state after this version; empty for none.
+    pub optimizer: Vec<u8>,
     /// Now.
     pub created_at: Timestamp,
 }
@@ -61,16 +61,16 @@ pub struct Draft<'a> {
 /// # Errors
 /// [`Error`]; blobs that no row names may be left.
 pub async fn write(blobs: &Blobs, draft: Draft<'_>) -> Result<ModelRow, Error> {
-    let Draft { task, spec, version, weights, optimiser, .. } = draft;
+    let Draft { task, spec, version, weights, optimizer, .. } = draft;
     let file = encode(task, version, spec, weights)?;
     let (digest, bytes) = (Digest::of(&file), file.len() as u64);
     let blob = format!("models/{task}/{:08}-{}.safetensors", version.0, &digest.hex()[..16]);
     blobs.put_new(&blob, Bytes::from(file)).await?;
-    let optimiser_blob = if optimiser.is_empty() {
+    let optimizer_blob = if optimizer.is_empty() {
         None
     } else {
-        let path = format!("optimiser/{task}/{:08}-{}.bin", version.0, &Digest::of(&optimiser).hex()[..16]);
-        blobs.put_new(&path, Bytes::from(optimiser)).await?;
+        let path = format!("optimizer/{task}/{:08}-{}.bin", version.0, &Digest::of(&optimizer).hex()[..16]);
+        blobs.put_new(&path, Bytes::from(optimizer)).await?;
         Some(path)
     };
     Ok(ModelRow {
@@ -83,7 +83,7 @@ pub async fn write(blobs: &Blobs, draft: Draft<'_>) -> Result<ModelRow, Error> {
         fingerprint: spec.fingerprint(),
         bytes,
         blob,
-        optimiser_blob,
+        optimizer_blob,
         origin: draft.origin,
         clip: draft.clip,
         spent: Some(draft.spent),
@@ -104,12 +104,12 @@ pub async fn weights(blobs: &Blobs, spec: &ModelSpec, row: &ModelRow) -> Result<
     Ok(decode(spec, &file)?)
 }
 
-/// Reads the optimiser's state after a version; empty when it has none.
+/// Reads the optimizer's state after a version; empty when it has none.
 ///
 /// # Errors
 /// [`Error`].
-pub async fn optimiser_state(blobs: &Blobs, row: &ModelRow) -> Result<Bytes, Error> {
-    match &row.optimiser_blob {
+pub async fn optimizer_state(blobs: &Blobs, row: &ModelRow) -> Result<Bytes, Error> {
+    match &row.optimizer_blob {
         None => Ok(Bytes::new()),
         Some(path) => blobs.get(path).await?.ok_or_else(|| Error::Damaged(path.clone())),
     }

@@ -237,7 +237,7 @@ fn rules_raise_the_floor_and_keep_one_session_whole() {
             "training": {"epochs": 1, "batch_size": 1, "learning_rate": 0.1, "proximal_mu": 0.0, "time_limit_ms": 1000, "max_weight": 1, "holdout_permille": 0},
             "cohort": {"goal": 20, "floor": floor, "over_selection_permille": 1300, "session_max": session_max},
             "timing": timing(), "schedule": "when_ready", "aggregation": {"fed_avg": {"learning_rate": 1.0}},
-            "quantisation": {"clip": 1.0, "grid_factor": 64}, "privacy": {"mode": "none"}, "max_rounds": null
+            "quantization": {"clip": 1.0, "grid_factor": 64}, "privacy": {"mode": "none"}, "max_rounds": null
         });
         serde_json::from_value::<TaskConfig>(json).expect("a valid task")
     };

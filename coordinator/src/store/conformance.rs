@@ -6,7 +6,7 @@ use bytes::Bytes;
 use scale_privacy::accounting::zcdp::Rho;
 use scale_proto::ids::{DeviceId, Digest, ModelVersion, RoundId, SessionId, TaskId};
 use scale_proto::model::{Family, ModelSpec};
-use scale_proto::task::{Aggregation, Cohort, Privacy, Quantisation, Schedule, TaskConfig, Timing, Training};
+use scale_proto::task::{Aggregation, Cohort, Privacy, Quantization, Schedule, TaskConfig, Timing, Training};
 use scale_proto::time::Timestamp;
 
 use super::{DeviceRow, Store, StoreError};
@@ -62,7 +62,7 @@ pub(super) fn task(name: &str) -> TaskRow {
             },
             schedule: Schedule::Manual,
             aggregation: Aggregation::FedAvg { learning_rate: 1.0 },
-            quantisation: Quantisation { clip: 1.5, grid_factor: 64 },
+            quantization: Quantization { clip: 1.5, grid_factor: 64 },
             secure_aggregation: Default::default(),
             privacy: Privacy::None,
             max_rounds: Some(3),
@@ -129,7 +129,7 @@ async fn devices(store: &Store) {
         let kept = store
             .run_tx("test", |tx| {
                 let row = row.clone();
-                Box::pin(async move { tx.enrol_device(&row).await })
+                Box::pin(async move { tx.enroll_device(&row).await })
             })
             .await;
         assert_eq!(kept.map_err(|error: StoreError| error.code()), expected, "{row:?}");
@@ -408,7 +408,7 @@ async fn models(store: &Store, round: RoundId) {
         fingerprint: Digest([8; 32]),
         bytes: 1234,
         blob: format!("models/a/{version:08}.safetensors"),
-        optimiser_blob: (version > 1).then(|| "optimiser/a/2.bin".into()),
+        optimizer_blob: (version > 1).then(|| "optimizer/a/2.bin".into()),
         origin: if round.is_some() { Origin::Round } else { Origin::Initial },
         clip: (version > 1).then_some(0.1 + 0.2),
         spent: (version > 1).then(|| Spent {

@@ -31,7 +31,7 @@ impl Tx {
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the id belongs to another key.
-    pub async fn enrol_device(&mut self, row: &DeviceRow) -> Result<DeviceRow, StoreError> {
+    pub async fn enroll_device(&mut self, row: &DeviceRow) -> Result<DeviceRow, StoreError> {
         let insert = sqlx::query(
             "INSERT INTO devices (id, identity_key, enrolled_at) VALUES (?1, ?2, ?3)
              ON CONFLICT (identity_key) DO NOTHING",

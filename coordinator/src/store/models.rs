@@ -21,7 +21,7 @@ fn decode(row: &SqliteRow) -> Result<ModelRow, StoreError> {
         fingerprint: get(row, "fingerprint")?,
         bytes: get(row, "bytes")?,
         blob: get(row, "blob")?,
-        optimiser_blob: get(row, "optimiser_blob")?,
+        optimizer_blob: get(row, "optimizer_blob")?,
         origin: word(row, "origin", Origin::parse)?,
         clip: raw(row, "clip")?,
         spent: spent(row)?,
@@ -50,7 +50,7 @@ impl Tx {
     pub async fn insert_model(&mut self, row: &ModelRow) -> Result<bool, StoreError> {
         let query = sqlx::query(
             "INSERT INTO models (task, version, parent, round, cohort, digest, fingerprint, bytes, blob,
-                 optimiser_blob, origin, created_at, privacy, counted_through, noisy_rounds, rho_aggregate, rho_alone,
+                 optimizer_blob, origin, created_at, privacy, counted_through, noisy_rounds, rho_aggregate, rho_alone,
                  clip)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
              ON CONFLICT (task, version) DO NOTHING",
@@ -64,7 +64,7 @@ impl Tx {
         .bind(blob(&row.fingerprint.0))
         .bind(int(row.bytes))
         .bind(row.blob.clone())
-        .bind(row.optimiser_blob.clone())
+        .bind(row.optimizer_blob.clone())
         .bind(row.origin.as_str())
         .bind(moment(row.created_at))
         .bind(row.spent.map(|spent| spent.mode))

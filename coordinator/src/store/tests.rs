@@ -151,7 +151,7 @@ async fn a_transaction_that_ended_by_itself_leaves_nothing_and_the_next_one_work
 }
 
 #[tokio::test]
-async fn an_acknowledged_row_is_written_with_full_synchronisation() {
+async fn an_acknowledged_row_is_written_with_full_synchronization() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("db")).await.unwrap();
     let (mode,): (String,) = sqlx::query_as("PRAGMA journal_mode").fetch_one(&store.writer).await.unwrap();

@@ -4,7 +4,7 @@
 //!
 //! | path | what | who |
 //! |---|---|---|
-//! | `/scale.fl.v1.Enrollment/…` | enrolment | an enrolment token, in the message |
+//! | `/scale.fl.v1.Enrollment/…` | enrollment | an enrollment token, in the message |
 //! | `/scale.fl.v1.Rounds/…`, `/scale.fl.v1.Models/…` | devices | a device token |
 //! | `/scale.fl.v1.Admin/…` | operators | an operator token |
 //! | `/grpc.health.v1.Health/…` | health | anybody |
@@ -33,7 +33,7 @@ use axum::response::Response;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tracing::Instrument as _;
 
-use crate::auth::{Authority, Enrolment};
+use crate::auth::{Authority, Enrollment};
 use crate::blobs::Blobs;
 use crate::blobs::sign::UrlSigner;
 use crate::clock::SharedClock;
@@ -56,7 +56,7 @@ pub struct App {
     /// Checks tokens.
     pub authority: Arc<Authority>,
     /// Makes devices.
-    pub enrolment: Enrolment,
+    pub enrollment: Enrollment,
     /// Time.
     pub clock: SharedClock,
     /// Origins of web pages that may call; `*` is any. Calls carry tokens and never cookies.

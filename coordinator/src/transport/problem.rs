@@ -13,7 +13,7 @@ use scale_proto::time::RetryWindow;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
-use crate::auth::{EnrolError, TokenError};
+use crate::auth::{EnrollError, TokenError};
 use crate::driver;
 
 /// Metadata: the stable code.
@@ -89,13 +89,13 @@ pub(crate) fn token(error: &TokenError) -> Status {
     refusal(code, error.code(), error.to_string())
 }
 
-/// A failed enrolment.
-pub(crate) fn enrolment(error: &EnrolError) -> Status {
+/// A failed enrollment.
+pub(crate) fn enrollment(error: &EnrollError) -> Status {
     match error {
-        EnrolError::Token(error) => token(error),
-        EnrolError::Signature => refusal(Code::PermissionDenied, error.code(), error.to_string()),
-        EnrolError::Store(_) | EnrolError::Randomness(_) => {
-            tracing::warn!(code = error.code(), %error, "an enrolment failed inside");
+        EnrollError::Token(error) => token(error),
+        EnrollError::Signature => refusal(Code::PermissionDenied, error.code(), error.to_string()),
+        EnrollError::Store(_) | EnrollError::Randomness(_) => {
+            tracing::warn!(code = error.code(), %error, "an enrollment failed inside");
             let full = error.code() == "storage_full";
             let sentence = "the coordinator's storage does not answer at the moment; come back later";
             let problem = Problem {

@@ -153,7 +153,7 @@ impl Running {
         })
         .await
         .unwrap();
-        let enrolment = Enrolment {
+        let enrollment = Enrollment {
             store: store.clone(),
             authority: authority.clone(),
             clock: shared.clone(),
@@ -167,7 +167,7 @@ impl Running {
             blobs,
             signer,
             authority,
-            enrolment,
+            enrollment,
             clock: shared,
             cors_origins,
             reflection,
@@ -195,7 +195,7 @@ impl Running {
     }
 
     async fn device_token(&self) -> String {
-        self.app.enrolment.enrol(&enrolment(7, &self.token(Kind::Enrol))).await.unwrap().device_token
+        self.app.enrollment.enroll(&signed_enrollment(7, &self.token(Kind::Enroll))).await.unwrap().device_token
     }
 
     fn get(&self, path_and_query: &str) -> reqwest::RequestBuilder {
@@ -215,11 +215,11 @@ fn http_client() -> reqwest::Client {
     reqwest::Client::new()
 }
 
-fn enrolment(seed: u8, enrol_token: &str) -> Enroll {
+fn signed_enrollment(seed: u8, enroll_token: &str) -> Enroll {
     let key = IdentityKey::from_seed(&[seed; 32]);
     let identity_key = key.public();
-    let signature = key.sign(&Enroll::signed_bytes(enrol_token, &identity_key));
-    Enroll { enrol_token: enrol_token.to_owned(), identity_key, signature }
+    let signature = key.sign(&Enroll::signed_bytes(enroll_token, &identity_key));
+    Enroll { enroll_token: enroll_token.to_owned(), identity_key, signature }
 }
 
 fn bearing<T>(token: &str, message: T) -> Request<T> {
@@ -241,12 +241,13 @@ fn check_in() -> wire::CheckInRequest {
 }
 
 #[tokio::test]
-async fn a_device_enrols_and_checks_in_and_tokens_guard_every_door() {
+async fn a_device_enrolls_and_checks_in_and_tokens_guard_every_door() {
     let running = Running::start().await;
     let channel = running.channel().await;
     let mut enrollment = wire::enrollment_client::EnrollmentClient::new(channel.clone());
-    let enrol_token = running.token(Kind::Enrol);
-    let enrolled = enrollment.enroll(wire::EnrollRequest::from(enrolment(1, &enrol_token))).await.unwrap().into_inner();
+    let enroll_token = running.token(Kind::Enroll);
+    let enrolled =
+        enrollment.enroll(wire::EnrollRequest::from(signed_enrollment(1, &enroll_token))).await.unwrap().into_inner();
     assert_eq!(enrolled.task_key.len(), 32);
 
     let mut rounds = wire::rounds_client::RoundsClient::new(channel.clone());
@@ -260,7 +261,7 @@ async fn a_device_enrols_and_checks_in_and_tokens_guard_every_door() {
         (None, Code::Unauthenticated, "missing_token"),
         (Some(damaged.as_str()), Code::Unauthenticated, "bad_token"),
         (Some(operator.as_str()), Code::PermissionDenied, "wrong_kind"),
-        (Some(enrol_token.as_str()), Code::PermissionDenied, "wrong_kind"),
+        (Some(enroll_token.as_str()), Code::PermissionDenied, "wrong_kind"),
     ] {
         let request = token.map_or_else(|| Request::new(check_in()), |token| bearing(token, check_in()));
         let refused = rounds.check_in(request).await.unwrap_err();
@@ -276,7 +277,7 @@ async fn a_device_enrols_and_checks_in_and_tokens_guard_every_door() {
     running.clock.advance(25 * HOUR);
     let late = rounds.check_in(bearing(&enrolled.device_token, check_in())).await.unwrap_err();
     assert_eq!(code(&late), "expired_token");
-    let late = enrollment.enroll(wire::EnrollRequest::from(enrolment(2, &enrol_token))).await.unwrap_err();
+    let late = enrollment.enroll(wire::EnrollRequest::from(signed_enrollment(2, &enroll_token))).await.unwrap_err();
     assert_eq!(code(&late), "expired_token");
 }
 
@@ -305,7 +306,7 @@ async fn another_protocol_and_absurd_messages_are_refused_with_their_codes() {
     assert_eq!((refused.code(), code(&refused).as_str()), (Code::ResourceExhausted, "message_too_large"));
 
     let mut enrollment = wire::enrollment_client::EnrollmentClient::new(running.channel().await);
-    let long = wire::EnrollRequest { enrol_token: "x".repeat(100_000), ..wire::EnrollRequest::default() };
+    let long = wire::EnrollRequest { enroll_token: "x".repeat(100_000), ..wire::EnrollRequest::default() };
     let refused = enrollment.enroll(long).await.unwrap_err();
     assert_eq!(code(&refused), "message_too_large", "strangers may not send much");
 }
@@ -342,9 +343,10 @@ async fn tasks_are_administered_over_the_wire() {
     let next = tokio::time::timeout(Duration::from_secs(10), watched.message()).await.unwrap();
     assert_eq!(next.unwrap().unwrap().version, 2, "a watcher hears of a new version");
 
-    let minted = admin.mint_token(bearing(&operator, wire::MintTokenRequest { kind: "enrol".into(), ttl_s: 60 })).await;
-    assert_eq!(running.app.authority.check_enrol(&minted.unwrap().into_inner().token, running.clock.now()), Ok(()));
-    for (kind, ttl_s) in [("device", 60), ("enrol", u64::MAX), ("", 0)] {
+    let minted =
+        admin.mint_token(bearing(&operator, wire::MintTokenRequest { kind: "enroll".into(), ttl_s: 60 })).await;
+    assert_eq!(running.app.authority.check_enroll(&minted.unwrap().into_inner().token, running.clock.now()), Ok(()));
+    for (kind, ttl_s) in [("device", 60), ("enroll", u64::MAX), ("", 0)] {
         let request = wire::MintTokenRequest { kind: kind.into(), ttl_s };
         assert_eq!(code(&admin.mint_token(bearing(&operator, request)).await.unwrap_err()), "invalid_argument");
     }

@@ -19,7 +19,7 @@ use scale_proto::task::{Aggregation, Privacy, TaskConfig};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Trains the transaction categoriser on simulated people, without a coordinator. What is not given is as in the demo.
+/// Trains the transaction categorizer on simulated people, without a coordinator. What is not given is as in the demo.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -71,7 +71,7 @@ struct Arguments {
     /// FedProx term.
     #[arg(long)]
     mu: Option<f32>,
-    /// Server optimiser; its defaults are 1 for the rate and 0.9 for momentum.
+    /// Server optimizer; its defaults are 1 for the rate and 0.9 for momentum.
     #[arg(long)]
     server: Option<Rule>,
     /// Step size of the server.
@@ -153,7 +153,7 @@ impl Arguments {
         training.batch_size = self.batch.unwrap_or(training.batch_size);
         training.learning_rate = self.rate.unwrap_or(training.learning_rate);
         training.proximal_mu = self.mu.unwrap_or(training.proximal_mu);
-        task.quantisation.clip = self.clip.unwrap_or(task.quantisation.clip);
+        task.quantization.clip = self.clip.unwrap_or(task.quantization.clip);
         task.aggregation = self.aggregation(task.aggregation);
         task
     }

@@ -130,12 +130,12 @@ impl Operator {
         Ok(())
     }
 
-    /// A token that enrols devices for an hour.
+    /// A token that enrolls devices for an hour.
     ///
     /// # Errors
     /// What the coordinator answers.
-    pub async fn enrol_token(&mut self) -> anyhow::Result<String> {
-        let request = self.request(wire::MintTokenRequest { kind: "enrol".to_owned(), ttl_s: 3600 });
+    pub async fn enroll_token(&mut self) -> anyhow::Result<String> {
+        let request = self.request(wire::MintTokenRequest { kind: "enroll".to_owned(), ttl_s: 3600 });
         Ok(self.client.mint_token(request).await?.into_inner().token)
     }
 

@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::coordinator::{CoordinatorProcess, Operator};
-use super::device::{Behaviour, Cores, Sighting, TakingTurns, client, crowd_host, live};
+use super::device::{Behavior, Cores, Sighting, TakingTurns, client, crowd_host, live};
 use super::promise::Promise;
 use super::report::{Report, RoundRow};
 use super::screen::{Screen, Seen, row_line};
@@ -32,10 +32,10 @@ use crate::people::{Person, people};
 use crate::simulation::Simulation;
 
 /// Name of the demo's task.
-const TASK: &str = "categoriser";
+const TASK: &str = "categorizer";
 /// A round that takes longer than all its steps may, and this besides, has a problem that waiting does not solve.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Devices that enrol at once: each writes a row, and the coordinator's database takes one after the other.
+/// Devices that enroll at once: each writes a row, and the coordinator's database takes one after the other.
 const ENROLLING: usize = 8;
 /// Abandoned rounds in a row after which the next one would end like them.
 const FAILURES: usize = 5;
@@ -136,7 +136,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     screen.say(&format!("Coordinator on {}, its log in {}", coordinator.url, coordinator.log().display()));
     let mut operator = coordinator.operator().await?;
     operator.create_task(TASK, &world.config).await?;
-    let enrol_token = operator.enrol_token().await?;
+    let enroll_token = operator.enroll_token().await?;
     let task: TaskId = TASK.parse()?;
 
     let (rounds_over, watch_rounds) = watch::channel(0);
@@ -145,10 +145,10 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let joining = Joining {
         task: task.clone(),
         task_key: coordinator.task_key,
-        enrol_token: enrol_token.clone(),
+        enroll_token: enroll_token.clone(),
         cores: Cores::all(),
         enrolling: Arc::new(Semaphore::new(ENROLLING)),
-        behaviour: Behaviour { drop: settings.drop, loss: settings.size.loss(), seed: settings.seed },
+        behavior: Behavior { drop: settings.drop, loss: settings.size.loss(), seed: settings.seed },
         rounds_over: watch_rounds,
         tell,
     };
@@ -172,8 +172,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     drop(joining);
     let watcher = NativeHost::open(&folder.join("watcher"), Connection::new(&coordinator.url))?;
     let watcher = client(watcher, &task, coordinator.task_key);
-    watcher.enroll(&enrol_token).await?;
-    screen.say(&format!("{} devices enrol; rounds begin", settings.devices));
+    watcher.enroll(&enroll_token).await?;
+    screen.say(&format!("{} devices enroll; rounds begin", settings.devices));
 
     let mut judge = Judge { watcher, names: world.judge(&world.names())?, task, last: vec![] };
     let accuracy_start = judge.score(1).await?;
@@ -230,24 +230,24 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
 struct Joining {
     task: TaskId,
     task_key: [u8; 32],
-    enrol_token: String,
+    enroll_token: String,
     cores: Cores,
     enrolling: Arc<Semaphore>,
-    behaviour: Behaviour,
+    behavior: Behavior,
     rounds_over: watch::Receiver<u64>,
     tell: mpsc::UnboundedSender<Sighting>,
 }
 
 impl Joining {
-    /// One device's life: it enrols, then takes part in round after round.
+    /// One device's life: it enrolls, then takes part in round after round.
     async fn join<H: Host>(self, index: usize, host: H, statement: Dataset) -> anyhow::Result<()> {
-        let Self { task, task_key, enrol_token, cores, enrolling, behaviour, rounds_over, tell } = self;
+        let Self { task, task_key, enroll_token, cores, enrolling, behavior, rounds_over, tell } = self;
         let device = client(host, &task, task_key);
         let turn = enrolling.acquire().await?;
-        device.enroll(&enrol_token).await.with_context(|| format!("device {index} cannot enrol"))?;
+        device.enroll(&enroll_token).await.with_context(|| format!("device {index} cannot enroll"))?;
         drop(turn);
         let trainer = DatasetTrainer::new(statement, Backend::Flex).with_secret(secret()?);
-        live(index, device, TakingTurns { trainer, cores }, behaviour, rounds_over, tell).await
+        live(index, device, TakingTurns { trainer, cores }, behavior, rounds_over, tell).await
     }
 }
 
@@ -456,7 +456,7 @@ fn curves(report: &Report) -> Curves {
     let finished = || report.rounds.iter().filter(|row| row.abandoned.is_none());
     Curves {
         title: format!(
-            "{} devices learn to categorise transactions; {:.0} % of them lost in every round",
+            "{} devices learn to categorize transactions; {:.0} % of them lost in every round",
             report.devices,
             report.drop * 100.0
         ),

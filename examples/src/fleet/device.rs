@@ -43,7 +43,7 @@ pub enum Loss {
 
 /// How a device behaves.
 #[derive(Clone, Copy, Debug)]
-pub struct Behaviour {
+pub struct Behavior {
     /// Share of rounds in which it is lost.
     pub drop: f64,
     /// How.
@@ -144,12 +144,12 @@ pub async fn live<H: Host>(
     index: usize,
     mut client: Client<H>,
     mut trainer: impl LocalTrainer + Send,
-    behaviour: Behaviour,
+    behavior: Behavior,
     mut rounds_over: watch::Receiver<u64>,
     sightings: mpsc::UnboundedSender<Sighting>,
 ) -> anyhow::Result<()> {
-    let mut random = Random::new(behaviour.seed.wrapping_add(index as u64), "losses");
-    let pick = |random: &mut Random| random.chance(behaviour.drop).then(|| *random.pick(&LOST_AT));
+    let mut random = Random::new(behavior.seed.wrapping_add(index as u64), "losses");
+    let pick = |random: &mut Random| random.chance(behavior.drop).then(|| *random.pick(&LOST_AT));
     let mut lost_at = pick(&mut random);
     loop {
         rounds_over.borrow_and_update();
@@ -158,7 +158,7 @@ pub async fn live<H: Host>(
             let (silence, cancel, sightings) = (silence.clone(), client.cancel_handle(), sightings.clone());
             move |report: Report| {
                 if Some(report.phase) == lost_at {
-                    match behaviour.loss {
+                    match behavior.loss {
                         Loss::Silent => silence.notify_one(),
                         Loss::Told => cancel.cancel(),
                     }

@@ -56,7 +56,7 @@ impl Path {
 
     /// Adds one device's update to `sum` as the device would send it.
     pub(super) fn add(&mut self, sum: &mut Sum, update: &[f32]) -> anyhow::Result<()> {
-        let mut entries = grid::quantise(update, self.clip, self.grid, &mut self.rounding)?.values;
+        let mut entries = grid::quantize(update, self.clip, self.grid, &mut self.rounding)?.values;
         if let Some(noise) = &self.noise {
             noise.add_to(&mut entries, &mut self.noising);
         }

@@ -22,7 +22,7 @@ pub struct Shape {
     pub examples: usize,
     /// Examples that no device sees, from all classes.
     pub tests: usize,
-    /// Standard deviation of the coordinates of the classes' centres; examples lie around these with deviation 1.
+    /// Standard deviation of the coordinates of the classes' centers; examples lie around these with deviation 1.
     pub spread: f64,
     /// How alike devices are: parameter of the Dirichlet distribution over classes.
     pub alpha: f64,
@@ -63,15 +63,15 @@ pub struct World {
 }
 
 impl World {
-    /// Draws centres, devices and test.
+    /// Draws centers, devices and test.
     pub fn new(shape: Shape, devices: usize, seed: u64) -> Self {
         let mut random = Random::new(seed, "trade-off");
-        let centres: Vec<f64> = (0..shape.classes * shape.features).map(|_| random.normal() * shape.spread).collect();
+        let centers: Vec<f64> = (0..shape.classes * shape.features).map(|_| random.normal() * shape.spread).collect();
         let mut draw = |labels: Vec<usize>| {
             let mut inputs = Vec::with_capacity(labels.len() * (shape.features + 1));
             for label in &labels {
-                let centre = &centres[label * shape.features..][..shape.features];
-                inputs.extend(centre.iter().map(|coordinate| (coordinate + random.normal()) as f32));
+                let center = &centers[label * shape.features..][..shape.features];
+                inputs.extend(center.iter().map(|coordinate| (coordinate + random.normal()) as f32));
                 inputs.push(1.0);
             }
             Examples { inputs, labels }

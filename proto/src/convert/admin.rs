@@ -1,4 +1,4 @@
-//! Enrolment: how an installation becomes a device. The operators' view of tasks, rounds and models stays wire types.
+//! Enrollment: how an installation becomes a device. The operators' view of tasks, rounds and models stays wire types.
 
 use bytes::Bytes;
 
@@ -14,11 +14,11 @@ impl TryFrom<wire::EnrollRequest> for Enroll {
     /// Checks sizes; the signature is the coordinator's to verify.
     fn try_from(request: wire::EnrollRequest) -> Result<Self, Invalid> {
         check_protocol(request.protocol)?;
-        check::text("enrol_token", &request.enrol_token, limits::TOKEN_BYTES)?;
+        check::text("enroll_token", &request.enroll_token, limits::TOKEN_BYTES)?;
         Ok(Self {
             identity_key: check::fixed("identity_key", &request.identity_key)?,
             signature: check::fixed("signature", &request.signature)?,
-            enrol_token: request.enrol_token,
+            enroll_token: request.enroll_token,
         })
     }
 }
@@ -27,7 +27,7 @@ impl From<&Enroll> for wire::EnrollRequest {
     fn from(enroll: &Enroll) -> Self {
         Self {
             protocol: PROTOCOL,
-            enrol_token: enroll.enrol_token.clone(),
+            enroll_token: enroll.enroll_token.clone(),
             identity_key: Bytes::copy_from_slice(&enroll.identity_key),
             signature: Bytes::copy_from_slice(&enroll.signature),
         }

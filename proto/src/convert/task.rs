@@ -6,7 +6,7 @@ use crate::error::Invalid;
 use crate::model::ModelSpec;
 use crate::secure_aggregation as words;
 use crate::task::{
-    Aggregation, Cohort, IdentityRoot, MinuteOfDay, Quantisation, Schedule, SecureAggregation, TaskConfig, Timing,
+    Aggregation, Cohort, IdentityRoot, MinuteOfDay, Quantization, Schedule, SecureAggregation, TaskConfig, Timing,
     Training,
 };
 use crate::wire;
@@ -22,7 +22,7 @@ impl TryFrom<wire::TaskConfig> for TaskConfig {
             timing: present("timing", config.timing)?.into(),
             schedule: present("schedule", config.schedule)?.try_into()?,
             aggregation: present("aggregation", config.aggregation)?.try_into()?,
-            quantisation: present("quantisation", config.quantisation)?.into(),
+            quantization: present("quantization", config.quantization)?.into(),
             secure_aggregation: config.secure_aggregation.map_or_else(|| Ok(Default::default()), TryInto::try_into)?,
             privacy: present("privacy", config.privacy)?.try_into()?,
             max_rounds: (config.max_rounds > 0).then_some(config.max_rounds),
@@ -41,7 +41,7 @@ impl From<&TaskConfig> for wire::TaskConfig {
             timing: Some((&config.timing).into()),
             schedule: Some((&config.schedule).into()),
             aggregation: Some((&config.aggregation).into()),
-            quantisation: Some((&config.quantisation).into()),
+            quantization: Some((&config.quantization).into()),
             secure_aggregation: Some((&config.secure_aggregation).into()),
             privacy: Some((&config.privacy).into()),
             max_rounds: config.max_rounds.unwrap_or(0),
@@ -69,7 +69,7 @@ macro_rules! same_fields {
 same_fields!(Training { epochs, batch_size, learning_rate, proximal_mu, time_limit_ms, max_weight, holdout_permille });
 same_fields!(Cohort { goal, floor, over_selection_permille, session_max });
 same_fields!(Timing { selecting_ms, training_ms, grace_ms, shares_ms, masked_input_ms, agreement_ms, unmask_ms });
-same_fields!(Quantisation { clip, grid_factor });
+same_fields!(Quantization { clip, grid_factor });
 
 impl TryFrom<wire::Schedule> for Schedule {
     type Error = Invalid;

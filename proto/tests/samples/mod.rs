@@ -17,7 +17,7 @@ use scale_proto::plan::Plan;
 use scale_proto::privacy::ClipRange;
 use scale_proto::stage::{StageUp, UploadPiece};
 use scale_proto::task::{
-    Aggregation, Cohort, IdentityRoot, MinuteOfDay, Privacy, Quantisation, Schedule, SecureAggregation, Sessions,
+    Aggregation, Cohort, IdentityRoot, MinuteOfDay, Privacy, Quantization, Schedule, SecureAggregation, Sessions,
     TaskConfig, Timing, Training,
 };
 use scale_proto::time::RetryWindow;
@@ -152,7 +152,7 @@ pub fn task_config() -> TaskConfig {
         },
         schedule: Schedule::Times(vec![MinuteOfDay(6 * 60 + 5), MinuteOfDay(23 * 60 + 59)]),
         aggregation: Aggregation::FedAdam { learning_rate: 0.01, beta1: 0.9, beta2: 0.99, tau: 0.001 },
-        quantisation: Quantisation { clip: 1.5, grid_factor: 64 },
+        quantization: Quantization { clip: 1.5, grid_factor: 64 },
         secure_aggregation: SecureAggregation {
             profile: Profile::Malicious,
             class: Class::Paranoid,
@@ -170,7 +170,7 @@ pub fn task_config() -> TaskConfig {
 }
 
 pub fn enroll() -> Enroll {
-    Enroll { enrol_token: "token".into(), identity_key: [0x44; 32], signature: [0x55; 64] }
+    Enroll { enroll_token: "token".into(), identity_key: [0x44; 32], signature: [0x55; 64] }
 }
 
 pub fn enrolled() -> Enrolled {
@@ -337,7 +337,7 @@ pub fn all() -> Vec<Sample> {
         config.training.expect("set"),
         config.cohort.expect("set"),
         config.timing.expect("set"),
-        config.quantisation.expect("set"),
+        config.quantization.expect("set"),
         config.privacy.expect("set"),
         config.secure_aggregation.expect("set"),
     }
@@ -379,7 +379,7 @@ pub fn all() -> Vec<Sample> {
         wire::RollbackModelRequest { task: task(), version: 6 },
         model_info(),
         privacy_cost(),
-        wire::MintTokenRequest { kind: "enrol".into(), ttl_s: 86_400 },
+        wire::MintTokenRequest { kind: "enroll".into(), ttl_s: 86_400 },
         wire::MintTokenResponse { token: "token".into(), expires_at_ms: 1_700_000_000_000 },
         wire::ErrorDetail::from(problem()),
     }

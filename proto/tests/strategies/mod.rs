@@ -15,7 +15,7 @@ use scale_proto::plan::Plan;
 use scale_proto::privacy::ClipRange;
 use scale_proto::stage::UploadPiece;
 use scale_proto::task::{
-    Aggregation, Cohort, IdentityRoot, MinuteOfDay, Privacy, Quantisation, Schedule, SecureAggregation, Sessions,
+    Aggregation, Cohort, IdentityRoot, MinuteOfDay, Privacy, Quantization, Schedule, SecureAggregation, Sessions,
     TaskConfig, Timing, Training,
 };
 use scale_proto::time::RetryWindow;
@@ -157,12 +157,12 @@ pub fn task_config() -> impl Strategy<Value = TaskConfig> {
         };
         (plan.model, training)
     });
-    let quantisation = (1e-6..1e6, 4..=4096_u32).prop_map(|(clip, grid_factor)| Quantisation { clip, grid_factor });
+    let quantization = (1e-6..1e6, 4..=4096_u32).prop_map(|(clip, grid_factor)| Quantization { clip, grid_factor });
     let max_rounds = proptest::option::of(1..u64::MAX);
-    let sums = (quantisation, secure_aggregation(), privacy());
+    let sums = (quantization, secure_aggregation(), privacy());
     (training, cohort(), timing(), schedule(), aggregation(), sums, max_rounds).prop_map(
         |((model, training), cohort, timing, schedule, aggregation, sums, max_rounds)| {
-            let (quantisation, secure_aggregation, privacy) = sums;
+            let (quantization, secure_aggregation, privacy) = sums;
             TaskConfig {
                 model,
                 training,
@@ -170,7 +170,7 @@ pub fn task_config() -> impl Strategy<Value = TaskConfig> {
                 timing,
                 schedule,
                 aggregation,
-                quantisation,
+                quantization,
                 secure_aggregation,
                 privacy,
                 max_rounds,

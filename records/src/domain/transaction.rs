@@ -134,7 +134,7 @@ impl<const MAX: usize> Text<MAX> {
     }
 }
 
-/// SHA-256 over what makes a transaction the same one: date, direction, amount, currency, normalised description, and
+/// SHA-256 over what makes a transaction the same one: date, direction, amount, currency, normalized description, and
 /// which of several equal ones of one day it is. Unique per person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint(pub [u8; 32]);
@@ -155,7 +155,7 @@ impl Fingerprint {
     /// Fields of fixed length first, then both variable ones with the first one's length before it: no two different
     /// transactions give the same bytes.
     fn hash(date: Date, direction: Direction, money: Money, description: &str, kind: u8, which: &[u8]) -> Self {
-        let description = normalised(description);
+        let description = normalized(description);
         let mut hash = digest::Context::new(&digest::SHA256);
         hash.update(b"scale-fl transaction v1\0");
         hash.update(&date.to_julian_day().to_be_bytes());
@@ -171,7 +171,7 @@ impl Fingerprint {
 }
 
 /// Lower case, one space for every gap.
-fn normalised(description: &str) -> String {
+fn normalized(description: &str) -> String {
     let mut out = String::with_capacity(description.len());
     for word in description.split_whitespace() {
         if !out.is_empty() {

@@ -1,4 +1,4 @@
-//! Files that were imported, so that the same one is recognised.
+//! Files that were imported, so that the same one is recognized.
 
 use scale_proto::time::Timestamp;
 

@@ -199,8 +199,8 @@ impl Columns {
         &self.columns[place].name
     }
 
-    /// How many different fields are recognised, and whether a header could be just this.
-    pub(super) fn recognised(&self) -> (usize, bool) {
+    /// How many different fields are recognized, and whether a header could be just this.
+    pub(super) fn recognized(&self) -> (usize, bool) {
         let fields: Vec<Field> = self.columns.iter().filter_map(|column| Some(column.reads?.0)).collect();
         let different = (0..fields.len()).filter(|at| !fields[..*at].contains(&fields[*at])).count();
         let amount = [Field::Amount, Field::Debit, Field::Credit].iter().any(|field| fields.contains(field));

@@ -60,7 +60,7 @@ impl<'a> Table<'a> {
             }
             // A row of too many cells may be none with another delimiter.
             let Ok(columns) = Columns::of(record.iter()) else { continue };
-            let (fields, complete) = columns.recognised();
+            let (fields, complete) = columns.recognized();
             let score = (complete, fields);
             if best.as_ref().is_none_or(|best| score > best.score) {
                 let at = usize::try_from(reader.position().byte()).unwrap_or(end).min(end);

@@ -11,7 +11,7 @@
 //!    there again, cell for cell, then it was written twice, and gets the number that it had.
 //!
 //! What it cannot know: a statement that begins in the middle of a day counts that day's equal rows from 0 again, and
-//! the same transactions from a file with ids and from one without are not recognised as the same.
+//! the same transactions from a file with ids and from one without are not recognized as the same.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};

@@ -410,7 +410,7 @@ fn time_grows_with_the_rows_and_no_faster() {
     }
     assert_eq!(rows, 20_000);
     let took = started.elapsed();
-    // An unoptimised build on a busy machine; a quadratic step would take minutes.
+    // An unoptimized build on a busy machine; a quadratic step would take minutes.
     assert!(took < Duration::from_secs(30), "{took:?}");
 }
 

@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_acknowledged_row_is_written_with_full_synchronisation() {
+    async fn an_acknowledged_row_is_written_with_full_synchronization() {
         let folder = tempfile::tempdir().unwrap();
         let (writer, _readers) = connect(&folder.path().join("db"), true).await.unwrap();
         let (mode,): (String,) = sqlx::query_as("PRAGMA journal_mode").fetch_one(&writer).await.unwrap();

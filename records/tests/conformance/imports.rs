@@ -30,7 +30,7 @@ pub(super) async fn a_large_batch_is_one_call(rows: &Rows) {
     assert_eq!(rows.delete_person(user).await.unwrap(), 4501);
 }
 
-pub(super) async fn a_file_is_recognised(rows: &Rows) {
+pub(super) async fn a_file_is_recognized(rows: &Rows) {
     let user = UserId::new();
     let first = import(rows, user, &file(1), &[expense(1)]).await;
     let again = NewUpload { filename: Text::new("filename", "renamed.csv").unwrap(), ..file(1) };

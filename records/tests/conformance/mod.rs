@@ -37,7 +37,7 @@ pub(crate) async fn conforms(rows: &Rows) {
     lists::texts_mean_nothing_but_themselves(rows).await;
     imports::duplicates_are_skipped_wherever_they_are(rows).await;
     imports::a_large_batch_is_one_call(rows).await;
-    imports::a_file_is_recognised(rows).await;
+    imports::a_file_is_recognized(rows).await;
     imports::of_two_imports_at_once_one_inserts(rows).await;
     imports::an_import_that_ends_early_leaves_nothing(rows).await;
     imports::a_deletion_waits_for_the_import(rows).await;
@@ -105,7 +105,7 @@ pub(crate) fn file(n: u8) -> NewUpload {
 }
 
 pub(crate) fn new_job() -> NewJob {
-    NewJob { id: JobId::new(), model_type: "categoriser".to_owned(), credential_hash: [7; 32] }
+    NewJob { id: JobId::new(), model_type: "categorizer".to_owned(), credential_hash: [7; 32] }
 }
 
 pub(crate) async fn create(rows: &Rows, user: UserId, new: &NewTransaction) -> Transaction {

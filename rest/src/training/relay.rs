@@ -181,7 +181,7 @@ mod tests {
             user_id: UserId::new(),
             status: JobStatus::Completed,
             done_permille: 1000,
-            model_type: "categoriser".to_owned(),
+            model_type: "categorizer".to_owned(),
             credential_hash: [7; 32],
             round_id: Some(Uuid::new_v4()),
             metrics: [("accuracy".to_owned(), 0.94)].into(),

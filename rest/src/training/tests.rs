@@ -33,7 +33,7 @@ impl World {
 }
 
 async fn created(hub: &Hub, user: UserId) -> (TrainingJob, Vec<u8>) {
-    match hub.create(user, "categoriser").await.unwrap() {
+    match hub.create(user, "categorizer").await.unwrap() {
         Created::New(job, credential) => (job, credential.to_bytes().to_vec()),
         Created::Active(job) => panic!("{job:?}"),
     }

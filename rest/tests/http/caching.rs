@@ -18,7 +18,7 @@ async fn answers_are_kept_as_the_table_says() {
         ("/api/v1/categories".to_owned(), "private, max-age=86400"),
         ("/api/v1/openapi.json".to_owned(), "public, max-age=3600"),
         ("/docs".to_owned(), "public, max-age=3600"),
-        ("/api/v1/models/latest?task=categoriser".to_owned(), "no-store"),
+        ("/api/v1/models/latest?task=categorizer".to_owned(), "no-store"),
         ("/api/v1/training/jobs".to_owned(), "no-store"),
         (format!("/api/v1/training/status/{job}"), "no-store"),
         ("/api/v1/uploads".to_owned(), "no-store"),

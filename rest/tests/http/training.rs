@@ -13,7 +13,7 @@ async fn a_person_has_one_active_job() {
     let person = world.person();
     let (job, credential) = person.job().await;
     assert_eq!(credential.len(), 48);
-    let second = person.post("/api/v1/training/jobs", &json!({"model_type": "categoriser"})).await;
+    let second = person.post("/api/v1/training/jobs", &json!({"model_type": "categorizer"})).await;
     assert_eq!((second.status, &second.json()["id"]), (StatusCode::CONFLICT, &json!(job)));
     assert!(!second.text().contains("credential"));
 
@@ -54,11 +54,11 @@ async fn a_job_can_be_cancelled_and_then_begun_anew() {
 async fn the_newest_model_is_named_with_its_digest() {
     let world = World::new().await;
     let person = world.person();
-    let model = person.get("/api/v1/models/latest?task=categoriser").await;
+    let model = person.get("/api/v1/models/latest?task=categorizer").await;
     assert_eq!(
         model.json(),
         json!({
-            "task": "categoriser", "version": 43, "sha256": "ab".repeat(32), "url": "https://models.example/v43?sig=x",
+            "task": "categorizer", "version": 43, "sha256": "ab".repeat(32), "url": "https://models.example/v43?sig=x",
             "url_expires": "2026-11-23T01:00:00Z", "size_bytes": 1_000_000, "created_at": "2026-11-23T00:00:00Z",
         })
     );

@@ -149,7 +149,7 @@ impl Client<'_> {
     /// A new training job and its credential.
     pub(crate) async fn job(&self) -> (String, Vec<u8>) {
         use base64::Engine as _;
-        let answer = self.post("/api/v1/training/jobs", &serde_json::json!({"model_type": "categoriser"})).await;
+        let answer = self.post("/api/v1/training/jobs", &serde_json::json!({"model_type": "categorizer"})).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text());
         let created = answer.json();
         let credential = created["credential"].as_str().unwrap();
@@ -200,14 +200,14 @@ struct Models;
 #[async_trait]
 impl LatestModel for Models {
     async fn tasks(&self) -> Result<Vec<String>, ModelError> {
-        Ok(vec!["categoriser".to_owned(), "untrained".to_owned()])
+        Ok(vec!["categorizer".to_owned(), "untrained".to_owned()])
     }
 
     async fn latest(&self, task: &str) -> Result<Option<Model>, ModelError> {
         if task == "broken" {
             return Err(ModelError("the disk is on fire".to_owned()));
         }
-        Ok((task == "categoriser").then(|| Model {
+        Ok((task == "categorizer").then(|| Model {
             task: task.to_owned(),
             version: 43,
             sha256: [0xab; 32],

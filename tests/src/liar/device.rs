@@ -216,7 +216,7 @@ impl Victim for Device {
             && let (Some(round), Some(update)) = (self.state.round(), self.update.take())
         {
             // From the beginning of the same stream as the machine.
-            let rounded = update.quantise(round.config(), &mut rounding(self.number));
+            let rounded = update.quantize(round.config(), &mut rounding(self.number));
             self.input = rounded.map(scale_client_core::update::QuantizedUpdate::into_vectors).unwrap_or_default();
         }
         let down = StageDown { session: session(), stage, payload: Bytes::copy_from_slice(payload), roster };

@@ -22,7 +22,7 @@ const TABLE: [(&str, Instead, &str); 4] = [
         "its flags are understood; running the tests from the tests would never end",
     ),
     ("cargo run -p scale-coordinator -- serve …", Instead::Serve, "in the background, until its document ends"),
-    ("cargo run -p scale-coordinator -- …", Instead::Coordinator, "unoptimised: a release build takes minutes"),
+    ("cargo run -p scale-coordinator -- …", Instead::Coordinator, "unoptimized: a release build takes minutes"),
     ("cargo run|test|bench -p …", Instead::Exist, "package and target exist; the tests build and run them"),
 ];
 

@@ -27,14 +27,14 @@ const TARGET_DIR: &str = "target-wasm";
 /// What a browser loads, with default features: `native` of scale-client-core stays off.
 const PACKAGES: &[&str] = &["scale-secagg", "scale-privacy", "scale-proto", "scale-client-core"];
 
-/// Optimised in the development profile for the sake of native tests; nothing here runs them.
+/// Optimized in the development profile for the sake of native tests; nothing here runs them.
 const NOT_RUN_HERE: &[&str] =
     &["burn-flex", "burn-tensor", "burn-autodiff", "gemm", "gemm-common", "gemm-f32", "macerator"];
 
 /// Test targets that run in Node.js.
 const TESTS: &[(&str, &str)] = &[("scale-secagg", "vectors"), ("scale-privacy", "known_answers")];
 
-/// Says what noise costs; run optimised.
+/// Says what noise costs; run optimized.
 const SPEED: (&str, &str) = ("scale-secagg", "wasm_speed");
 
 #[derive(Args)]
@@ -42,7 +42,7 @@ pub(crate) struct Options {
     /// Only see that the crates compile; run nothing
     #[arg(long)]
     check_only: bool,
-    /// Also say what a sample of noise costs in Node.js, with optimised code
+    /// Also say what a sample of noise costs in Node.js, with optimized code
     #[arg(long, conflicts_with = "check_only")]
     speed: bool,
     /// Where the compiler for wasm32 comes from

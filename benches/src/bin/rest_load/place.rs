@@ -158,7 +158,7 @@ async fn give(records: Arc<dyn Records>, n: u32, each: u32) -> anyhow::Result<()
 /// The active training jobs of the first `people`, made where there are none.
 pub(crate) async fn jobs(records: &Arc<dyn Records>, people: u32) -> anyhow::Result<Vec<JobId>> {
     let job = |n| async move {
-        let new = NewJob { id: JobId::new(), model_type: "categoriser".to_owned(), credential_hash: [0; 32] };
+        let new = NewJob { id: JobId::new(), model_type: "categorizer".to_owned(), credential_hash: [0; 32] };
         Ok::<_, anyhow::Error>(match records.create_job(people::user(n), &new, now()).await? {
             store::Created::New(job) | store::Created::Exists(job) => job.id,
         })

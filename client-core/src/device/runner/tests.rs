@@ -127,7 +127,7 @@ fn trainer(number: usize) -> Adder {
     Adder { step: (number as f32 - 3.0) / 100.0, examples: 20 + 10 * number as u32 }
 }
 
-/// Enrols and takes part in one round, on a task of its own: the future has to be `Send`.
+/// Enrolls and takes part in one round, on a task of its own: the future has to be `Send`.
 fn spawn(host: TestHost, number: usize) -> tokio::task::JoinHandle<Result<Outcome, Error>> {
     spawn_client(client(host), number)
 }
@@ -154,7 +154,7 @@ fn contributed(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Contributed(Contribution { number: 3, version: ModelVersion(1), .. }))
 }
 
-/// What device `number` adds: its rounding stream is the second one drawn after the nonce of the enrolment.
+/// What device `number` adds: its rounding stream is the second one drawn after the nonce of the enrollment.
 fn expected_input(number: usize) -> Vec<Vec<u32>> {
     let mut randomness = ChaCha20Rng::from_seed([number as u8; 32]);
     let (mut nonce, mut keys, mut rounding) = ([0; 12], [0; 32], [0; 32]);
@@ -164,7 +164,7 @@ fn expected_input(number: usize) -> Vec<Vec<u32>> {
     let plan = fixtures::plan();
     let update = Update::new(&plan, &fixtures::global(), trainer(number).result(&fixtures::global())).expect("finite");
     let rounding = &mut ChaCha20Rng::from_seed(rounding);
-    update.quantise(&fixtures::config(&plan), rounding).expect("in bound").into_vectors()
+    update.quantize(&fixtures::config(&plan), rounding).expect("in bound").into_vectors()
 }
 
 fn sum(numbers: impl Iterator<Item = usize>) -> Vec<Vec<i64>> {
@@ -246,7 +246,7 @@ async fn lost_answers_change_nothing() {
         let mut hosts = vec![];
         for number in 0..COHORT {
             let host = host(&shared, &clock, number);
-            client(host.clone()).enroll("token").await.expect("enrols");
+            client(host.clone()).enroll("token").await.expect("enrolls");
             hosts.push(host);
         }
         shared.lock().expect("no panic").link.lose_every = lose_every;
@@ -297,7 +297,7 @@ async fn killed_anywhere(config: fn(&Plan) -> RoundConfig, check: fn(&[Vec<i64>]
         let (shared, clock) = (coordinator_with(config), clock());
         let others: Vec<_> = (1..COHORT).map(|number| spawn(host(&shared, &clock, number), number)).collect();
         let victim = host(&shared, &clock, 0);
-        client(victim.clone()).enroll("token").await.expect("enrols");
+        client(victim.clone()).enroll("token").await.expect("enrolls");
         let first = killed_after(polls, client(victim.clone()).participate(&mut trainer(0), &mut ())).await;
         survived = first.is_some();
         let mut paid_in_vain = false;
@@ -362,7 +362,7 @@ async fn a_device_that_cancels_leaves_and_the_others_finish() {
     let (shared, clock) = (coordinator(), clock());
     let others: Vec<_> = (1..COHORT).map(|number| spawn(host(&shared, &clock, number), number)).collect();
     let mut canceller = client(host(&shared, &clock, 0));
-    canceller.enroll("token").await.expect("enrols");
+    canceller.enroll("token").await.expect("enrolls");
     let handle = canceller.cancel_handle();
     let mut observer = |report: Report| {
         if report.phase == Phase::Uploading {
@@ -387,7 +387,7 @@ async fn outcomes_without_a_round() {
     let (shared, clock) = (coordinator(), clock());
     let mut device = client(host(&shared, &clock, 0));
     assert_eq!(device.participate(&mut trainer(0), &mut ()).await, Err(Error::NotEnrolled));
-    let id = device.enroll("token").await.expect("enrols");
+    let id = device.enroll("token").await.expect("enrolls");
     assert_eq!(device.enroll("another").await, Ok(id), "an identity stays");
     assert_eq!(device.device().await, Ok(Some(id)));
 
@@ -413,7 +413,7 @@ async fn outcomes_without_a_round() {
 }
 
 #[tokio::test]
-async fn another_task_key_is_refused_at_enrolment() {
+async fn another_task_key_is_refused_at_enrollment() {
     let (shared, clock) = (coordinator(), clock());
     let device = Client::new(host(&shared, &clock, 0), ClientConfig::new(vec![], [3; 32]));
     assert_eq!(device.enroll("token").await, Err(Error::TaskKeyMismatch));
@@ -426,7 +426,7 @@ async fn a_final_refusal_ends_the_round_and_a_passing_one_does_not() {
     let problem = Problem { code: "round_over".into(), sentence: "the round is over".into(), remedy: Remedy::Leave };
     shared.lock().expect("no panic").link.refusal = Some(problem);
     let mut device = client(host(&shared, &clock, 0));
-    device.enroll("token").await.expect("enrols");
+    device.enroll("token").await.expect("enrolls");
     let Outcome::Left { reason, .. } = device.participate(&mut trainer(0), &mut ()).await.expect("no error") else {
         panic!("leaves");
     };
@@ -437,7 +437,7 @@ async fn a_final_refusal_ends_the_round_and_a_passing_one_does_not() {
     let problem = Problem { code: "overloaded".into(), sentence: "too busy".into(), remedy };
     shared.lock().expect("no panic").link.refusal = Some(problem);
     let mut device = client(host(&shared, &clock, 1));
-    device.enroll("token").await.expect("enrols");
+    device.enroll("token").await.expect("enrolls");
     let Outcome::Left { reason, .. } = device.participate(&mut trainer(1), &mut ()).await.expect("no error") else {
         panic!("leaves");
     };
@@ -466,7 +466,7 @@ async fn training_that_fails_sends_nothing() {
     for (bad, code) in [(f32::NAN, "not_finite"), (0.0, "no_examples")] {
         let (shared, clock) = (coordinator(), clock());
         let mut device = client(host(&shared, &clock, 0));
-        device.enroll("token").await.expect("enrols");
+        device.enroll("token").await.expect("enrolls");
         let Outcome::Left { reason, .. } = device.participate(&mut Bad(bad), &mut ()).await.expect("no error") else {
             panic!("leaves");
         };
@@ -498,7 +498,7 @@ async fn a_device_that_cannot_pay_for_training_neither_downloads_nor_trains() {
     }
     let (shared, clock) = (coordinator(), clock());
     let mut device = client(host(&shared, &clock, 0));
-    device.enroll("token").await.expect("enrols");
+    device.enroll("token").await.expect("enrolls");
     let mut dear = Dear(DpSgd::new(0.5, 1.0, 100).expect("in range"));
     let Outcome::Left { reason, .. } = device.participate(&mut dear, &mut ()).await.expect("no error") else {
         panic!("leaves");
@@ -514,7 +514,7 @@ async fn a_damaged_store_is_an_error_or_a_lost_round_but_never_a_second_one() {
     let (shared, clock) = (coordinator(), clock());
     let host = host(&shared, &clock, 0);
     let mut device = client(host.clone());
-    device.enroll("token").await.expect("enrols");
+    device.enroll("token").await.expect("enrolls");
     host.store.put("round", b"damaged").await.expect("memory");
     host.store.put("history", b"damaged").await.expect("memory");
     let error = device.participate(&mut trainer(0), &mut ()).await.expect_err("the history is gone");
@@ -534,7 +534,7 @@ async fn progress_never_falls() {
     let (shared, clock) = (coordinator(), clock());
     let others: Vec<_> = (1..COHORT).map(|number| spawn(host(&shared, &clock, number), number)).collect();
     let mut device = client(host(&shared, &clock, 0));
-    device.enroll("token").await.expect("enrols");
+    device.enroll("token").await.expect("enrolls");
     let mut reports = vec![];
     device.participate(&mut trainer(0), &mut |report: Report| reports.push(report)).await.expect("no error");
     for other in others {
@@ -552,7 +552,7 @@ async fn a_store_holds_nothing_in_clear() {
     let (shared, clock) = (coordinator(), clock());
     let host = host(&shared, &clock, 0);
     let mut device = client(host.clone());
-    device.enroll("token").await.expect("enrols");
+    device.enroll("token").await.expect("enrolls");
     // Killed while it waits for the others' keys.
     let killed = killed_after(200, device.participate(&mut trainer(0), &mut ())).await;
     assert!(killed.is_none());

@@ -41,7 +41,7 @@ pub(crate) fn task(schedule: &str) -> TaskConfig {
         "timing": {"selecting_ms": 60_000, "training_ms": 60_000, "grace_ms": 60_000, "shares_ms": 60_000,
             "masked_input_ms": 60_000, "agreement_ms": 60_000, "unmask_ms": 60_000},
         "schedule": schedule, "aggregation": {"fed_avg": {"learning_rate": 1.0}},
-        "quantisation": {"clip": 1.0, "grid_factor": 64}, "privacy": {"mode": "none"}, "max_rounds": null
+        "quantization": {"clip": 1.0, "grid_factor": 64}, "privacy": {"mode": "none"}, "max_rounds": null
     });
     serde_json::from_value(json).expect("a valid task")
 }

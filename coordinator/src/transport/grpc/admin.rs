@@ -18,8 +18,8 @@ use crate::driver::{Coordinator, ModelInfo, RoundInfo, SessionInfo, TaskInfo};
 use crate::rows::TaskState;
 use crate::spent::Cost;
 
-/// Life of a token when the operator names none: a week to hand an enrolment token out, a day of administration.
-const ENROL_TTL: Duration = Duration::from_secs(7 * 86_400);
+/// Life of a token when the operator names none: a week to hand an enrollment token out, a day of administration.
+const ENROLL_TTL: Duration = Duration::from_secs(7 * 86_400);
 const OPERATOR_TTL: Duration = Duration::from_secs(86_400);
 /// Longest life of a token.
 const MAX_TTL: Duration = Duration::from_secs(400 * 86_400);
@@ -147,9 +147,9 @@ impl wire::admin_server::Admin for Service {
     ) -> Result<Response<wire::MintTokenResponse>, Status> {
         let request = request.into_inner();
         let (kind, usual) = match Kind::parse(&request.kind) {
-            Some(kind @ Kind::Enrol) => (kind, ENROL_TTL),
+            Some(kind @ Kind::Enroll) => (kind, ENROLL_TTL),
             Some(kind @ Kind::Operator) => (kind, OPERATOR_TTL),
-            _ => return Err(problem::invalid(&Invalid::new("kind", "must be \"enrol\" or \"operator\""))),
+            _ => return Err(problem::invalid(&Invalid::new("kind", "must be \"enroll\" or \"operator\""))),
         };
         let ttl = if request.ttl_s == 0 { usual } else { Duration::from_secs(request.ttl_s) };
         if ttl > MAX_TTL {

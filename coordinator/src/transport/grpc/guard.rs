@@ -62,7 +62,7 @@ impl Guard {
                 Ok(())
             }
             Some(Kind::Operator) => self.authority.check_operator(bearer(request), now),
-            Some(Kind::Enrol) => self.authority.check_enrol(bearer(request), now),
+            Some(Kind::Enroll) => self.authority.check_enroll(bearer(request), now),
         }
     }
 }
@@ -72,7 +72,7 @@ fn ending_soon(body: Body) -> Body {
     Body::from_stream(body.into_data_stream().take_until(Box::pin(tokio::time::sleep(OPEN_STREAM))))
 }
 
-/// The token that a path asks for. An enrolment token is in the message; every service that is not listed needs an
+/// The token that a path asks for. An enrollment token is in the message; every service that is not listed needs an
 /// operator's, so that a new one is not open by accident.
 fn door(path: &str) -> Option<Kind> {
     let service = path.trim_start_matches('/').split('/').next().unwrap_or_default();

@@ -68,8 +68,9 @@ pub(super) fn router(app: App, health: Health) -> Router {
     use wire::{admin_server, enrollment_server, models_server, rounds_server};
     let guard = guard::Guard { authority: app.authority.clone(), clock: app.clock.clone() };
 
-    let enrollment = enrollment_server::EnrollmentServer::new(enrollment::Service { enrolment: app.enrolment.clone() })
-        .max_decoding_message_size(OPEN_MESSAGE_BYTES);
+    let enrollment =
+        enrollment_server::EnrollmentServer::new(enrollment::Service { enrollment: app.enrollment.clone() })
+            .max_decoding_message_size(OPEN_MESSAGE_BYTES);
     let rounds = rounds_server::RoundsServer::new(rounds::Service { coordinator: app.coordinator.clone() })
         .max_decoding_message_size(limits::MESSAGE_BYTES);
     let models = models_server::ModelsServer::new(models::Service { coordinator: app.coordinator.clone() })

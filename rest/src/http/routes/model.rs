@@ -20,7 +20,7 @@ use super::json;
 #[into_params(parameter_in = Query)]
 pub(in crate::http) struct LatestQuery {
     /// The task that the model is for.
-    #[param(example = "categoriser")]
+    #[param(example = "categorizer")]
     task: String,
 }
 

@@ -23,7 +23,7 @@ pub(in crate::http) struct Job<'a> {
     #[schema(minimum = 0, maximum = 1000, example = 420)]
     done_permille: u16,
     /// The task that the device takes part in.
-    #[schema(example = "categoriser")]
+    #[schema(example = "categorizer")]
     model_type: &'a str,
     /// The round, once a device has reported.
     #[schema(required, format = Uuid)]
@@ -83,7 +83,7 @@ pub(in crate::http) struct Jobs<'a> {
 #[schema(as = NewTrainingJob)]
 pub(in crate::http) struct NewJob {
     /// The task that the device is to take part in.
-    #[schema(min_length = 1, max_length = 200, example = "categoriser")]
+    #[schema(min_length = 1, max_length = 200, example = "categorizer")]
     pub(in crate::http) model_type: String,
 }
 

@@ -10,7 +10,7 @@ use super::{moment, moment_schema};
 #[derive(Serialize, ToSchema)]
 pub(in crate::http) struct Model<'a> {
     /// The task.
-    #[schema(example = "categoriser")]
+    #[schema(example = "categorizer")]
     task: &'a str,
     /// Its number.
     #[schema(example = 43)]

@@ -446,7 +446,7 @@ mod tests {
             "currency=eur",
             "min_amount_minor=-1",
             "max_amount_minor=9007199254740993",
-            "colour=red",
+            "color=red",
             "from=%2B026-01-01",
         ] {
             assert!(read(bad).is_err(), "{bad}");

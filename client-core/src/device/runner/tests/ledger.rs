@@ -61,7 +61,7 @@ async fn one_holder_at_a_time() {
     let (shared, clock) = (coordinator(), clock());
     let host = host(&shared, &clock, 0);
     let mut device = client(host.clone());
-    device.enroll("token").await.expect("enrols");
+    device.enroll("token").await.expect("enrolls");
     let held = host.ledger.hold().await.expect("free");
     let error = device.participate(&mut trainer(0), &mut ()).await.expect_err("held");
     assert_eq!(error, Error::LedgerInUse);

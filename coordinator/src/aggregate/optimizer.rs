@@ -1,4 +1,4 @@
-//! Server optimisers over the mean update Δ, as pseudo-gradient (Reddi et al. 2021, algorithm 2; no bias correction, as
+//! Server optimizers over the mean update Δ, as pseudo-gradient (Reddi et al. 2021, algorithm 2; no bias correction, as
 //! there). `x` are the weights, `η` the server's learning rate:
 //!
 //! | | momentum | scale | step |
@@ -14,15 +14,15 @@ use scale_proto::task::Aggregation;
 
 use super::Error;
 
-/// An optimiser with its state. The state belongs to one model version: it is stored beside it.
+/// An optimizer with its state. The state belongs to one model version: it is stored beside it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Optimiser {
+pub struct Optimizer {
     rule: Aggregation,
     momentum: Vec<f32>,
     scale: Vec<f32>,
 }
 
-impl Optimiser {
+impl Optimizer {
     /// A fresh one for `len` weights.
     pub fn new(rule: Aggregation, len: usize) -> Self {
         let (momentum, scale) = match rule {
@@ -37,7 +37,7 @@ impl Optimiser {
     ///
     /// # Errors
     /// [`Error::NotFinite`] when a weight or the state overflows: both are then to be thrown away.
-    /// [`Error::State`] when `weights` and `mean` do not have the optimiser's length.
+    /// [`Error::State`] when `weights` and `mean` do not have the optimizer's length.
     pub fn step(&mut self, weights: &mut [f32], mean: &[f32]) -> Result<(), Error> {
         let fits = |state: &[f32]| state.is_empty() || state.len() == weights.len();
         if mean.len() != weights.len() || !fits(&self.momentum) || !fits(&self.scale) {
@@ -103,7 +103,7 @@ impl Optimiser {
         out
     }
 
-    /// Reads [`Optimiser::to_bytes`]. Empty bytes, and those of another kind of optimiser (the operator changed it), give
+    /// Reads [`Optimizer::to_bytes`]. Empty bytes, and those of another kind of optimizer (the operator changed it), give
     /// a fresh one.
     ///
     /// # Errors
@@ -170,14 +170,14 @@ mod tests {
             // x: 1 + 0.1 × 0.05 / (0.05001 + 0.001), then + 0.1 × 0.02 / (0.0559106 + 0.001).
             ("FedYogi", YOGI, 1.098_02, 1.133_162_8),
         ] {
-            let mut optimiser = Optimiser::new(rule, 1);
+            let mut optimizer = Optimizer::new(rule, 1);
             let mut weights = [1.0];
-            optimiser.step(&mut weights, &[0.5]).expect("finite");
+            optimizer.step(&mut weights, &[0.5]).expect("finite");
             assert!((weights[0] - first).abs() < 2e-6, "{name}, first step: {} is not {first}", weights[0]);
             // The state survives its stored form.
-            let bytes = optimiser.to_bytes();
-            let mut optimiser = Optimiser::from_bytes(rule, 1, &bytes).expect("own bytes");
-            optimiser.step(&mut weights, &[-0.25]).expect("finite");
+            let bytes = optimizer.to_bytes();
+            let mut optimizer = Optimizer::from_bytes(rule, 1, &bytes).expect("own bytes");
+            optimizer.step(&mut weights, &[-0.25]).expect("finite");
             assert!((weights[0] - second).abs() < 2e-6, "{name}, second step: {} is not {second}", weights[0]);
         }
     }
@@ -185,31 +185,31 @@ mod tests {
     #[test]
     fn yogi_shrinks_slowly() {
         // v = 1e-6 > Δ² = 1e-8: v falls by 0.01 × 1e-8 and not by a share of itself.
-        let mut optimiser = Optimiser::new(YOGI, 1);
-        optimiser.step(&mut [0.0], &[1e-4]).expect("finite");
-        assert!((optimiser.scale[0] - (1e-6 - 1e-10)).abs() < 1e-12);
+        let mut optimizer = Optimizer::new(YOGI, 1);
+        optimizer.step(&mut [0.0], &[1e-4]).expect("finite");
+        assert!((optimizer.scale[0] - (1e-6 - 1e-10)).abs() < 1e-12);
     }
 
     #[test]
     fn overflow_is_an_error() {
-        let mut optimiser = Optimiser::new(Aggregation::FedAvg { learning_rate: f32::MAX }, 2);
-        let result = optimiser.step(&mut [1.0, f32::MAX], &[0.0, 1.0]);
+        let mut optimizer = Optimizer::new(Aggregation::FedAvg { learning_rate: f32::MAX }, 2);
+        let result = optimizer.step(&mut [1.0, f32::MAX], &[0.0, 1.0]);
         assert_eq!(result, Err(Error::NotFinite { entry: 1 }));
     }
 
     #[test]
     fn stored_state_is_checked() {
-        let bytes = Optimiser::new(ADAM, 2).to_bytes();
-        let read = |rule, len, bytes: &[u8]| Optimiser::from_bytes(rule, len, bytes).map_err(|error| error.code());
-        assert_eq!(read(ADAM, 2, &bytes), Ok(Optimiser::new(ADAM, 2)));
-        assert_eq!(read(ADAM, 2, &[]), Ok(Optimiser::new(ADAM, 2)), "no state is a fresh state");
-        assert_eq!(read(YOGI, 2, &bytes), Ok(Optimiser::new(YOGI, 2)), "another optimiser starts afresh");
-        assert_eq!(read(ADAM, 3, &bytes), Err("optimiser_state"), "another model");
-        assert_eq!(read(ADAM, 2, &bytes[..bytes.len() - 1]), Err("optimiser_state"), "cut short");
-        assert_eq!(read(ADAM, 2, &[&bytes[..], &[0]].concat()), Err("optimiser_state"), "too long");
+        let bytes = Optimizer::new(ADAM, 2).to_bytes();
+        let read = |rule, len, bytes: &[u8]| Optimizer::from_bytes(rule, len, bytes).map_err(|error| error.code());
+        assert_eq!(read(ADAM, 2, &bytes), Ok(Optimizer::new(ADAM, 2)));
+        assert_eq!(read(ADAM, 2, &[]), Ok(Optimizer::new(ADAM, 2)), "no state is a fresh state");
+        assert_eq!(read(YOGI, 2, &bytes), Ok(Optimizer::new(YOGI, 2)), "another optimizer starts afresh");
+        assert_eq!(read(ADAM, 3, &bytes), Err("optimizer_state"), "another model");
+        assert_eq!(read(ADAM, 2, &bytes[..bytes.len() - 1]), Err("optimizer_state"), "cut short");
+        assert_eq!(read(ADAM, 2, &[&bytes[..], &[0]].concat()), Err("optimizer_state"), "too long");
         let mut broken = bytes.clone();
         broken[HEADER..HEADER + 4].copy_from_slice(&f32::NAN.to_le_bytes());
-        assert_eq!(read(ADAM, 2, &broken), Err("optimiser_state"), "not finite");
+        assert_eq!(read(ADAM, 2, &broken), Err("optimizer_state"), "not finite");
         for cut in 1..HEADER {
             assert!(read(ADAM, 2, &bytes[..cut]).is_err(), "cut at {cut}");
         }

@@ -10,13 +10,13 @@ from wire import PROTOCOL, Line, messages
 class Identity:
     """What an app keeps for ever: its Ed25519 key, its token, and the task key that it pins."""
 
-    def __init__(self, address, enrol_token):
+    def __init__(self, address, enroll_token):
         self.seed = secrets.token_bytes(32)
         public = reference.ed_public(self.seed)
-        signed = b"FLSA1/enrol" + reference.H(enrol_token.encode()) + public
+        signed = b"FLSA1/enroll" + reference.H(enroll_token.encode()) + public
         line = Line(address)
         answer = line.call("Enrollment", "Enroll", messages.EnrollRequest(
-            protocol=PROTOCOL, enrol_token=enrol_token, identity_key=public,
+            protocol=PROTOCOL, enroll_token=enroll_token, identity_key=public,
             signature=reference.ed_sign(self.seed, signed)))
         line.close()
         self.token, self.task_key = answer.device_token, answer.task_key

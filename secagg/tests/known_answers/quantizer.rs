@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::{SeedableRng as _, TryRng};
-use scale_privacy::grid::{norm_bound_squared, quantise, stochastic_round, to_grid};
+use scale_privacy::grid::{norm_bound_squared, quantize, stochastic_round, to_grid};
 use serde::Deserialize;
 
 use crate::support::{Hex, Hex32, HexBytes, Refused, list, load, words};
@@ -112,7 +112,7 @@ known_answers! {
                     assert_eq!(scaled.expect_err(&case.name).code(), refused.reason, "{}", case.name);
                     let mut nothing = Listed(VecDeque::new());
                     assert_eq!(
-                        quantise(&x, case.clip, case.grid, &mut nothing).expect_err(&case.name).code(),
+                        quantize(&x, case.clip, case.grid, &mut nothing).expect_err(&case.name).code(),
                         refused.reason,
                         "{}: before any draw",
                         case.name

@@ -1,0 +1,1 @@
+ALTER TABLE models RENAME COLUMN optimizer_blob TO optimiser_blob;
