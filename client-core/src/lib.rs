@@ -18,6 +18,7 @@ pub mod download;
 pub mod error;
 pub mod host;
 pub mod model;
+mod storage;
 pub mod train;
 pub mod trainer;
 pub mod transport;

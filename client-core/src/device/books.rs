@@ -3,10 +3,10 @@
 use scale_privacy::guardrails::{self, Limits};
 use scale_privacy::ledger::{Append, Count, Ledger, LedgerKey, Reopened};
 
-use super::runner::{Client, to_json};
-use super::{Participation, PrivacyReport, Receipt};
-use crate::error::{Error, HostError};
+use super::{Client, Participation, PrivacyReport, Receipt};
+use crate::error::Error;
 use crate::host::{Clock as _, HeldLog as _, Host, KeyStore as _, LedgerCount, LedgerLog};
+use crate::storage;
 
 /// Key of the store: what the ledger's receipts are about, sealed under this name.
 const PARTICIPATIONS: &str = "participations";
@@ -111,15 +111,15 @@ impl<H: Host> Client<H> {
     }
 
     async fn participations(&self) -> Result<Vec<Participation>, Error> {
-        let Some(bytes) = self.get_sealed(PARTICIPATIONS).await? else { return Ok(vec![]) };
-        serde_json::from_slice(&bytes).map_err(|_| HostError::new("store", "the notes about rounds are damaged").into())
+        let stored = storage::get_json(&self.host, PARTICIPATIONS, "the list of joined rounds").await?;
+        Ok(stored.unwrap_or_default())
     }
 
     /// Keeps what the privacy ledger's receipts say nothing about: they hold costs, these hold names.
     pub(super) async fn note(&self, participation: Participation) -> Result<(), Error> {
         let mut all = self.participations().await?;
         all.push(participation);
-        self.put_sealed(PARTICIPATIONS, &to_json(&all)?).await
+        Ok(storage::put_json(&self.host, PARTICIPATIONS, &all).await?)
     }
 }
 

@@ -25,10 +25,10 @@ use super::{
 use crate::download::{self, Wanted};
 use crate::error::{CallError, Error, HostError};
 use crate::host::{
-    Clock as _, Conditions as _, DeviceToken, Host, KeyStore as _, MaybeSend, Randomness as _, Store as _,
-    Transport as _,
+    Clock as _, Conditions as _, DeviceToken, Host, KeyStore as _, MaybeSend, Randomness as _, Transport as _,
 };
 use crate::model::{self, Model};
+use crate::storage;
 use crate::trainer::{LocalTrainer, TrainError, Trained};
 
 /// Keys of the store. Their contents are sealed under these names.
@@ -159,7 +159,7 @@ impl<H: Host> Client<H> {
         if task_key != self.rules.task_key {
             return Err(Error::TaskKeyMismatch);
         }
-        self.put_sealed(ENROLLMENT, &to_json(&enrollment)?).await?;
+        storage::put_json(&self.host, ENROLLMENT, &enrollment).await?;
         tracing::info!(%device, "enrolled");
         Ok(device)
     }
@@ -274,7 +274,7 @@ impl<H: Host> Client<H> {
                 }
                 Effect::Remember(task, number) => {
                     if run.history.remember(&task, number, self.host.clock().now()) {
-                        self.put_sealed(HISTORY, &to_json(&run.history)?).await?;
+                        storage::put_json(&self.host, HISTORY, &run.history).await?;
                     }
                     continue;
                 }
@@ -470,33 +470,11 @@ impl<H: Host> Client<H> {
     }
 
     async fn enrollment(&self) -> Result<Option<Enrollment>, Error> {
-        let Some(bytes) = self.get_sealed(ENROLLMENT).await? else { return Ok(None) };
-        let enrollment = serde_json::from_slice(&bytes);
-        enrollment
-            .map(Some)
-            .map_err(|_| HostError::new("store", "the stored enrollment is damaged: enroll again").into())
+        Ok(storage::get_json(&self.host, ENROLLMENT, "the stored enrollment").await?)
     }
 
     async fn history(&self) -> Result<History, Error> {
-        let Some(bytes) = self.get_sealed(HISTORY).await? else { return Ok(History::default()) };
-        serde_json::from_slice(&bytes)
-            .map_err(|_| HostError::new("store", "the history of joined rounds is damaged").into())
-    }
-
-    pub(super) async fn put_sealed(&self, name: &str, plain: &[u8]) -> Result<(), Error> {
-        let mut nonce = [0; 12];
-        self.host.randomness().fill(&mut nonce)?;
-        let sealed = self.host.keys().seal(name, plain, nonce).await?;
-        Ok(self.host.store().put(name, &sealed).await?)
-    }
-
-    /// What was sealed under `name`. Bytes that do not open are an error: to forget a history would allow a round twice.
-    pub(super) async fn get_sealed(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
-        let Some(sealed) = self.host.store().get(name).await? else { return Ok(None) };
-        let opened = self.host.keys().open(name, &sealed).await?;
-        let problem =
-            format!("`{name}` does not open with this installation's key: reset the app's storage and enroll again");
-        opened.map(Some).ok_or_else(|| HostError::new("store", problem).into())
+        Ok(storage::get_json(&self.host, HISTORY, "the history of joined rounds").await?.unwrap_or_default())
     }
 
     /// Of one stream, from the system.
@@ -561,10 +539,6 @@ fn outcome(state: State) -> Outcome {
 fn permille(part: u64, whole: u64) -> u32 {
     // At most 1000.
     (u128::from(part.min(whole)) * 1000 / u128::from(whole.max(1))) as u32
-}
-
-pub(super) fn to_json(value: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, HostError> {
-    serde_json::to_vec(value).map(Zeroizing::new).map_err(|error| HostError::new("store", error.to_string()))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use scale_proto::ids::Digest;
 use super::{Client, Part, Snapshot, State};
 use crate::error::{Error, HostError};
 use crate::host::{Host, KeyStore as _, Store as _};
+use crate::storage;
 
 /// Keys of the store. Their contents are sealed under these names.
 const ROUND: &str = "round";
@@ -64,11 +65,11 @@ impl<H: Host> Client<H> {
         let wanted = [&snapshot.update, &snapshot.masked];
         for ((name, part), stored) in PARTS.into_iter().zip(wanted).zip(&mut *parts) {
             if let Some(part) = part.as_ref().filter(|part| *stored != Some(part.digest())) {
-                self.put_sealed(name, part.bytes()).await?;
+                storage::put_sealed(&self.host, name, part.bytes()).await?;
                 *stored = Some(part.digest());
             }
         }
-        self.put_sealed(ROUND, &snapshot.state).await?;
+        storage::put_sealed(&self.host, ROUND, &snapshot.state).await?;
         for ((name, part), stored) in PARTS.into_iter().zip(wanted).zip(parts) {
             if part.is_none() && stored.take().is_some() {
                 self.host.store().delete(name).await?;
