@@ -1,20 +1,19 @@
 //! Model files from a signed URL: resumed where they broke off, never larger than announced, verified, and kept by digest.
 //!
 //! A file lies in the store in pieces of [`PIECE_BYTES`], so that a device that was killed goes on with the next one:
-//! `model/<digest>/<n>`, and `models` lists what is there. Anything that does not add up is deleted and loaded anew.
+//! `model/<digest>/<n>`, and `models` lists what is there. Anything that does not add up is deleted and loaded anew. The
+//! newest verified model of each task is [`install`]ed: it stays whatever else is loaded, and is found without a network.
 
 use scale_proto::ids::Digest;
 use scale_proto::limits::MODEL_BYTES;
-use serde::{Deserialize, Serialize};
 
-use crate::error::{CallError, Error, HostError, ModelError};
+use crate::error::{CallError, Error, ModelError};
 use crate::host::{Body as _, Host, MaybeSend, Store, Transport as _};
 
-/// Bytes of one stored piece.
-pub const PIECE_BYTES: usize = 1 << 20;
-/// Model files kept; older ones are deleted.
-const KEPT: usize = 2;
-const INDEX: &str = "models";
+mod cache;
+
+pub use cache::{Installed, PIECE_BYTES, install, installed, installed_info};
+use cache::Cache;
 
 /// A file to fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,15 +74,15 @@ pub async fn fetch<H: Host>(
     if wanted.bytes == 0 || wanted.bytes > MODEL_BYTES {
         return Err(ModelError::TooLarge { announced: MODEL_BYTES }.into());
     }
-    let cache = Cache { store: host.store(), wanted };
+    let cache = Cache { store: host.store(), digest: wanted.digest, bytes: wanted.bytes };
     cache.make_room().await?;
     let mut data = cache.load().await?;
     let resumed = !data.is_empty();
-    let mut result = complete(host, &cache, &mut data, &mut progress).await;
+    let mut result = complete(host, &cache, wanted, &mut data, &mut progress).await;
     if resumed && matches!(result, Err(Error::Model(_))) {
         // The stored pieces may be the bad ones; the server gets one chance to send everything.
         data.clear();
-        result = complete(host, &cache, &mut data, &mut progress).await;
+        result = complete(host, &cache, wanted, &mut data, &mut progress).await;
     }
     result
 }
@@ -92,11 +91,11 @@ pub async fn fetch<H: Host>(
 async fn complete<H: Host>(
     host: &H,
     cache: &Cache<'_, H::Store>,
+    wanted: &Wanted,
     data: &mut Vec<u8>,
     progress: &mut (impl FnMut(u64) + MaybeSend),
 ) -> Result<ModelFile, Error> {
-    let wanted = cache.wanted;
-    let file = match stream(host, cache, data, progress).await {
+    let file = match stream(host, cache, wanted, data, progress).await {
         Ok(()) => ModelFile::verify(std::mem::take(data), wanted.digest),
         Err(Error::Model(error)) => Err(error),
         Err(error) => return Err(error),
@@ -104,7 +103,7 @@ async fn complete<H: Host>(
     match file {
         Ok(file) => Ok(file),
         Err(error) => {
-            cache.delete_pieces(&wanted.digest, wanted.bytes).await?;
+            cache.delete_pieces().await?;
             Err(error.into())
         }
     }
@@ -113,10 +112,10 @@ async fn complete<H: Host>(
 async fn stream<H: Host>(
     host: &H,
     cache: &Cache<'_, H::Store>,
+    wanted: &Wanted,
     data: &mut Vec<u8>,
     progress: &mut (impl FnMut(u64) + MaybeSend),
 ) -> Result<(), Error> {
-    let wanted = cache.wanted;
     progress(data.len() as u64);
     if data.len() as u64 == wanted.bytes {
         return Ok(());
@@ -148,70 +147,6 @@ async fn stream<H: Host>(
         cache.put(whole, &data[whole * PIECE_BYTES..]).await?;
     }
     Ok(())
-}
-
-/// What `models` lists, oldest first.
-#[derive(Serialize, Deserialize)]
-struct Entry {
-    digest: Digest,
-    bytes: u64,
-}
-
-struct Cache<'a, S> {
-    store: &'a S,
-    wanted: &'a Wanted,
-}
-
-impl<S: Store> Cache<'_, S> {
-    /// Lists the wanted file before any piece of it is written, and deletes the oldest files beyond [`KEPT`].
-    async fn make_room(&self) -> Result<(), HostError> {
-        let stored = self.store.get(INDEX).await?;
-        // A damaged list only means that files are loaded again.
-        let mut entries: Vec<Entry> = stored.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-        if entries.last().is_some_and(|entry| entry.digest == self.wanted.digest) {
-            return Ok(());
-        }
-        entries.retain(|entry| entry.digest != self.wanted.digest);
-        entries.push(Entry { digest: self.wanted.digest, bytes: self.wanted.bytes });
-        while entries.len() > KEPT {
-            let oldest = entries.remove(0);
-            self.delete_pieces(&oldest.digest, oldest.bytes).await?;
-        }
-        let list = serde_json::to_vec(&entries).map_err(|error| HostError::new("store", error.to_string()))?;
-        self.store.put(INDEX, &list).await
-    }
-
-    /// The pieces from the start, as far as they go without a gap.
-    async fn load(&self) -> Result<Vec<u8>, HostError> {
-        let total = usize::try_from(self.wanted.bytes).unwrap_or(usize::MAX);
-        let mut data = Vec::new();
-        while data.len() < total {
-            let Some(piece) = self.store.get(&name(&self.wanted.digest, data.len() / PIECE_BYTES)).await? else {
-                break;
-            };
-            if piece.len() != PIECE_BYTES.min(total - data.len()) {
-                break;
-            }
-            data.extend_from_slice(&piece);
-        }
-        Ok(data)
-    }
-
-    async fn put(&self, piece: usize, bytes: &[u8]) -> Result<(), HostError> {
-        self.store.put(&name(&self.wanted.digest, piece), bytes).await
-    }
-
-    async fn delete_pieces(&self, digest: &Digest, bytes: u64) -> Result<(), HostError> {
-        // A list entry may be damaged: no file has more pieces than the largest model.
-        for piece in 0..bytes.min(MODEL_BYTES).div_ceil(PIECE_BYTES as u64) as usize {
-            self.store.delete(&name(digest, piece)).await?;
-        }
-        Ok(())
-    }
-}
-
-fn name(digest: &Digest, piece: usize) -> String {
-    format!("model/{}/{piece}", digest.hex())
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use scale_privacy::ledger;
 use scale_proto::error::{Invalid, Problem};
 
+use crate::examples::ExampleError;
 use crate::host::LogError;
+use crate::trainer::TrainError;
 
 /// A call to the coordinator, or a download, that gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,15 +100,27 @@ pub enum Error {
     /// A model file was refused.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// This device has no model yet.
+    #[error("there is no model on this device yet: refresh the model, or take part in a round")]
+    NoModel,
+    /// An example was refused, and none of the call was kept.
+    #[error(transparent)]
+    Example(ExampleError),
+    /// This build cannot compute the model.
+    #[error(transparent)]
+    Training(#[from] TrainError),
     /// [`crate::device::Client::enroll`] has to come first.
     #[error("this installation has not enrolled: call enroll with a token first")]
     NotEnrolled,
     /// The coordinator signs with another key than the one that the app pins: do not trust it.
     #[error("the coordinator's task key is not the one that this app pins")]
     TaskKeyMismatch,
-    /// The host cancelled the call.
+    /// The app cancelled the call.
     #[error("cancelled by the app")]
     Cancelled,
+    /// A participation of this installation runs in this process: one at a time.
+    #[error("a participation is running already: wait for it, or cancel it")]
+    AlreadyRunning,
     /// Another process, or another client of this one, has the privacy ledger: it is written by one at a time. Nothing
     /// was sent.
     #[error("another process uses this installation's privacy ledger: wait until it is done, or close it")]
@@ -117,6 +131,15 @@ pub enum Error {
     /// The privacy ledger takes no record: a limit of the host is no number, or the clock is wrong.
     #[error("the privacy ledger takes no record: {0}")]
     Ledger(#[from] ledger::Refusal),
+}
+
+impl From<ExampleError> for Error {
+    fn from(error: ExampleError) -> Self {
+        match error {
+            ExampleError::Host(error) => Self::Host(error),
+            error => Self::Example(error),
+        }
+    }
 }
 
 impl From<LogError> for Error {
@@ -135,9 +158,13 @@ impl Error {
             Self::Host(error) => error.what,
             Self::Call(error) => error.code(),
             Self::Model(error) => error.code(),
+            Self::NoModel => "no_model",
+            Self::Example(error) => error.code(),
+            Self::Training(error) => error.code(),
             Self::NotEnrolled => "not_enrolled",
             Self::TaskKeyMismatch => "task_key_mismatch",
             Self::Cancelled => "cancelled",
+            Self::AlreadyRunning => "already_running",
             Self::LedgerInUse => "ledger_in_use",
             Self::LedgerLocked(locked) => locked.code(),
             Self::Ledger(refusal) => refusal.code(),

@@ -10,9 +10,11 @@
 //! | send, resume, retry | [`device::Client`], [`transport`] | |
 //!
 //! [`device::State`] is a pure machine that saves itself before anything leaves the device; [`device::Client`] performs
-//! what it asks for through the platform's [`host::Host`]. Start at [`device::Client`].
+//! what it asks for through the platform's [`host::Host`]; [`app::App`] adds what every app needs around it: examples,
+//! the model, how things stand. Start at [`app::App`].
 #![forbid(unsafe_code)]
 
+pub mod app;
 pub mod device;
 pub mod download;
 pub mod error;

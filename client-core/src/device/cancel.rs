@@ -1,42 +1,45 @@
-//! Lets the host stop a participation from elsewhere.
+//! Lets an app stop one call from elsewhere.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
-/// Cancels what its client does. Clones are the same handle; any thread may use one.
+/// Cancels the calls that it was given to, and no others. Clones are the same token; any thread may use one. A token that
+/// was cancelled stays so: give the next call a new one.
 #[derive(Clone, Debug, Default)]
-pub struct CancelHandle(Arc<Mutex<Inner>>);
+pub struct Cancel(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
     cancelled: bool,
-    waiting: Option<Waker>,
+    waiting: Vec<Waker>,
 }
 
-impl CancelHandle {
-    /// Makes the running participation leave its round, or the next one if none is running. Returns at once.
-    pub fn cancel(&self) {
-        let mut inner = self.lock();
-        inner.cancelled = true;
-        if let Some(waker) = inner.waiting.take() {
-            waker.wake();
-        }
+impl Cancel {
+    /// A token that nobody has cancelled yet.
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// Whether [`Self::cancel`] was called and no participation has ended since.
+    /// Makes every call that has this token leave its round in good order, at once or as soon as it starts.
+    pub fn cancel(&self) {
+        let waiting = {
+            let mut inner = self.lock();
+            inner.cancelled = true;
+            std::mem::take(&mut inner.waiting)
+        };
+        // Outside of the lock: a waker may poll at once.
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether [`Self::cancel`] was called.
     pub fn is_cancelled(&self) -> bool {
         self.lock().cancelled
     }
 
-    /// The participation is over: the next one starts afresh.
-    pub(super) fn reset(&self) {
-        *self.lock() = Inner::default();
-    }
-
     /// What `work` gives, or `None` as soon as somebody cancels.
-    pub(super) async fn unless<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    pub async fn unless<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         poll_fn(|context| {
             {
@@ -44,7 +47,9 @@ impl CancelHandle {
                 if inner.cancelled {
                     return Poll::Ready(None);
                 }
-                inner.waiting = Some(context.waker().clone());
+                if !inner.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+                    inner.waiting.push(context.waker().clone());
+                }
             }
             work.as_mut().poll(context).map(Some)
         })

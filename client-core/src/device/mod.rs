@@ -22,36 +22,43 @@
 //! so a device that is killed at any moment sends the same bytes again: never two masked inputs, never two statements.
 //! Noise is paid for before it is drawn, and what is sent is in the ledger before it goes (`payload.rs`).
 
-mod books;
+mod activity;
 mod cancel;
+mod cause;
+mod client;
 mod config;
 mod date;
+mod enrollment;
+mod event;
 mod guardrails;
 mod history;
+mod ledger_store;
 mod noise;
 mod observe;
+mod pace;
 mod payload;
-mod reason;
 mod report;
 mod round;
-mod runner;
+mod run;
 mod snapshot;
 mod state;
 mod stored;
+mod upload;
 
-pub use cancel::CancelHandle;
+pub use cancel::Cancel;
+pub use cause::{Cause, Guardrail};
+pub use client::{Client, Outcome, RunOptions};
 pub use config::{ClientConfig, Requirements};
+pub use event::{Effect, Event, Outgoing, TrainingInput};
 pub use guardrails::{Guardrails, ROUNDS_PER_DAY, Rules, WithoutNoise};
 pub use history::History;
-pub use observe::{Observer, Phase, Report};
+pub use observe::{Observer, Phase, Progress, ProgressEvent};
 pub use payload::{Paying, Payload, Releasing, Sealed};
-pub use reason::Reason;
 pub use report::{Participation, PrivacyReport, Protection, Receipt};
 pub use round::Round;
-pub use runner::{Client, Outcome};
 pub use scale_privacy::ledger::{Epsilon, Epsilons};
 pub use snapshot::{Part, Snapshot, Unreadable};
-pub use state::{Contribution, Effect, Env, Event, Outgoing, State, Step};
+pub use state::{Contribution, Env, State, Step};
 
 #[cfg(test)]
 pub(crate) mod fixtures;

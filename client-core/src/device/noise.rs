@@ -1,4 +1,4 @@
-//! What the noise of a signed configuration is worth, worked out on the device: nobody is believed about a cost.
+//! What the noise of a signed configuration is worth, worked out on the device: the server's word for a cost is not taken.
 
 use scale_privacy::accounting::dp_sgd::DpSgd;
 use scale_privacy::accounting::zcdp::Rho;
@@ -7,24 +7,20 @@ use scale_privacy::ledger::Facts;
 use scale_privacy::plan::Trust;
 use scale_secagg::config::{self, RoundConfig};
 
-use super::Reason;
+use super::Cause;
 
 /// Grid, variance and honest devices of `config`, checked; `None` without noise. The protocol has checked before that the
 /// noise counts on no corrupt device and on no survivor that may be missing (C05).
 ///
 /// # Errors
-/// The mechanism's own word; `understated_cost` if the noise costs more than the configuration says.
-pub(super) fn mechanism(config: &RoundConfig) -> Result<Option<Mechanism>, Reason> {
+/// [`Cause::Mechanism`]; [`Cause::UnderstatedCost`] if the noise costs more than the configuration says.
+pub(super) fn mechanism(config: &RoundConfig) -> Result<Option<Mechanism>, Cause> {
     let config::Mechanism::DistributedGaussian { local_variance, n_honest, rho } = config.mechanism else {
         return Ok(None);
     };
-    let beyond = |code, problem: String| Reason::new(code, format!("{problem} (check C05)"));
-    let checked = Mechanism::new(config.grid, config.dim(), local_variance, n_honest)
-        .and_then(|mechanism| Ok((mechanism, mechanism.aggregate()?)));
-    let (mechanism, cost) = checked.map_err(|error| beyond(error.code(), error.to_string()))?;
-    if cost > Rho::from_units(rho) {
-        let problem = "the round's noise costs more privacy than its signed configuration says";
-        return Err(beyond("understated_cost", problem.into()));
+    let mechanism = Mechanism::new(config.grid, config.dim(), local_variance, n_honest)?;
+    if mechanism.aggregate()? > Rho::from_units(rho) {
+        return Err(Cause::UnderstatedCost);
     }
     Ok(Some(mechanism))
 }

@@ -1,7 +1,11 @@
 //! What a person sees while a device takes part.
 
+use scale_privacy::ledger::Epsilons;
+use serde::{Deserialize, Serialize};
+
 /// Where a device is in its round.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Asking for work.
     CheckingIn,
@@ -55,16 +59,57 @@ impl Phase {
     }
 }
 
-/// How far a participation has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Report {
+/// How far a participation has come, and what happened.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
     /// Where it is.
     pub phase: Phase,
     /// Share of the phase that is done, in thousandths.
     pub phase_permille: u32,
+    /// What happened.
+    pub event: ProgressEvent,
 }
 
-impl Report {
+/// Something that a person may want to see.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ProgressEvent {
+    /// A phase has begun.
+    Entered,
+    /// More of the model is here.
+    Downloaded {
+        /// Bytes so far.
+        bytes: u64,
+        /// Bytes in all.
+        of: u64,
+    },
+    /// A training step is done.
+    Step {
+        /// Steps so far.
+        step: u32,
+        /// Steps in all.
+        of: u32,
+        /// Mean loss of the step's examples before the step, in nats; `None` where it has no noise of its own and must
+        /// not be shown.
+        loss: Option<f32>,
+    },
+    /// The privacy ledger has taken down what the round costs, before anything is sent.
+    Paid {
+        /// This round.
+        round: Epsilons,
+        /// All rounds so far.
+        total: Epsilons,
+    },
+    /// More of the masked update is sent.
+    Uploaded {
+        /// Bytes so far.
+        bytes: u64,
+        /// Bytes in all.
+        of: u64,
+    },
+}
+
+impl Progress {
     /// Share of the whole that is done, in thousandths: for a progress bar.
     pub const fn permille(&self) -> u32 {
         let (from, to) = self.phase.span();
@@ -79,17 +124,17 @@ impl Report {
 
 /// Told when something happens. Called on the participation's own thread: return quickly.
 pub trait Observer {
-    /// Progress; the whole's share never falls within one round.
-    fn on_progress(&mut self, report: Report);
+    /// Progress; the whole's share never falls within one call.
+    fn on_progress(&mut self, progress: Progress);
 }
 
 /// Nobody looks.
 impl Observer for () {
-    fn on_progress(&mut self, _: Report) {}
+    fn on_progress(&mut self, _: Progress) {}
 }
 
-impl<F: FnMut(Report)> Observer for F {
-    fn on_progress(&mut self, report: Report) {
-        self(report);
+impl<F: FnMut(Progress)> Observer for F {
+    fn on_progress(&mut self, progress: Progress) {
+        self(progress);
     }
 }

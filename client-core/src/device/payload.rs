@@ -16,7 +16,7 @@ use scale_proto::time::Timestamp;
 use scale_secagg::client;
 use scale_secagg::prg::Stream;
 
-use super::{Reason, Round};
+use super::{Cause, Round};
 use crate::update::QuantizedUpdate;
 
 /// Bytes that the ledger has released: the only thing that is uploaded, as often as it takes.
@@ -84,7 +84,7 @@ impl Paying {
         cleared: client::Cleared,
         ledger: &mut Ledger,
         now: Timestamp,
-    ) -> Result<Self, Reason> {
+    ) -> Result<Self, Cause> {
         let config = round.config();
         let pending = match round.facts(update.dp_sgd()) {
             Some(facts) => ledger.reserve(&facts, now.as_millis()),
@@ -109,7 +109,7 @@ impl Paying {
         ledger: &mut Ledger,
         now: Timestamp,
         noise: &mut Stream,
-    ) -> Result<Releasing, Reason> {
+    ) -> Result<Releasing, Cause> {
         let Self { update, cleared, pending } = self;
         let spend = ledger.durable(pending)?;
         let (masked, bytes, unreleased) = masked(cleared, Noised::new(spend, update.into_vectors(), noise)?)?;
@@ -118,7 +118,7 @@ impl Paying {
 }
 
 /// The one place where this crate masks anything: it takes nothing but what the ledger has let be noised.
-fn masked(cleared: client::Cleared, noised: Noised) -> Result<(client::Masked, Vec<u8>, Unreleased), Reason> {
+fn masked(cleared: client::Cleared, noised: Noised) -> Result<(client::Masked, Vec<u8>, Unreleased), Cause> {
     let (vectors, unreleased) = noised.into_parts();
     let (masked, upload) = cleared.mask(vectors)?;
     Ok((masked, upload, unreleased))
@@ -126,7 +126,7 @@ fn masked(cleared: client::Cleared, noised: Noised) -> Result<(client::Masked, V
 
 impl Sealed {
     /// After a restart: asks the ledger what became of these bytes.
-    pub(super) fn vouch(self, round: &Round, ledger: &mut Ledger, now: Timestamp) -> Result<Vouched, Reason> {
+    pub(super) fn vouch(self, round: &Round, ledger: &mut Ledger, now: Timestamp) -> Result<Vouched, Cause> {
         let (task, number) = (&round.config().task_id, round.config().round);
         match ledger.resend(task, number, &Digest::of(&self.bytes).0) {
             Ok(released) => self.released(&released).map(|(masked, payload)| Vouched::Released(masked, payload)),
@@ -138,14 +138,14 @@ impl Sealed {
         }
     }
 
-    fn released(self, released: &Released) -> Result<(client::Masked, Payload), Reason> {
+    fn released(self, released: &Released) -> Result<(client::Masked, Payload), Cause> {
         let payload = Payload::new(self.bytes, released).ok_or(ledger::Refusal::DifferentBytes)?;
         Ok((self.masked, payload))
     }
 }
 
 impl Releasing {
-    fn new(sealed: Sealed, unreleased: &Unreleased, ledger: &mut Ledger, now: Timestamp) -> Result<Self, Reason> {
+    fn new(sealed: Sealed, unreleased: &Unreleased, ledger: &mut Ledger, now: Timestamp) -> Result<Self, Cause> {
         let pending = ledger.release(unreleased, Digest::of(&sealed.bytes).0, now.as_millis())?;
         Ok(Self { sealed, pending })
     }
@@ -156,7 +156,7 @@ impl Releasing {
     }
 
     /// The digest is durable: the bytes may go.
-    pub(super) fn release(self, ledger: &mut Ledger) -> Result<(client::Masked, Payload), Reason> {
+    pub(super) fn release(self, ledger: &mut Ledger) -> Result<(client::Masked, Payload), Cause> {
         let released = ledger.durable(self.pending)?;
         self.sealed.released(&released)
     }

@@ -1,5 +1,7 @@
 //! A manifest that a device has checked: the only road into a round.
 
+use std::sync::Arc;
+
 use scale_privacy::accounting::dp_sgd::DpSgd;
 use scale_privacy::distributed::Mechanism;
 use scale_privacy::ledger::Facts;
@@ -8,11 +10,11 @@ use scale_proto::manifest::Manifest;
 use scale_proto::plan::Plan;
 use scale_proto::time::Timestamp;
 use scale_secagg::config::{self, Policy, RoundConfig};
-use scale_secagg::error::{Reason as Cause, Refusal};
+use scale_secagg::error::{Reason, Refusal};
 use scale_secagg::params::Profile;
 
-use super::{Env, History, Reason, Rules, WithoutNoise, noise};
-use crate::download::Wanted;
+use super::{Cause, Env, Guardrail, History, Rules, WithoutNoise, noise};
+use crate::download::{Installed, Wanted};
 use crate::update;
 
 /// One round that this device may join: signed by the pinned key, newer than any before, within every guardrail.
@@ -20,7 +22,7 @@ use crate::update;
 pub struct Round {
     manifest: Manifest,
     config: RoundConfig,
-    plan: Plan,
+    plan: Arc<Plan>,
     task: TaskId,
     policy: Policy,
     /// Noise on the update.
@@ -37,18 +39,18 @@ impl Round {
     /// `fingerprint_mismatch`, `unsupported_mechanism`, `unsupported_model`, `unknown_task`, `policy` for a guardrail,
     /// `rounds_per_day`; `without_noise`, `understated_cost` and the noise's own words; the ledger's (C14) for a round that
     /// it would not pay for; the certificate's (C07) in the malicious profile.
-    pub fn check(manifest: Manifest, env: &Env<'_>) -> Result<Self, Reason> {
+    pub fn check(manifest: Manifest, env: &Env<'_>) -> Result<Self, Cause> {
         let Env { now, rules, history, .. } = *env;
         let limits = rules.guardrails.tightened();
         let round = Self::read(manifest, rules, now.as_millis(), |task| history.last_round(task))?;
         if round.policy.demands_certificates(&round.config) {
-            let certificate = env.certificate.ok_or(Refusal::by("C07", Cause::CertificateMissing))?;
+            let certificate = env.certificate.ok_or(Refusal::by("C07", Reason::CertificateMissing))?;
             let counts = round.config.check_certificate(&env.identity.public(), certificate);
-            counts.map_err(|cause| Refusal::by("C07", cause))?;
+            counts.map_err(|reason| Refusal::by("C07", reason))?;
         }
         let joined = history.rounds_today(now);
         if joined >= limits.rounds_per_day {
-            return Err(Reason::new("rounds_per_day", format!("{joined} rounds were joined within the last 24 hours")));
+            return Err(Cause::RoundsPerDay(joined));
         }
         // Before anything is trained for it. What training itself costs is known afterwards.
         if let Some(facts) = round.facts(None) {
@@ -58,7 +60,7 @@ impl Round {
     }
 
     /// Checks a stored manifest again: everything except time and history, which held when it was joined.
-    pub(super) fn restore(manifest: Manifest, rules: &Rules) -> Result<Self, Reason> {
+    pub(super) fn restore(manifest: Manifest, rules: &Rules) -> Result<Self, Cause> {
         Self::read(manifest, rules, 0, |_| 0)
     }
 
@@ -67,7 +69,7 @@ impl Round {
         rules: &Rules,
         now_ms: u64,
         last_round: impl Fn(&TaskId) -> u64,
-    ) -> Result<Self, Reason> {
+    ) -> Result<Self, Cause> {
         let limits = rules.guardrails.tightened();
         let claimed = RoundConfig::decode(&manifest.round_config)?;
         let task: TaskId = claimed.task_id.parse()?;
@@ -82,53 +84,46 @@ impl Round {
         };
         let config = config::check(&manifest.round_config, &manifest.config_signature, &policy, now_ms)?;
         if config.profile == Profile::Malicious && rules.identity_root.is_none() {
-            let problem = "the round is of the malicious profile, and this app pins no identity root (check C05)";
-            return Err(Reason::new(Cause::Policy.code(), problem));
+            return Err(Guardrail::IdentityRoot.into());
         }
         if Digest::of(&manifest.plan).0 != config.plan_digest {
-            return Err(Reason::new("plan_digest", "the plan's bytes are not those of the signed round configuration"));
+            return Err(Cause::PlanDigest);
         }
         let plan = Plan::decode(&manifest.plan).map_err(|invalid| match invalid.field {
-            "fingerprint" => Reason::new("fingerprint_mismatch", invalid.to_string()),
+            "fingerprint" => Cause::Fingerprint(invalid),
             _ => invalid.into(),
         })?;
         policy.vectors = update::vectors(&plan);
         if config.vectors != policy.vectors {
-            return Err(Refusal::by("C26", Cause::Plan).into());
+            return Err(Refusal::by("C26", Reason::Plan).into());
         }
         if config.rotation_seed.is_some() {
-            let problem = "the round asks for flattening, which this build does not have: update the app";
-            return Err(Reason::new("unsupported_mechanism", problem));
+            return Err(Cause::UnsupportedMechanism);
         }
         let mechanism = noise::mechanism(&config)?;
         if mechanism.is_none() && limits.without_noise == WithoutNoise::Refuse {
-            let problem = "devices add no noise in this round, and this app takes part in no such round";
-            return Err(Reason::new("without_noise", problem));
+            return Err(Cause::WithoutNoise);
         }
         if !rules.tasks.is_empty() && !rules.tasks.contains(&task) {
-            return Err(Reason::new("unknown_task", format!("this app takes no part in task {task}")));
+            return Err(Cause::UnknownTask(task));
         }
         let family = plan.model.family.name();
         if !rules.families.iter().any(|known| known == family) {
-            return Err(Reason::new(
-                "unsupported_model",
-                format!("this build cannot train a {family}: update the app"),
-            ));
+            return Err(Cause::UnsupportedFamily(family.to_owned()));
         }
-        let beyond = |what: &str| Reason::new("policy", format!("{what} exceeds what this device allows"));
         if plan.max_weight > config.grid {
-            return Err(beyond("the plan's largest weight exceeds the grid, so it"));
+            return Err(Guardrail::Weight.into());
         }
         if plan.privacy.clip_range().is_some_and(|range| !range.contains(config.clip)) {
-            return Err(Reason::new("policy", "the round's clip norm is outside of the range that its plan names"));
+            return Err(Guardrail::ClipRange.into());
         }
         if manifest.model_bytes > limits.model_bytes {
-            return Err(beyond("the size of the model"));
+            return Err(Guardrail::ModelBytes.into());
         }
         if config.masked_input_len() > limits.upload_bytes {
-            return Err(beyond("the size of the upload"));
+            return Err(Guardrail::UploadBytes.into());
         }
-        Ok(Self { manifest, config, plan, task, policy, mechanism })
+        Ok(Self { manifest, config, plan: Arc::new(plan), task, policy, mechanism })
     }
 
     /// The task.
@@ -147,7 +142,7 @@ impl Round {
     }
 
     /// What is trained, and how.
-    pub const fn plan(&self) -> &Plan {
+    pub const fn plan(&self) -> &Arc<Plan> {
         &self.plan
     }
 
@@ -162,6 +157,16 @@ impl Round {
             url: self.manifest.model_url.clone(),
             bytes: self.manifest.model_bytes,
             digest: Digest(self.config.model_digest),
+        }
+    }
+
+    /// The global model as an app may use it, once its file is verified.
+    pub(super) fn installed(&self) -> Installed {
+        Installed {
+            task: self.task.clone(),
+            version: self.manifest.model_version,
+            digest: Digest(self.config.model_digest),
+            spec: self.plan.model.clone(),
         }
     }
 

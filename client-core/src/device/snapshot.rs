@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use super::payload::{Releasing, Sealed};
 use super::state::Session;
-use super::{Reason, Round, Rules, State};
+use super::{Cause, Round, Rules, State};
 use crate::update::QuantizedUpdate;
 
 /// First byte. Snapshots of other versions are not read: the round is lost, the round number remembered.
@@ -41,9 +41,9 @@ mod tag {
 #[error("the stored round cannot be resumed: {0}")]
 pub struct Unreadable(pub String);
 
-impl From<Reason> for Unreadable {
-    fn from(reason: Reason) -> Self {
-        Self(reason.sentence)
+impl From<Cause> for Unreadable {
+    fn from(cause: Cause) -> Self {
+        Self(cause.to_string())
     }
 }
 

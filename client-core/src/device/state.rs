@@ -1,25 +1,26 @@
 //! The machine: what happened goes in, what to do comes out. No I/O, no clock, no randomness of its own.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
-use scale_privacy::ledger::{Append, Ledger};
+use scale_privacy::accounting::dp_sgd::DpSgd;
+use scale_privacy::ledger::Ledger;
 use scale_proto::answer::{CheckIn, CheckInAnswer, Leave, Progress, StageDown, Wait};
-use scale_proto::error::Problem;
 use scale_proto::ids::{ModelVersion, RoundId, SessionId, TaskId};
 use scale_proto::stage::StageUp;
 use scale_proto::time::{RetryWindow, Timestamp};
 use scale_secagg::client;
-use scale_secagg::error::{Reason as Cause, Refusal};
+use scale_secagg::error::{Reason, Refusal};
 use scale_secagg::keys::IdentityKey;
 use scale_secagg::prg::Stream;
 use scale_secagg::roster::Certificate;
 use zeroize::Zeroizing;
 
 use super::payload::{Paying, Payload, Releasing, Sealed, Vouched};
-use super::{History, Participation, Phase, Reason, Round, Rules, Snapshot};
-use crate::download::{ModelFile, Wanted};
+use super::{Cause, Effect, Event, History, Outgoing, Participation, Phase, Round, Rules, TrainingInput};
+use crate::download::ModelFile;
 use crate::model;
 use crate::trainer::{TrainError, Trained};
 use crate::update::{QuantizedUpdate, Update};
@@ -35,7 +36,7 @@ pub enum State {
     /// The manifest is checked; the model is on its way.
     Joined(Box<Round>),
     /// The model is verified.
-    Training(Box<Round>, Zeroizing<Vec<f32>>),
+    Training(Box<Round>, Arc<Zeroizing<Vec<f32>>>),
     /// There is something to contribute, on the grid: rounded once, whatever happens later.
     Trained(Box<Round>, QuantizedUpdate),
     /// Stage 0 is answered.
@@ -60,7 +61,7 @@ pub enum State {
     /// The update is in the sum, and the device has done its part.
     Done(Contribution),
     /// Left before the end; nothing of it is kept.
-    Left(Option<RoundId>, Reason),
+    Left(Option<RoundId>, Cause),
 }
 
 /// A round in which a session has formed.
@@ -81,114 +82,6 @@ pub struct Contribution {
     pub number: u64,
     /// The version that was trained on.
     pub version: ModelVersion,
-}
-
-/// Something that happened.
-#[derive(Debug)]
-pub enum Event {
-    /// The host wants to take part.
-    Start,
-    /// The process is back; the state comes from [`State::restore`].
-    Resume,
-    /// The coordinator answered the check-in.
-    CheckedIn(CheckInAnswer),
-    /// The model is here.
-    Downloaded(ModelFile),
-    /// Training is over.
-    Trained(Result<Trained, TrainError>),
-    /// A stage has closed.
-    Down(StageDown),
-    /// The stage is still open.
-    Wait(RetryWindow),
-    /// The record of [`Effect::Record`] is durable, and counted.
-    Recorded,
-    /// The upload is part of the sum, durably.
-    Committed,
-    /// The coordinator keeps the shares.
-    Accepted,
-    /// The coordinator refused a call.
-    Refused(Problem),
-    /// A call broke, for the so manieth time in a row, from 1.
-    Broken(u32),
-    /// The time of [`Effect::WakeAt`] has come.
-    Woke,
-    /// What the device was asked to do cannot be done.
-    Failed(Reason),
-    /// The host wants out.
-    Cancel,
-}
-
-impl Event {
-    /// Its name, for messages and logs.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Resume => "resume",
-            Self::CheckedIn(_) => "checked_in",
-            Self::Downloaded(_) => "downloaded",
-            Self::Trained(_) => "trained",
-            Self::Down(_) => "down",
-            Self::Wait(_) => "wait",
-            Self::Recorded => "recorded",
-            Self::Committed => "committed",
-            Self::Accepted => "accepted",
-            Self::Refused(_) => "refused",
-            Self::Broken(_) => "broken",
-            Self::Woke => "woke",
-            Self::Failed(_) => "failed",
-            Self::Cancel => "cancel",
-        }
-    }
-}
-
-/// Something to do, in the order given. What persists comes before what sends.
-#[derive(Debug)]
-pub enum Effect {
-    /// Ask for work; gives [`Event::CheckedIn`].
-    CheckIn(CheckIn),
-    /// Fetch and verify the model; gives [`Event::Downloaded`].
-    Download(Wanted),
-    /// Train from the state's weights, for at most so long; gives [`Event::Trained`].
-    Train(Duration),
-    /// Store this round number durably ([`History::remember`]) before going on.
-    Remember(TaskId, u64),
-    /// Store the state durably, sealed, before going on: its parts first, if they are not stored yet, then what names
-    /// them; then remove the parts that it does not have. All of it is secret.
-    Persist(Snapshot),
-    /// Store this beside the other participations, durably: the receipt of [`Effect::Record`] will point to it.
-    Note(Participation),
-    /// Append this to the privacy ledger's log durably, then store its count in the key store; gives
-    /// [`Event::Recorded`].
-    Record(Append),
-    /// Delete the stored state and its parts.
-    DeleteSnapshot,
-    /// Send a stage's message; gives [`Event::Down`], [`Event::Wait`] or [`Event::Accepted`].
-    Send(Outgoing),
-    /// Send the masked input in pieces; gives [`Event::Committed`], [`Event::Down`] or [`Event::Wait`].
-    Upload {
-        /// The session.
-        session: SessionId,
-        /// The masked input, as the privacy ledger released it.
-        payload: Payload,
-        /// Ask first how far an earlier attempt came.
-        ask: bool,
-    },
-    /// Come back at this time; gives [`Event::Woke`].
-    WakeAt(Timestamp),
-    /// Tell the coordinator how far training is. Its answer does not matter.
-    Report(Progress),
-    /// Tell the coordinator that nobody need wait for this device. Its answer does not matter.
-    Leave(Leave),
-}
-
-/// A stage's message.
-#[allow(missing_docs)]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outgoing {
-    AdvertiseKeys(StageUp<RoundId>),
-    ShareKeys(StageUp<SessionId>),
-    ConfirmSurvivors(StageUp<SessionId>),
-    RevealShares(StageUp<SessionId>),
 }
 
 /// What a step may look at.
@@ -224,8 +117,8 @@ impl State {
             return (self, vec![]);
         }
         match event {
-            Event::Cancel => return self.leave(Reason::new("cancelled", "cancelled by the app")),
-            Event::Failed(reason) => return self.leave(reason),
+            Event::Cancel => return self.leave(Cause::Cancelled),
+            Event::Failed(cause) => return self.leave(cause),
             Event::Refused(problem) => return self.on_refused(problem, env),
             Event::Broken(attempt) => return self.on_broken(attempt, env),
             Event::Wait(retry) => return self.pause(retry, env),
@@ -234,7 +127,7 @@ impl State {
         if let Some(deadline) = self.deadline()
             && env.now >= deadline
         {
-            return self.leave(Refusal::by("C25", Cause::Deadline).into());
+            return self.leave(Refusal::by("C25", Reason::Deadline).into());
         }
         match (self, event) {
             (Self::Idle, Event::Start | Event::Woke) => {
@@ -247,9 +140,10 @@ impl State {
                 let id = manifest.round;
                 match Round::check(manifest, env) {
                     Ok(round) => Self::Joined(Box::new(round)).enter(),
-                    Err(reason) => left(Some(id), reason),
+                    Err(cause) => left(Some(id), cause),
                 }
             }
+            (Self::Joined(round), Event::Priced(price)) => on_priced(round, price, env),
             (Self::Joined(round), Event::Downloaded(file)) => on_model(round, &file, env.now, env.rules),
             (Self::Training(round, global), Event::Trained(result)) => on_trained(round, &global, result, env),
             (Self::Trained(round, update), Event::Woke | Event::Resume) => on_keys_wanted(round, update, env),
@@ -284,7 +178,7 @@ impl State {
             }
             (state, event) => {
                 let problem = format!("`{}` came in state `{}`", event.name(), state.name());
-                state.leave(Reason::new("stage_order", problem))
+                state.leave(Cause::StageOrder(problem))
             }
         }
     }
@@ -364,7 +258,8 @@ impl State {
         let stage = |session: &Session, payload: &Bytes| StageUp { handle: session.id, payload: payload.clone() };
         let send = |outgoing| vec![Effect::Send(outgoing)];
         match self {
-            Self::Joined(round) => vec![Effect::Download(round.model())],
+            // Asked before anything is loaded: a device whose budget is used up neither downloads nor trains.
+            Self::Joined(round) => vec![Effect::Price(round.plan().clone())],
             Self::Keyed(round, .., payload) => {
                 let up = StageUp { handle: round.manifest().round, payload: payload.clone() };
                 // The number is durable before the keys go out, also when the device was killed in between (C03).
@@ -394,43 +289,62 @@ impl State {
         (self, effects)
     }
 
-    fn leave(self, reason: Reason) -> Step {
-        left(self.round().map(|round| round.manifest().round), reason)
+    fn leave(self, cause: Cause) -> Step {
+        left(self.round().map(|round| round.manifest().round), cause)
     }
 }
 
-fn left(round: Option<RoundId>, reason: Reason) -> Step {
+fn left(round: Option<RoundId>, cause: Cause) -> Step {
     let mut effects = vec![Effect::DeleteSnapshot];
     if let Some(round) = round {
-        effects.push(Effect::Leave(Leave { round, reason: reason.code.clone().into_owned() }));
+        effects.push(Effect::Leave(Leave { round, reason: cause.code().to_owned() }));
     }
-    (State::Left(round, reason), effects)
+    (State::Left(round, cause), effects)
 }
 
 fn remember(round: &Round) -> Effect {
     Effect::Remember(round.task().clone(), round.config().round)
 }
 
+/// What training would cost, before anything is done for it. What is charged in the end is what training did cost.
+fn on_priced(round: Box<Round>, price: Result<Option<DpSgd>, TrainError>, env: &mut Env<'_>) -> Step {
+    let affordable = price.map_err(Cause::from).and_then(|price| match round.facts(price) {
+        Some(facts) if price.is_some() => Ok(env.ledger.would_pay(&facts, env.now.as_millis())?),
+        _ => Ok(()),
+    });
+    match affordable {
+        Ok(()) => {
+            let effects = vec![Effect::Download(round.model())];
+            (State::Joined(round), effects)
+        }
+        Err(cause) => left(Some(round.manifest().round), cause),
+    }
+}
+
 fn on_model(round: Box<Round>, file: &ModelFile, now: Timestamp, rules: &Rules) -> Step {
-    let id = Some(round.manifest().round);
+    let id = round.manifest().round;
     if file.digest().0 != round.config().model_digest {
-        return left(id, Refusal::by("C02", Cause::ModelDigest).into());
+        return left(Some(id), Refusal::by("C02", Reason::ModelDigest).into());
     }
     match model::weights(file.bytes(), round.task(), &round.plan().model) {
         Ok(weights) => {
             // A tenth of what is left is kept for the way to the coordinator.
             let left = now.until(round.closing(0)).mul_f64(0.9);
             let limit = round.plan().time_limit.min(rules.guardrails.tightened().training).min(left);
-            (State::Training(round, Zeroizing::new(weights)), vec![Effect::Train(limit)])
+            let weights = Arc::new(Zeroizing::new(weights));
+            let input =
+                TrainingInput { round: id, plan: round.plan().clone(), weights: weights.clone(), limit };
+            let installed = round.installed();
+            (State::Training(round, weights), vec![Effect::Install(Box::new(installed)), Effect::Train(Box::new(input))])
         }
-        Err(error) => left(id, error.into()),
+        Err(error) => left(Some(id), error.into()),
     }
 }
 
 fn on_trained(round: Box<Round>, global: &[f32], result: Result<Trained, TrainError>, env: &mut Env<'_>) -> Step {
     let id = round.manifest().round;
     let update = result
-        .map_err(Reason::from)
+        .map_err(Cause::from)
         .and_then(|trained| Ok(Update::new(round.plan(), global, trained)?.quantize(round.config(), env.rounding)?));
     match update {
         Ok(update) => {
@@ -440,7 +354,7 @@ fn on_trained(round: Box<Round>, global: &[f32], result: Result<Trained, TrainEr
             effects.push(Effect::WakeAt(Timestamp::default()));
             (state, effects)
         }
-        Err(reason) => left(Some(id), reason),
+        Err(cause) => left(Some(id), cause),
     }
 }
 
@@ -470,7 +384,7 @@ fn on_roster(
 ) -> Step {
     let shared = down
         .roster
-        .ok_or(Refusal::from(Cause::Malformed))
+        .ok_or(Refusal::from(Reason::Malformed))
         .and_then(|form| keyed.on_roster(form, &down.payload, env.now.as_millis(), env.keys));
     match shared {
         Ok((shared, payload)) => {
@@ -490,11 +404,11 @@ fn on_shares(
     env: &mut Env<'_>,
 ) -> Step {
     let paying = same_session(&session, down)
-        .and_then(|()| shared.on_shares(&down.payload, env.now.as_millis()).map_err(Reason::from))
+        .and_then(|()| shared.on_shares(&down.payload, env.now.as_millis()).map_err(Cause::from))
         .and_then(|cleared| Paying::reserve(&session.round, update, cleared, env.ledger, env.now));
     match paying {
         Ok(paying) => State::Paying(session, Box::new(paying)).enter(),
-        Err(reason) => left(Some(session.round.manifest().round), reason),
+        Err(cause) => left(Some(session.round.manifest().round), cause),
     }
 }
 
@@ -502,7 +416,7 @@ fn on_shares(
 fn on_reserved(session: Box<Session>, paying: Paying, env: &mut Env<'_>) -> Step {
     match paying.noise_and_mask(env.ledger, env.now, env.noise) {
         Ok(releasing) => State::Releasing(session, releasing).enter(),
-        Err(reason) => left(Some(session.round.manifest().round), reason),
+        Err(cause) => left(Some(session.round.manifest().round), cause),
     }
 }
 
@@ -519,7 +433,7 @@ fn on_sealed(session: Box<Session>, sealed: Sealed, env: &mut Env<'_>) -> Step {
             let effects = state.ask(true);
             (state, effects)
         }
-        Err(reason) => left(Some(session.round.manifest().round), reason),
+        Err(cause) => left(Some(session.round.manifest().round), cause),
     }
 }
 
@@ -531,7 +445,7 @@ fn on_released(session: Box<Session>, releasing: Releasing, env: &mut Env<'_>) -
             let effects = state.ask(false);
             (state, effects)
         }
-        Err(reason) => left(Some(session.round.manifest().round), reason),
+        Err(cause) => left(Some(session.round.manifest().round), cause),
     }
 }
 
@@ -540,7 +454,7 @@ fn on_survivors(session: Box<Session>, masked: client::Masked, down: &StageDown,
         .and_then(|()| Ok(masked.on_survivors(&down.payload, env.now.as_millis(), env.identity)?));
     match signed {
         Ok((agreed, signature)) => State::Agreed(session, agreed, Bytes::copy_from_slice(&signature)).enter(),
-        Err(reason) => left(Some(session.round.manifest().round), reason),
+        Err(cause) => left(Some(session.round.manifest().round), cause),
     }
 }
 
@@ -549,15 +463,15 @@ fn on_signatures(session: Box<Session>, agreed: client::Agreed, down: &StageDown
         same_session(&session, down).and_then(|()| Ok(agreed.on_signatures(&down.payload, env.now.as_millis())?));
     match revealed {
         Ok(shares) => State::Revealing(session, shares.into()).enter(),
-        Err(reason) => left(Some(session.round.manifest().round), reason),
+        Err(cause) => left(Some(session.round.manifest().round), cause),
     }
 }
 
-fn same_session(session: &Session, down: &StageDown) -> Result<(), Reason> {
+fn same_session(session: &Session, down: &StageDown) -> Result<(), Cause> {
     if down.session == session.id {
         Ok(())
     } else {
-        Err(Reason::new("stage_order", "the message belongs to another session"))
+        Err(Cause::StageOrder("the message belongs to another session".to_owned()))
     }
 }
 

@@ -9,8 +9,8 @@
 use bytes::Bytes;
 use scale_proto::ids::Digest;
 
-use super::{Client, Part, Snapshot, State};
-use crate::error::{Error, HostError};
+use super::{Part, Rules, Snapshot, State};
+use crate::error::HostError;
 use crate::host::{Host, KeyStore as _, Store as _};
 use crate::storage;
 
@@ -18,78 +18,83 @@ use crate::storage;
 const ROUND: &str = "round";
 const PARTS: [&str; 2] = ["round/update", "round/masked"];
 
-/// The parts that are stored, by digest: update and masked input.
-pub(super) type Parts = [Option<Digest>; 2];
+/// What is stored of the round: the digests of update and masked input.
+#[derive(Debug, Default)]
+pub(super) struct StoredRound {
+    parts: [Option<Digest>; 2],
+}
 
-impl<H: Host> Client<H> {
+impl StoredRound {
     /// The round of a killed process, if it can go on. One that cannot is deleted; its number stays remembered. Parts
     /// that no stored state names, because the process was killed in between, are deleted too.
-    pub(super) async fn stored_state(&self, parts: &mut Parts) -> Result<Option<State>, Error> {
-        let Some(sealed) = self.host.store().get(ROUND).await? else {
-            self.forget_state().await?;
-            return Ok(None);
+    pub(super) async fn open<H: Host>(host: &H, rules: &Rules) -> Result<(Self, Option<State>), HostError> {
+        let mut this = Self::default();
+        let Some(sealed) = host.store().get(ROUND).await? else {
+            this.delete(host).await?;
+            return Ok((this, None));
         };
-        let restored = match self.host.keys().open(ROUND, &sealed).await? {
+        let restored = match host.keys().open(ROUND, &sealed).await? {
             Some(state) => {
-                let [update, masked] = [self.stored_part(PARTS[0]).await?, self.stored_part(PARTS[1]).await?];
+                let [update, masked] = [stored_part(host, PARTS[0]).await?, stored_part(host, PARTS[1]).await?];
                 let snapshot = Snapshot { state, update, masked };
-                State::restore(&snapshot, &self.rules).map_err(|error| error.to_string())
+                State::restore(&snapshot, rules).map_err(|error| error.to_string())
             }
             None => Err("the stored round does not open".to_owned()),
         };
         match restored {
             Ok(state) => {
                 let named = state.snapshot().map(|snapshot| [snapshot.update, snapshot.masked]).unwrap_or_default();
-                *parts = named.map(|part| part.map(|part| part.digest()));
-                self.forget_parts(*parts).await?;
-                Ok(Some(state))
+                this.parts = named.map(|part| part.map(|part| part.digest()));
+                this.delete_unnamed(host).await?;
+                Ok((this, Some(state)))
             }
             Err(problem) => {
                 tracing::warn!(%problem, "a stored round is given up");
-                self.forget_state().await?;
-                Ok(None)
+                this.delete(host).await?;
+                Ok((this, None))
             }
         }
-    }
-
-    /// `None`: there is none, or it does not open; the state that names it says what that means.
-    async fn stored_part(&self, name: &str) -> Result<Option<Part>, Error> {
-        let Some(sealed) = self.host.store().get(name).await? else { return Ok(None) };
-        let opened = self.host.keys().open(name, &sealed).await?;
-        Ok(opened.map(|bytes| Part::new(Bytes::from_owner(bytes))))
     }
 
     /// Stores the parts that are not stored yet, then the state that names them, and last deletes the parts of earlier
     /// states: whenever the process is killed, the stored state has its parts.
-    pub(super) async fn store_state(&self, snapshot: &Snapshot, parts: &mut Parts) -> Result<(), Error> {
+    pub(super) async fn put<H: Host>(&mut self, host: &H, snapshot: &Snapshot) -> Result<(), HostError> {
         let wanted = [&snapshot.update, &snapshot.masked];
-        for ((name, part), stored) in PARTS.into_iter().zip(wanted).zip(&mut *parts) {
+        for ((name, part), stored) in PARTS.into_iter().zip(wanted).zip(&mut self.parts) {
             if let Some(part) = part.as_ref().filter(|part| *stored != Some(part.digest())) {
-                storage::put_sealed(&self.host, name, part.bytes()).await?;
+                storage::put_sealed(host, name, part.bytes()).await?;
                 *stored = Some(part.digest());
             }
         }
-        storage::put_sealed(&self.host, ROUND, &snapshot.state).await?;
-        for ((name, part), stored) in PARTS.into_iter().zip(wanted).zip(parts) {
+        storage::put_sealed(host, ROUND, &snapshot.state).await?;
+        for ((name, part), stored) in PARTS.into_iter().zip(wanted).zip(&mut self.parts) {
             if part.is_none() && stored.take().is_some() {
-                self.host.store().delete(name).await?;
+                host.store().delete(name).await?;
             }
         }
         Ok(())
     }
 
     /// Deletes the stored state, then its parts.
-    pub(super) async fn forget_state(&self) -> Result<(), HostError> {
-        self.host.store().delete(ROUND).await?;
-        self.forget_parts(Parts::default()).await
+    pub(super) async fn delete<H: Host>(&mut self, host: &H) -> Result<(), HostError> {
+        host.store().delete(ROUND).await?;
+        self.parts = Default::default();
+        self.delete_unnamed(host).await
     }
 
-    async fn forget_parts(&self, except: Parts) -> Result<(), HostError> {
-        for (name, kept) in PARTS.into_iter().zip(except) {
+    async fn delete_unnamed<H: Host>(&self, host: &H) -> Result<(), HostError> {
+        for (name, kept) in PARTS.into_iter().zip(self.parts) {
             if kept.is_none() {
-                self.host.store().delete(name).await?;
+                host.store().delete(name).await?;
             }
         }
         Ok(())
     }
+}
+
+/// `None`: there is none, or it does not open; the state that names it says what that means.
+async fn stored_part<H: Host>(host: &H, name: &str) -> Result<Option<Part>, HostError> {
+    let Some(sealed) = host.store().get(name).await? else { return Ok(None) };
+    let opened = host.keys().open(name, &sealed).await?;
+    Ok(opened.map(|bytes| Part::new(Bytes::from_owner(bytes))))
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use rand_chacha::ChaCha20Rng;
-use rand_core::Rng as _;
 use scale_proto::answer::Wait;
 use scale_proto::error::{Problem, Remedy};
 use scale_proto::time::RetryWindow;
 
-use super::{Effect, Env, State, Step};
+use super::super::pace::within;
+use super::super::Effect;
+use super::{Env, State, Step};
 
 /// Check-ins that find nobody before the device gives up for now.
 const CHECK_IN_ATTEMPTS: u32 = 3;
@@ -45,12 +45,4 @@ impl State {
             Remedy::Leave => self.leave(problem.into()),
         }
     }
-}
-
-/// A uniform moment of the window, so that devices that were told the same spread out.
-fn within(retry: RetryWindow, rng: &mut ChaCha20Rng) -> Duration {
-    let span = u64::try_from(retry.before.saturating_sub(retry.after).as_millis()).unwrap_or(u64::MAX);
-    // The top of a 128-bit product: uniform to 2^-64.
-    let part = (u128::from(rng.next_u64()) * (u128::from(span) + 1)) >> 64;
-    retry.after.saturating_add(Duration::from_millis(part as u64))
 }

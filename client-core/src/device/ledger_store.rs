@@ -3,7 +3,7 @@
 use scale_privacy::guardrails::{self, Limits};
 use scale_privacy::ledger::{Append, Count, Ledger, LedgerKey, Reopened};
 
-use super::{Client, Participation, PrivacyReport, Receipt};
+use super::{Participation, PrivacyReport};
 use crate::error::Error;
 use crate::host::{Clock as _, HeldLog as _, Host, KeyStore as _, LedgerCount, LedgerLog};
 use crate::storage;
@@ -12,12 +12,12 @@ use crate::storage;
 const PARTICIPATIONS: &str = "participations";
 
 /// An open ledger. Nobody else opens it while this lives.
-pub(super) struct Books<H: Host> {
+pub(super) struct OpenLedger<H: Host> {
     pub(super) account: Ledger,
     log: <H::Ledger as LedgerLog>::Held,
 }
 
-impl<H: Host> Books<H> {
+impl<H: Host> OpenLedger<H> {
     /// Takes the lock and reads the ledger, or begins it on a device that never had one. Damage at its end is counted,
     /// and limits of `limits` that are stricter than the ledger's hold from here on.
     ///
@@ -36,19 +36,19 @@ impl<H: Host> Books<H> {
             return Ok(Self { account, log });
         }
         let Reopened { ledger, repair } = Ledger::open(&bytes, key, counted.known())?;
-        let mut books = Self { account: ledger, log };
+        let mut opened = Self { account: ledger, log };
         if let Some(pending) = repair {
-            books.append(host, pending.append()).await?;
-            books.account.durable(pending)?;
-        } else if counted != LedgerCount::At(books.account.count()) {
+            opened.append(host, pending.append()).await?;
+            opened.account.durable(pending)?;
+        } else if counted != LedgerCount::At(opened.account.count()) {
             // Killed between the record and the count.
-            host.keys().put_ledger_count(books.account.count()).await?;
+            host.keys().put_ledger_count(opened.account.count()).await?;
         }
-        books.tighten(host, limits, now_ms).await?;
-        Ok(books)
+        opened.tighten(host, limits, now_ms).await?;
+        Ok(opened)
     }
 
-    /// Begins a new ledger in place of one that is locked: the user's wish, see [`Client::reset_privacy_ledger`].
+    /// Begins a new ledger in place of one that is locked: the user's wish, see [`super::Client::reset_privacy_ledger`].
     /// False, and nothing changes, if the ledger is whole.
     pub(super) async fn reset(host: &H, limits: &Limits) -> Result<bool, Error> {
         match Self::open(host, limits).await {
@@ -82,45 +82,27 @@ impl<H: Host> Books<H> {
     }
 }
 
-impl<H: Host> Client<H> {
-    /// What the person's privacy ledger says: every participation and what it cost, with what the numbers rest on.
-    ///
-    /// # Errors
-    /// [`Error::LedgerInUse`] while a participation runs; [`Error::LedgerLocked`], [`Error::Ledger`], [`Error::Host`].
-    pub async fn privacy_report(&self) -> Result<PrivacyReport, Error> {
-        let books = Books::open(&self.host, &self.rules.guardrails.privacy).await?;
-        Ok(PrivacyReport::new(&books.account, &self.participations().await?, self.host.clock().now()))
-    }
+/// What a person is told about an account.
+///
+/// # Errors
+/// [`HostError`](crate::error::HostError) of the store.
+pub(super) async fn report<H: Host>(host: &H, account: &Ledger) -> Result<PrivacyReport, Error> {
+    Ok(PrivacyReport::new(account, &participations(host).await?, host.clock().now()))
+}
 
-    /// The participations of [`Self::privacy_report`], oldest first.
-    ///
-    /// # Errors
-    /// Those of [`Self::privacy_report`].
-    pub async fn receipts(&self) -> Result<Vec<Receipt>, Error> {
-        Ok(self.privacy_report().await?.receipts)
-    }
+/// Keeps what the privacy ledger's receipts say nothing about: they hold costs, these hold names.
+///
+/// # Errors
+/// [`HostError`](crate::error::HostError) of the store.
+pub(super) async fn note<H: Host>(host: &H, participation: Participation) -> Result<(), Error> {
+    let mut all = participations(host).await?;
+    all.push(participation);
+    Ok(storage::put_json(host, PARTICIPATIONS, &all).await?)
+}
 
-    /// Begins a new privacy ledger in place of one that is locked. Only for a user who asks for it and was told: what was
-    /// spent before is unknown from here on, and every report will say so. False, and nothing changes, if the ledger is
-    /// whole: no app refills a budget this way.
-    ///
-    /// # Errors
-    /// [`Error::LedgerInUse`], [`Error::Ledger`], [`Error::Host`].
-    pub async fn reset_privacy_ledger(&self) -> Result<bool, Error> {
-        Books::reset(&self.host, &self.rules.guardrails.privacy).await
-    }
-
-    async fn participations(&self) -> Result<Vec<Participation>, Error> {
-        let stored = storage::get_json(&self.host, PARTICIPATIONS, "the list of joined rounds").await?;
-        Ok(stored.unwrap_or_default())
-    }
-
-    /// Keeps what the privacy ledger's receipts say nothing about: they hold costs, these hold names.
-    pub(super) async fn note(&self, participation: Participation) -> Result<(), Error> {
-        let mut all = self.participations().await?;
-        all.push(participation);
-        Ok(storage::put_json(&self.host, PARTICIPATIONS, &all).await?)
-    }
+async fn participations<H: Host>(host: &H) -> Result<Vec<Participation>, Error> {
+    let stored = storage::get_json(host, PARTICIPATIONS, "the list of joined rounds").await?;
+    Ok(stored.unwrap_or_default())
 }
 
 /// The compiled limits, or stricter ones of the host.

@@ -1,0 +1,109 @@
+//! The model on the device: found without a network, used in batches.
+
+use scale_proto::ids::{Digest, ModelVersion};
+
+use super::App;
+use crate::device::Cancel;
+use crate::download;
+use crate::error::Error;
+use crate::host::Host;
+use crate::model::Model;
+use crate::train::{Backend, Input, Learner, build};
+use crate::trainer::TrainError;
+
+/// Which model an app has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelInfo {
+    /// Its version.
+    pub version: ModelVersion,
+    /// SHA-256 of its file.
+    pub digest: Digest,
+    /// Names of its classes.
+    pub labels: Vec<String>,
+}
+
+impl From<&Model> for ModelInfo {
+    fn from(model: &Model) -> Self {
+        Self { version: model.version, digest: model.digest, labels: model.spec.labels.clone() }
+    }
+}
+
+/// What a model says about one line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prediction {
+    /// The most probable labels, most probable first.
+    pub top: Vec<Scored>,
+}
+
+/// A label and how probable it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scored {
+    /// The label.
+    pub label: String,
+    /// 0 to 1; those of all labels add up to 1.
+    pub probability: f32,
+}
+
+/// A model in memory.
+pub(super) struct Predictor {
+    info: ModelInfo,
+    learner: Box<dyn Learner + Send>,
+}
+
+impl std::fmt::Debug for Predictor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Predictor").field("version", &self.info.version).finish_non_exhaustive()
+    }
+}
+
+impl Predictor {
+    fn new(model: &Model, backend: Backend) -> Result<Self, TrainError> {
+        let mut learner = build(&model.spec, backend)?;
+        learner.load(&model.weights)?;
+        Ok(Self { info: ModelInfo::from(model), learner })
+    }
+
+    fn predict(&mut self, texts: &[String], top: usize) -> Result<Vec<Prediction>, TrainError> {
+        let inputs: Vec<Input> = texts.iter().cloned().map(Input::Text).collect();
+        let probabilities = self.learner.predict_batch(&inputs)?;
+        Ok(probabilities.iter().map(|of_one| Prediction { top: most_probable(&self.info.labels, of_one, top) }).collect())
+    }
+}
+
+impl<H: Host> App<H> {
+    /// Classifies lines with the model on this device: no network is used. `top`: how many labels for each line, at least
+    /// one. The first call loads the model.
+    ///
+    /// # Errors
+    /// [`Error::NoModel`] before the first [`Self::refresh_model`] or round; [`Error::Training`] if this build cannot
+    /// compute it; [`Error::Host`].
+    pub async fn predict(&self, texts: &[String], top: u32) -> Result<Vec<Prediction>, Error> {
+        let mut loaded = self.0.predictor.lock().await;
+        let predictor = match &mut *loaded {
+            Some(predictor) => predictor,
+            empty => {
+                let model = download::installed(self.host(), &self.0.task).await?.ok_or(Error::NoModel)?;
+                empty.insert(Predictor::new(&model, self.0.backend)?)
+            }
+        };
+        Ok(predictor.predict(texts, top.max(1) as usize)?)
+    }
+
+    /// Loads the newest model of the task, if it is not on this device yet. `None`: nothing newer is there.
+    ///
+    /// # Errors
+    /// [`Error::NotEnrolled`], [`Error::Cancelled`], [`Error::Call`], [`Error::Model`], [`Error::Host`]; the model of
+    /// before then stays.
+    pub async fn refresh_model(&self, cancel: &Cancel) -> Result<Option<ModelInfo>, Error> {
+        let Some(model) = self.0.client.refresh_model(&self.0.task, cancel).await? else { return Ok(None) };
+        *self.0.predictor.lock().await = None;
+        Ok(Some(ModelInfo::from(&model)))
+    }
+}
+
+fn most_probable(labels: &[String], probabilities: &[f32], top: usize) -> Vec<Scored> {
+    let mut order: Vec<usize> = (0..labels.len().min(probabilities.len())).collect();
+    order.sort_by(|a, b| probabilities[*b].total_cmp(&probabilities[*a]));
+    let scored = |class: &usize| Scored { label: labels[*class].clone(), probability: probabilities[*class] };
+    order.iter().take(top).map(scored).collect()
+}

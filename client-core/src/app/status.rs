@@ -1,0 +1,95 @@
+//! How things stand with an installation.
+
+use scale_proto::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{App, ModelInfo, opened};
+use crate::device::{Outcome, Phase};
+use crate::download;
+use crate::error::Error;
+use crate::examples::ExampleCounts;
+use crate::host::{Clock as _, Condition, Conditions as _, Durability, Host, Store as _};
+use crate::storage;
+
+/// Key of the store. Its content is sealed under this name.
+const LAST_RUN: &str = "last-run";
+
+/// How things stand.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    /// Where the running participation is; `None`: none runs.
+    pub phase: Option<Phase>,
+    /// When [`App::participate`] will ask for work again; `None`: at once.
+    pub next: Option<Timestamp>,
+    /// What keeps the device from joining a round now.
+    pub missing: Vec<Condition>,
+    /// How the last participation ended.
+    pub last: Option<LastRun>,
+    /// The model on this device.
+    pub model: Option<ModelInfo>,
+    /// The examples on this device, counted against the model's labels.
+    pub examples: ExampleCounts,
+    /// Whether the platform may delete what is stored here.
+    pub storage: Durability,
+    /// Whether the coordinator knows this installation; false also after it has refused the token.
+    pub enrolled: bool,
+}
+
+/// How a participation ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRun {
+    /// When.
+    pub at: Timestamp,
+    /// `contributed`, `paused`, `waited`, `left` or `enrollment_needed`.
+    pub outcome: String,
+    /// The stable word of the cause; empty for a contribution.
+    pub code: String,
+    /// What happened, for a person.
+    pub sentence: String,
+}
+
+impl<H: Host> App<H> {
+    /// How things stand. Answers also while a round runs.
+    ///
+    /// # Errors
+    /// [`Error::Host`].
+    pub async fn status(&self) -> Result<Status, Error> {
+        let host = self.host();
+        let client = &self.0.client;
+        let model = download::installed_info(host, &self.0.task).await?;
+        let model = model.map(|model| ModelInfo {
+            version: model.version,
+            digest: model.digest,
+            labels: model.spec.labels,
+        });
+        let labels = model.as_ref().map(|model| model.labels.as_slice());
+        let examples = opened(&mut *self.examples().await?).counts(labels);
+        Ok(Status {
+            phase: client.phase(),
+            next: client.due().await?,
+            missing: client.requirements().missing(&host.conditions().current().await),
+            last: storage::get_json(host, LAST_RUN, "the note of the last round").await?,
+            model,
+            examples,
+            storage: host.store().durability(),
+            enrolled: client.is_enrolled().await?,
+        })
+    }
+}
+
+/// Keeps how a participation ended.
+///
+/// # Errors
+/// [`Error::Host`].
+pub(super) async fn remember<H: Host>(host: &H, outcome: &Outcome) -> Result<(), Error> {
+    let (kind, code, sentence) = match outcome {
+        Outcome::Contributed(_) => ("contributed", "", "this device's update is in the sum".to_owned()),
+        Outcome::Paused { phase, .. } => ("paused", "paused", phase.sentence().to_owned()),
+        Outcome::Waited { code, sentence, .. } => ("waited", code.as_str(), sentence.clone()),
+        Outcome::Left { cause, .. } => ("left", cause.code(), cause.to_string()),
+        Outcome::EnrollmentNeeded { code, sentence } => ("enrollment_needed", code.as_str(), sentence.clone()),
+    };
+    let at = host.clock().now();
+    let last = LastRun { at, outcome: kind.to_owned(), code: code.to_owned(), sentence };
+    Ok(storage::put_json(host, LAST_RUN, &last).await?)
+}

@@ -1,0 +1,76 @@
+//! The identity that an installation has with its coordinator: a name, and a token that ends one day.
+
+use std::time::Duration;
+
+use scale_proto::answer::{Enroll, Enrolled};
+use scale_proto::ids::DeviceId;
+use scale_proto::time::Timestamp;
+use scale_secagg::keys::IdentityKey;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroize as _;
+
+use crate::error::{Error, HostError};
+use crate::host::{Clock as _, Host, KeyStore as _, Transport as _};
+use crate::storage;
+
+/// Key of the store. Its content is sealed under this name.
+const ENROLLMENT: &str = "enrollment";
+/// A token that ends within this time is renewed when the app brings an enrollment token.
+const NEAR_ITS_END: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// What enrollment gave, as it is stored.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct Enrollment {
+    pub(super) device: DeviceId,
+    pub(super) token: String,
+    /// When the token ends, as far as the coordinator says.
+    #[serde(default)]
+    pub(super) expires_at: Option<Timestamp>,
+    /// The coordinator has refused the token since: its code.
+    #[serde(default)]
+    pub(super) refused: Option<String>,
+}
+
+impl Drop for Enrollment {
+    fn drop(&mut self) {
+        self.token.zeroize();
+    }
+}
+
+impl Enrollment {
+    /// The stored one; `None` before the first.
+    pub(super) async fn load<H: Host>(host: &H) -> Result<Option<Self>, HostError> {
+        storage::get_json(host, ENROLLMENT, "the stored enrollment").await
+    }
+
+    /// Whether another token should take its token's place.
+    pub(super) fn needs_renewal(&self, now: Timestamp) -> bool {
+        self.refused.is_some() || self.expires_at.is_some_and(|end| now.until(end) < NEAR_ITS_END)
+    }
+
+    /// Remembers that the coordinator refuses the token.
+    pub(super) async fn mark_refused<H: Host>(mut self, host: &H, code: &str) -> Result<(), HostError> {
+        self.refused = Some(code.to_owned());
+        storage::put_json(host, ENROLLMENT, &self).await
+    }
+}
+
+/// Enrolls, or renews: the same key gets the same device and a fresh token. Nothing stored changes before the answer is
+/// checked.
+///
+/// # Errors
+/// [`Error::TaskKeyMismatch`]; [`Error::Call`], [`Error::Host`].
+pub(super) async fn enroll<H: Host>(host: &H, task_key: &[u8; 32], token: &str) -> Result<DeviceId, Error> {
+    let identity = IdentityKey::from_seed(&*host.keys().identity_seed().await?);
+    let identity_key = identity.public();
+    let signature = identity.sign(&Enroll::signed_bytes(token, &identity_key));
+    let request = Enroll { enroll_token: token.to_owned(), identity_key, signature };
+    let answer: Enrolled = host.transport().enroll(request).await?;
+    let enrollment = Enrollment { device: answer.device, token: answer.device_token, expires_at: None, refused: None };
+    if answer.task_key != *task_key {
+        return Err(Error::TaskKeyMismatch);
+    }
+    storage::put_json(host, ENROLLMENT, &enrollment).await?;
+    tracing::info!(device = %enrollment.device, at = %host.clock().now(), "enrolled");
+    Ok(enrollment.device)
+}

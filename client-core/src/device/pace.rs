@@ -1,0 +1,141 @@
+//! When an installation may ask for work again: kept across restarts, so that an app that starts anew does not undo how
+//! the coordinator spreads its devices. No I/O.
+
+use std::time::Duration;
+
+use rand_core::Rng;
+use scale_proto::time::{RetryWindow, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::Phase;
+
+/// First pause after a round that the device left; it doubles with every further one up to [`LONGEST`].
+const FIRST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(6 * 60 * 60);
+/// No pause reaches further than this: a clock that once ran ahead must not keep a device away for ever.
+const FURTHEST: Duration = Duration::from_secs(9 * 60 * 60);
+
+/// What is stored between two participations.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Pace {
+    /// Not before this time; `None`: at once.
+    next: Option<Next>,
+    /// Rounds left in a row, by a cause of this device or a failed check.
+    left_in_a_row: u32,
+}
+
+/// The next time, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Next {
+    /// When the wait was decided: tells a clock that was set back.
+    since: Timestamp,
+    /// The earliest time.
+    pub(super) at: Timestamp,
+    /// One stable word.
+    pub(super) code: String,
+    /// Why, for a person.
+    pub(super) sentence: String,
+    /// The phase of a paused round; `None` between rounds.
+    pub(super) paused: Option<Phase>,
+}
+
+impl Pace {
+    /// What has to be waited for now, if anything.
+    pub(super) fn due(&self, now: Timestamp) -> Option<&Next> {
+        // A clock that went back behind the decision, or a wait beyond every window, is no reason to stay away.
+        let counts = |next: &&Next| next.since <= now && now < next.at && now.until(next.at) <= FURTHEST;
+        self.next.as_ref().filter(counts)
+    }
+
+    /// The coordinator has named a window: a uniform moment of it.
+    pub(super) fn waited(&mut self, window: RetryWindow, code: &str, sentence: &str, now: Timestamp, rng: &mut impl Rng) {
+        self.set(now.plus(within(window, rng)), code, sentence, None, now);
+    }
+
+    /// The round is paused until `at`.
+    pub(super) fn paused(&mut self, at: Timestamp, phase: Phase, now: Timestamp) {
+        self.set(at, "paused", "the round goes on later", Some(phase), now);
+    }
+
+    /// The device left a round: the pause doubles each time, with half of it at random. `until`: a later time that is
+    /// known, such as the day when a budget refills.
+    pub(super) fn left(
+        &mut self,
+        until: Option<Timestamp>,
+        code: &str,
+        sentence: &str,
+        now: Timestamp,
+        rng: &mut impl Rng,
+    ) -> Timestamp {
+        let longest = FIRST.saturating_mul(1 << self.left_in_a_row.min(20)).min(LONGEST);
+        self.left_in_a_row = self.left_in_a_row.saturating_add(1);
+        let backoff = now.plus(within(RetryWindow { after: longest / 2, before: longest }, rng));
+        let at = until.map_or(backoff, |until| backoff.max(until.min(now.plus(LONGEST))));
+        self.set(at, code, sentence, None, now);
+        at
+    }
+
+    /// The device has done its part, or the app wants to start anew.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn set(&mut self, at: Timestamp, code: &str, sentence: &str, paused: Option<Phase>, now: Timestamp) {
+        let at = at.min(now.plus(FURTHEST));
+        self.next = Some(Next { since: now, at, code: code.to_owned(), sentence: sentence.to_owned(), paused });
+    }
+}
+
+/// A uniform moment of the window, so that devices that were told the same spread out.
+pub(super) fn within(window: RetryWindow, rng: &mut impl Rng) -> Duration {
+    let span = u64::try_from(window.before.saturating_sub(window.after).as_millis()).unwrap_or(u64::MAX);
+    // The top of a 128-bit product: uniform to 2^-64.
+    let part = (u128::from(rng.next_u64()) * (u128::from(span) + 1)) >> 64;
+    window.after.saturating_add(Duration::from_millis(part as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::SeedableRng as _;
+
+    use super::*;
+
+    const NOON: Timestamp = Timestamp::from_millis(1_000_000_000);
+
+    fn rng() -> ChaCha20Rng {
+        ChaCha20Rng::from_seed([1; 32])
+    }
+
+    #[test]
+    fn a_window_is_kept_until_it_begins() {
+        let (mut pace, mut rng) = (Pace::default(), rng());
+        assert_eq!(pace.due(NOON), None);
+        let window = RetryWindow { after: Duration::from_secs(60), before: Duration::from_secs(120) };
+        for _ in 0..100 {
+            pace.waited(window, "no_round", "no round is open", NOON, &mut rng);
+            let next = pace.due(NOON).expect("not yet").clone();
+            assert!((60_000..=120_000).contains(&NOON.until(next.at).as_millis()), "{next:?}");
+            assert_eq!((next.code.as_str(), next.paused), ("no_round", None));
+            assert_eq!(pace.due(next.at), None);
+        }
+        assert_eq!(pace.due(Timestamp::from_millis(5)), None, "a clock that was set back");
+    }
+
+    #[test]
+    fn leaving_again_and_again_takes_longer_until_a_round_goes_well() {
+        let (mut pace, mut rng) = (Pace::default(), rng());
+        let mut longest = Duration::from_secs(5);
+        for _ in 0..30 {
+            let at = pace.left(None, "no_examples", "there are none", NOON, &mut rng);
+            let pause = NOON.until(at);
+            assert!(longest / 2 <= pause && pause <= longest, "{pause:?} of {longest:?}");
+            longest = (2 * longest).min(LONGEST);
+        }
+        pace.clear();
+        let later = NOON.plus(Duration::from_secs(3600));
+        assert_eq!(pace.left(Some(later), "exhausted", "used up", NOON, &mut rng), later, "the budget's day counts");
+        let far = NOON.plus(Duration::from_secs(30 * 24 * 3600));
+        assert_eq!(pace.left(Some(far), "exhausted", "used up", NOON, &mut rng), NOON.plus(LONGEST));
+    }
+}

@@ -1,0 +1,166 @@
+//! The model files in the device's store, in pieces, and the list of them.
+
+use scale_proto::ids::{Digest, ModelVersion, TaskId};
+use scale_proto::limits::MODEL_BYTES;
+use scale_proto::model::ModelSpec;
+use serde::{Deserialize, Serialize};
+
+use super::ModelFile;
+use crate::error::HostError;
+use crate::host::{Host, Store};
+use crate::model::{self, Model};
+
+/// Bytes of one stored piece.
+pub const PIECE_BYTES: usize = 1 << 20;
+/// Model files kept beside those that are installed; older ones are deleted.
+const KEPT: usize = 2;
+const INDEX: &str = "models";
+
+/// What an installed file is: enough to predict with it and to say which one it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Installed {
+    /// The task that it belongs to.
+    pub task: TaskId,
+    /// Its version.
+    pub version: ModelVersion,
+    /// SHA-256 of its file.
+    pub digest: Digest,
+    /// The architecture and its classes.
+    pub spec: ModelSpec,
+}
+
+/// What `models` lists, oldest first.
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    digest: Digest,
+    bytes: u64,
+    #[serde(default)]
+    installed: Option<Installed>,
+}
+
+/// Keeps the file, which [`super::fetch`] has verified, as its task's model in place of an older version. A file that is
+/// not there, or is older than the installed version, changes nothing; false then.
+///
+/// # Errors
+/// [`HostError`] of the store.
+pub async fn install<H: Host>(host: &H, model: &Installed) -> Result<bool, HostError> {
+    let store = host.store();
+    let mut entries = list(store).await?;
+    let newer = |entry: &Entry| {
+        entry.installed.as_ref().is_some_and(|old| old.task == model.task && old.version >= model.version)
+    };
+    let there = entries.iter().any(|entry| entry.digest == model.digest);
+    if !there || entries.iter().any(newer) {
+        return Ok(false);
+    }
+    for entry in &mut entries {
+        if entry.installed.as_ref().is_some_and(|old| old.task == model.task) {
+            entry.installed = None;
+        }
+        if entry.digest == model.digest {
+            entry.installed = Some(model.clone());
+        }
+    }
+    put_list(store, &entries).await?;
+    Ok(true)
+}
+
+/// What is installed for a task, without reading its file.
+///
+/// # Errors
+/// [`HostError`] of the store.
+pub async fn installed_info<H: Host>(host: &H, task: &TaskId) -> Result<Option<Installed>, HostError> {
+    let entries = list(host.store()).await?;
+    Ok(entries.into_iter().filter_map(|entry| entry.installed).find(|model| model.task == *task))
+}
+
+/// The installed model of a task, verified again; `None` if there is none, or what is stored is damaged.
+///
+/// # Errors
+/// [`HostError`] of the store.
+pub async fn installed<H: Host>(host: &H, task: &TaskId) -> Result<Option<Model>, HostError> {
+    let store = host.store();
+    for entry in list(store).await? {
+        let Some(model) = entry.installed.filter(|model| model.task == *task) else { continue };
+        let bytes = Cache { store, digest: entry.digest, bytes: entry.bytes }.load().await?;
+        let verified = ModelFile::verify(bytes, entry.digest)
+            .and_then(|file| model::weights(file.bytes(), task, &model.spec));
+        let Installed { task, version, digest, spec } = model;
+        return match verified {
+            Ok(weights) => Ok(Some(Model { task, version, digest, spec, weights })),
+            Err(problem) => {
+                tracing::warn!(%problem, "the installed model is damaged: it has to be loaded again");
+                Ok(None)
+            }
+        };
+    }
+    Ok(None)
+}
+
+/// One file in the store.
+pub(super) struct Cache<'a, S> {
+    pub(super) store: &'a S,
+    pub(super) digest: Digest,
+    pub(super) bytes: u64,
+}
+
+impl<S: Store> Cache<'_, S> {
+    /// Lists the file before any piece of it is written, and deletes the oldest files beyond [`KEPT`].
+    pub(super) async fn make_room(&self) -> Result<(), HostError> {
+        let mut entries = list(self.store).await?;
+        if entries.last().is_some_and(|entry| entry.digest == self.digest) {
+            return Ok(());
+        }
+        let listed = entries.iter().position(|entry| entry.digest == self.digest);
+        let entry = listed.map(|place| entries.remove(place));
+        entries.push(entry.unwrap_or(Entry { digest: self.digest, bytes: self.bytes, installed: None }));
+        let free = |entries: &[Entry]| entries.iter().filter(|entry| entry.installed.is_none()).count();
+        while free(&entries) > KEPT {
+            let Some(oldest) = entries.iter().position(|entry| entry.installed.is_none()) else { break };
+            let Entry { digest, bytes, .. } = entries.remove(oldest);
+            Cache { store: self.store, digest, bytes }.delete_pieces().await?;
+        }
+        put_list(self.store, &entries).await
+    }
+
+    /// The pieces from the start, as far as they go without a gap.
+    pub(super) async fn load(&self) -> Result<Vec<u8>, HostError> {
+        let total = usize::try_from(self.bytes).unwrap_or(usize::MAX);
+        let mut data = Vec::new();
+        while data.len() < total {
+            let Some(piece) = self.store.get(&self.name(data.len() / PIECE_BYTES)).await? else { break };
+            if piece.len() != PIECE_BYTES.min(total - data.len()) {
+                break;
+            }
+            data.extend_from_slice(&piece);
+        }
+        Ok(data)
+    }
+
+    pub(super) async fn put(&self, piece: usize, bytes: &[u8]) -> Result<(), HostError> {
+        self.store.put(&self.name(piece), bytes).await
+    }
+
+    pub(super) async fn delete_pieces(&self) -> Result<(), HostError> {
+        // A list entry may be damaged: no file has more pieces than the largest model.
+        for piece in 0..self.bytes.min(MODEL_BYTES).div_ceil(PIECE_BYTES as u64) as usize {
+            self.store.delete(&self.name(piece)).await?;
+        }
+        Ok(())
+    }
+
+    fn name(&self, piece: usize) -> String {
+        format!("model/{}/{piece}", self.digest.hex())
+    }
+}
+
+/// A damaged list only means that files are loaded again.
+async fn list<S: Store>(store: &S) -> Result<Vec<Entry>, HostError> {
+    let stored = store.get(INDEX).await?;
+    Ok(stored.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())
+}
+
+async fn put_list<S: Store>(store: &S, entries: &[Entry]) -> Result<(), HostError> {
+    let list = serde_json::to_vec(entries).map_err(|error| HostError::new("store", error.to_string()))?;
+    store.put(INDEX, &list).await
+}
