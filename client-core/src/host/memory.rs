@@ -173,6 +173,9 @@ impl LedgerLog for MemoryLedger {
         let held = self.held.swap(true, Ordering::SeqCst);
         if held { Err(LogError::InUse) } else { Ok(HeldMemory(self.clone())) }
     }
+    async fn read(&self) -> Result<Vec<u8>, HostError> {
+        Ok(self.bytes())
+    }
 }
 
 impl HeldLog for HeldMemory {
