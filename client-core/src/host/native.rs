@@ -59,6 +59,9 @@ impl Clock for SystemClock {
     async fn sleep(&self, time: Duration) {
         tokio::time::sleep(time).await;
     }
+    async fn breathe(&self) {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// The operating system's randomness.
