@@ -21,6 +21,13 @@ pub trait LedgerLog: MaybeSend + MaybeSync {
     /// # Errors
     /// [`LogError::InUse`]; [`LogError::Host`] if the platform fails.
     fn hold(&self) -> impl Future<Output = Result<Self::Held, LogError>> + MaybeSend;
+
+    /// All of it without holding it, also while another process does; empty where there is none. It may then end in the
+    /// middle of a record that is being written.
+    ///
+    /// # Errors
+    /// [`HostError`] `ledger`.
+    fn read(&self) -> impl Future<Output = Result<Vec<u8>, HostError>> + MaybeSend;
 }
 
 /// The log in the hands of one process. What these calls have written is on the disk when they return (browser: IndexedDB

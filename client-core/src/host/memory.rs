@@ -1,7 +1,7 @@
 //! A host without a platform: everything in memory. For tests and simulation, with the code that production runs.
 
 use std::collections::BTreeMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -173,6 +173,9 @@ impl LedgerLog for MemoryLedger {
         let held = self.held.swap(true, Ordering::SeqCst);
         if held { Err(LogError::InUse) } else { Ok(HeldMemory(self.clone())) }
     }
+    async fn read(&self) -> Result<Vec<u8>, HostError> {
+        Ok(self.bytes())
+    }
 }
 
 impl HeldLog for HeldMemory {
@@ -268,6 +271,18 @@ impl Clock for MemoryClock {
     fn sleep(&self, time: Duration) -> impl Future<Output = ()> + MaybeSend {
         Sleep { clock: self.clone(), until: self.now().plus(time), time }
     }
+
+    /// Gives way once, so that what else a test runs gets its turn.
+    fn breathe(&self) -> impl Future<Output = ()> + MaybeSend {
+        let mut done = false;
+        poll_fn(move |context| {
+            if std::mem::replace(&mut done, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+    }
 }
 
 struct Sleep {
@@ -292,5 +307,30 @@ impl Future for Sleep {
         lock(&self.clock.sleepers).push(context.waker().clone());
         // The clock may have moved between the look and the entry in the list.
         if self.clock.now() >= self.until { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+
+    /// A clock of this crate gives way exactly once; a platform that needs nothing of the kind writes nothing.
+    #[test]
+    fn breathing_gives_way_once() {
+        struct Plain;
+        impl Clock for Plain {
+            fn now(&self) -> Timestamp {
+                Timestamp::default()
+            }
+            async fn sleep(&self, _: Duration) {}
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        let clock = MemoryClock::default();
+        let mut breath = pin!(clock.breathe());
+        assert!(breath.as_mut().poll(&mut context).is_pending());
+        assert!(breath.as_mut().poll(&mut context).is_ready());
+        assert!(pin!(Plain.breathe()).poll(&mut context).is_ready());
     }
 }

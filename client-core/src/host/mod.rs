@@ -239,6 +239,11 @@ pub trait Clock: MaybeSend + MaybeSync {
     fn now(&self) -> Timestamp;
     /// Waits.
     fn sleep(&self, time: Duration) -> impl Future<Output = ()> + MaybeSend;
+    /// Lets the platform do what has come up meanwhile: between the steps of work that takes long. On a platform with one
+    /// thread, such as a browser, that is everything else.
+    fn breathe(&self) -> impl Future<Output = ()> + MaybeSend {
+        async {}
+    }
 }
 
 /// The operating system's randomness.

@@ -26,7 +26,7 @@ use crate::trainer::Steady;
 /// came of it as JSON: `outcome`, `code`, `points` and `report`.
 ///
 /// # Errors
-/// A folder that cannot be used, or one that another process uses.
+/// A folder that cannot be used.
 pub async fn run(folder: &Path, state: &Path, number: u64, noise: bool, stop_at: u32) -> anyhow::Result<Value> {
     let watch = Watch::new(stop_at);
     let host = Parts {

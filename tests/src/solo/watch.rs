@@ -92,6 +92,9 @@ impl LedgerLog for Watched<FileLedger> {
     async fn hold(&self) -> Result<WatchedLog, LogError> {
         Ok(WatchedLog { held: self.0.hold().await?, watch: self.1.clone() })
     }
+    async fn read(&self) -> Result<Vec<u8>, HostError> {
+        self.0.read().await
+    }
 }
 
 /// A log that can also stop with half a record on the disk.

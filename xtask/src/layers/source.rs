@@ -89,6 +89,21 @@ pub(super) const RULES: &[Rule] = &[
         forbidden: &[Name("Cleared"), Name("mask"), Name("Noised")],
         why: "a device masks in device/payload.rs alone, and nothing but what the privacy ledger let be noised",
     },
+    // The only folders of a device crate that may open files.
+    Rule {
+        folders: &["client-core/src/host", "client-core/src/transport"],
+        except: &["client-core/src/host/native/lock/elsewhere.rs"],
+        except_native: false,
+        forbidden: &[
+            Name("try_lock"),
+            Name("try_lock_shared"),
+            Name("try_lock_exclusive"),
+            Name("lock_exclusive"),
+            Name("lock_shared"),
+            Name("TryLockError"),
+        ],
+        why: "before Rust 1.98 the standard library's file lock fails on every Android phone: use host/native/lock.rs",
+    },
 ];
 
 /// The one module that may use SIMD intrinsics, as a file `prg.rs` or a folder `prg/`.
@@ -255,6 +270,7 @@ mod tests {
     const DEVICE: &Rule = &RULES[2];
     const EXACT: &Rule = &RULES[3];
     const MASKING: &Rule = &RULES[4];
+    const LOCKS: &Rule = &RULES[5];
 
     fn broken(rule: &Rule, text: &str) -> usize {
         rule.check(Path::new("x.rs"), text).len()
@@ -282,6 +298,8 @@ mod tests {
             ("a float from an integer", EXACT, "let x = f64::from(entry);"),
             ("a mask elsewhere", MASKING, "fn f(c: client::Cleared) { c.mask(vectors) }"),
             ("noise elsewhere", MASKING, "use scale_privacy::ledger::{Ledger, Noised};"),
+            ("a file lock", LOCKS, "let taken = file.try_lock();"),
+            ("a file lock's error", LOCKS, "use std::fs::{File, TryLockError};"),
             ("after a test", DEVICE, "#[cfg(test)] mod tests {} use std::fs;"),
             ("after a char", DEVICE, "let quote = '\"'; std::fs::read(\"a\");"),
         ] {
@@ -298,6 +316,7 @@ mod tests {
             ("a longer name", ROUND, "use tokio_like::x; struct InstantNoodles;"),
             ("floats in tests", EXACT, "#[cfg(test)] mod tests { fn f(x: f64) {} }"),
             ("other masks", MASKING, "fn f(m: client::Masked, mask_key: u8) {}"),
+            ("other locks", LOCKS, "let turn = self.turn.lock_owned().await; let map = map.lock();"),
             ("tests", PURE, "#[cfg(test)] mod tests { use std::time::Instant; }"),
             ("other parts of std", PURE, "use std::{collections::BTreeMap, fmt};"),
             ("own module", PURE, "use crate::fs::x; use self::net;"),
@@ -321,6 +340,8 @@ mod tests {
         assert!(PURE.covers(Path::new("secagg/src/native.rs")));
         assert!(MASKING.covers(Path::new("client-core/src/device/state.rs")));
         assert!(!MASKING.covers(Path::new("client-core/src/device/payload.rs")));
+        assert!(LOCKS.covers(Path::new("client-core/src/host/native/ledger.rs")));
+        assert!(!LOCKS.covers(Path::new("client-core/src/host/native/lock/elsewhere.rs")));
     }
 
     #[test]

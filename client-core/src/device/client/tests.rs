@@ -63,6 +63,9 @@ impl LedgerLog for SlowLedger {
     async fn hold(&self) -> Result<SlowLog, LogError> {
         Ok(SlowLog(self.0.hold().await?, self.0.clone()))
     }
+    async fn read(&self) -> Result<Vec<u8>, HostError> {
+        self.0.read().await
+    }
 }
 
 impl HeldLog for SlowLog {

@@ -1,18 +1,19 @@
 //! The privacy ledger's log as a file, with a lock file beside it.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{private_file, private_folder, sync_folder, write_durably};
+use super::files::{self, Folder};
+use super::lock;
 use crate::error::HostError;
 use crate::host::{HeldLog, LedgerLog, LogError};
 
 /// A folder with two files: `log`, and `lock`, which the process that has the ledger keeps locked. The system lets go of
 /// the lock when the process dies, however it dies.
 #[derive(Clone, Debug)]
-pub struct FileLedger(Arc<PathBuf>);
+pub struct FileLedger(Folder);
 
 impl FileLedger {
     /// The folder, which is made if it is not there. Nothing is locked yet.
@@ -20,60 +21,70 @@ impl FileLedger {
     /// # Errors
     /// [`HostError`] `ledger`.
     pub fn open(folder: &Path) -> Result<Self, HostError> {
-        private_folder(folder).and_then(|()| sync_folder(folder)).map_err(|error| failed(folder, error))?;
-        Ok(Self(Arc::new(folder.to_owned())))
+        Folder::open("ledger", folder).map(Self)
     }
 
     /// The log's file.
     pub fn log(&self) -> PathBuf {
-        self.0.join("log")
+        self.0.path().join("log")
+    }
+
+    async fn read_all(&self) -> Result<Vec<u8>, HostError> {
+        self.0.run(self.log(), |path| files::read(path).map(Option::unwrap_or_default)).await
     }
 }
 
 /// A [`FileLedger`] that this process has for itself.
 #[derive(Debug)]
 pub struct HeldFile {
-    log: PathBuf,
-    _lock: File,
+    ledger: FileLedger,
+    lock: Arc<File>,
 }
 
 impl LedgerLog for FileLedger {
     type Held = HeldFile;
 
     async fn hold(&self) -> Result<HeldFile, LogError> {
-        let path = self.0.join("lock");
-        let lock = blocking(path, |path| {
-            let lock = private_file().create(true).truncate(false).write(true).open(path)?;
-            match lock.try_lock() {
-                Ok(()) => Ok(Some(lock)),
-                Err(TryLockError::WouldBlock) => Ok(None),
-                Err(TryLockError::Error(error)) => Err(error),
-            }
+        let lock = self.0.run(self.0.path().join("lock"), |path| {
+            let file = files::private_file().create(true).truncate(false).write(true).open(path)?;
+            Ok(lock::take(&file)?.then_some(file))
         });
         match lock.await? {
-            Some(lock) => Ok(HeldFile { log: self.log(), _lock: lock }),
+            Some(lock) => Ok(HeldFile { ledger: self.clone(), lock: Arc::new(lock) }),
             None => Err(LogError::InUse),
         }
+    }
+
+    async fn read(&self) -> Result<Vec<u8>, HostError> {
+        self.read_all().await
+    }
+}
+
+impl HeldFile {
+    /// Writes to the log. The lock is held until that is done, also if the future and this are dropped before.
+    async fn write(&mut self, work: impl FnOnce(&Path) -> io::Result<()> + Send + 'static) -> Result<(), HostError> {
+        let lock = self.lock.clone();
+        let write = move |path: &Path| {
+            let _lock = lock;
+            work(path)
+        };
+        self.ledger.0.run(self.ledger.log(), write).await
     }
 }
 
 impl HeldLog for HeldFile {
     async fn read(&mut self) -> Result<Vec<u8>, HostError> {
-        blocking(self.log.clone(), |path| match fs::read(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(vec![]),
-            read => read,
-        })
-        .await
+        self.ledger.read_all().await
     }
 
     async fn append(&mut self, at: u64, bytes: &[u8]) -> Result<(), HostError> {
         let bytes = bytes.to_vec();
-        blocking(self.log.clone(), move |path| append(path, at, &bytes)).await
+        self.write(move |path| append(path, at, &bytes)).await
     }
 
     async fn replace(&mut self, bytes: &[u8]) -> Result<(), HostError> {
         let bytes = bytes.to_vec();
-        blocking(self.log.clone(), move |path| write_durably(path, &bytes)).await
+        self.write(move |path| files::write_durably(path, &bytes)).await
     }
 }
 
@@ -93,20 +104,10 @@ fn append(path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-async fn blocking<T: Send + 'static>(
-    path: PathBuf,
-    work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
-) -> Result<T, HostError> {
-    let result = tokio::task::spawn_blocking(move || work(&path).map_err(|error| failed(&path, error)));
-    result.await.map_err(|error| HostError::new("ledger", error.to_string()))?
-}
-
-fn failed(path: &Path, error: io::Error) -> HostError {
-    HostError::new("ledger", format!("{}: {error}", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[tokio::test]
@@ -123,9 +124,48 @@ mod tests {
             assert_eq!(held.append(at, b"x").await.expect_err("another length").what, "ledger");
         }
         assert_eq!(held.read().await, Ok(b"onetwo".to_vec()));
+        let other = FileLedger::open(&folder.path().join("ledger")).expect("opens");
+        assert_eq!(LedgerLog::read(&other).await, Ok(b"onetwo".to_vec()), "read while another one holds it");
         drop(held);
         let mut held = ledger.hold().await.expect("free again");
         held.replace(b"new").await.expect("writes");
         assert_eq!(held.read().await, Ok(b"new".to_vec()));
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_cannot_be_had_at_all_is_not_in_use() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let ledger = FileLedger::open(folder.path()).expect("opens");
+        fs::create_dir(folder.path().join("lock")).expect("writable");
+        let words = File::options().write(true).open(folder.path().join("lock")).expect_err("a folder").to_string();
+        let Err(LogError::Host(error)) = ledger.hold().await else { panic!("the file cannot be opened") };
+        assert!(error.what == "ledger" && error.sentence.contains(&words), "{error}");
+    }
+
+    /// Dropping a participation drops what holds the log, perhaps in the middle of a write.
+    #[tokio::test]
+    async fn a_holder_that_is_dropped_while_it_writes_lets_go_afterwards() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let ledger = FileLedger::open(folder.path()).expect("opens");
+        let mut held = ledger.hold().await.expect("free");
+        held.replace(b"one").await.expect("writes");
+        let (begin, begun) = std::sync::mpsc::channel();
+        let writing = tokio::spawn(async move {
+            let work = move |path: &Path| {
+                begun.recv().map_err(io::Error::other)?;
+                append(path, 3, b"two")
+            };
+            held.write(work).await
+        });
+        // Until the work waits on a thread of its own.
+        while ledger.0.is_free() {
+            tokio::task::yield_now().await;
+        }
+        writing.abort();
+        assert!(writing.await.expect_err("dropped").is_cancelled());
+        let next = ledger.hold();
+        begin.send(()).expect("somebody waits");
+        let mut next = next.await.expect("free once the write is done");
+        assert_eq!(next.read().await, Ok(b"onetwo".to_vec()));
     }
 }

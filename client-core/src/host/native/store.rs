@@ -1,0 +1,96 @@
+//! Durable bytes as files.
+
+use std::path::{Path, PathBuf};
+
+use super::files::{self, Folder};
+use crate::error::HostError;
+use crate::host::Store;
+
+/// One file per key. Writes go to a new file that then takes the old one's place, and are on the disk when they return.
+///
+/// Holds no lock: of two clients on one folder the privacy ledger's lock lets one at a time take part in a round.
+#[derive(Clone, Debug)]
+pub struct FolderStore(Folder);
+
+impl FolderStore {
+    /// Opens the folder, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`HostError`] `store`.
+    pub fn open(folder: &Path) -> Result<Self, HostError> {
+        Folder::open("store", folder).map(Self)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.0.path().join("data")
+    }
+
+    fn path(&self, key: &str) -> Result<PathBuf, HostError> {
+        let fine = |part: &str| {
+            let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+            !part.is_empty() && part.chars().all(allowed)
+        };
+        if !key.split('/').all(fine) {
+            return Err(HostError::new("store", format!("{key:?} is no key of this store")));
+        }
+        let mut path = self.data();
+        path.extend(key.split('/'));
+        // Keys may be prefixes of others; files may not be folders of others.
+        path.as_mut_os_string().push(".bin");
+        Ok(path)
+    }
+}
+
+impl Store for FolderStore {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, HostError> {
+        self.0.run(self.path(key)?, files::read).await
+    }
+
+    async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), HostError> {
+        let bytes = bytes.to_vec();
+        self.0.run(self.path(key)?, move |path| files::write_durably(path, &bytes)).await
+    }
+
+    async fn delete(&self, key: &str) -> Result<(), HostError> {
+        self.0.run(self.path(key)?, files::remove_durably).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_folder_keeps_what_was_put_and_two_may_use_it() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = FolderStore::open(folder.path()).expect("opens");
+        assert_eq!(store.get("a/b").await, Ok(None));
+        store.put("a/b", b"one").await.expect("writes");
+        store.put("a", b"beside its own folder").await.expect("writes");
+        let other = FolderStore::open(folder.path()).expect("the store holds no lock");
+        other.put("a/b", b"two").await.expect("replaces");
+        assert_eq!(store.get("a/b").await, Ok(Some(b"two".to_vec())));
+        drop((store, other));
+        let store = FolderStore::open(folder.path()).expect("opens again");
+        assert_eq!(store.get("a/b").await, Ok(Some(b"two".to_vec())));
+        store.delete("a/b").await.expect("deletes");
+        store.delete("a/b").await.expect("deletes nothing");
+        assert_eq!(store.get("a/b").await, Ok(None));
+        for bad in ["", "/a", "a/", "../a", "a//b", "A", "a.b"] {
+            assert!(store.put(bad, b"").await.is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_says_why() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = folder.path().join("file");
+        fs::write(&file, b"").expect("writable");
+        let error = FolderStore::open(&file.join("state")).expect_err("below a file");
+        assert_eq!(error.what, "store");
+        let words = fs::create_dir(file.join("state")).expect_err("below a file").to_string();
+        assert!(error.sentence.contains(&words) && error.sentence.contains("file"), "{error}");
+    }
+}
