@@ -8,7 +8,7 @@ use scale_proto::ids::Digest;
 use scale_proto::limits::MODEL_BYTES;
 
 use crate::error::{CallError, Error, ModelError};
-use crate::host::{Body as _, Host, MaybeSend, Store, Transport as _};
+use crate::host::{Body as _, Host, MaybeSend, Transport as _};
 
 mod cache;
 

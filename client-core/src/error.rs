@@ -3,7 +3,7 @@
 use scale_privacy::ledger;
 use scale_proto::error::{Invalid, Problem};
 
-use crate::examples::ExampleError;
+use crate::provisional::ExampleError;
 use crate::host::LogError;
 use crate::trainer::TrainError;
 

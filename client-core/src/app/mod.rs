@@ -31,7 +31,7 @@ pub use status::{LastRun, Status};
 
 use crate::device::{Cancel, Client, Guardrails, Observer, Outcome, PrivacyReport, RunOptions};
 use crate::error::Error;
-use crate::examples::{ExampleLimits, Examples, PutSummary, TextExample};
+use crate::examples::{ExampleLimits, ExampleTrainer, Examples, PutSummary, TextExample};
 use crate::host::{Host, MaybeSend};
 use crate::train::Backend;
 use crate::trainer::Trainer;
@@ -110,8 +110,16 @@ impl<H: Host> App<H> {
         cancel: &Cancel,
         observer: &mut (impl Observer + MaybeSend),
     ) -> Result<Outcome, Error> {
-        let mut trainer = opened(&mut *self.examples().await?).trainer(self.0.backend);
+        let mut trainer = self.trainer().await?;
         self.participate_with(options, &mut trainer, cancel, observer).await
+    }
+
+    /// A trainer over the examples as they are now: for programs that run many rounds, or wrap it in another one.
+    ///
+    /// # Errors
+    /// [`Error::Host`].
+    pub async fn trainer(&self) -> Result<ExampleTrainer, Error> {
+        Ok(opened(&mut *self.examples().await?).trainer(self.0.backend))
     }
 
     /// As [`Self::participate`], with another trainer.

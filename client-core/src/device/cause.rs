@@ -79,7 +79,7 @@ pub enum Cause {
     Ledger(ledger::Refusal),
     /// The coordinator refused a call, in its own words.
     #[error("{}", .0.sentence)]
-    Refused(Problem),
+    Refused(#[source] Problem),
 }
 
 /// A limit of this device that a round exceeds.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroize as _;
 
 use crate::error::{Error, HostError};
-use crate::host::{Clock as _, Host, KeyStore as _, Transport as _};
+use crate::host::{Host, KeyStore as _, Transport as _};
 use crate::storage;
 
 /// Key of the store. Its content is sealed under this name.
@@ -71,6 +71,6 @@ pub(super) async fn enroll<H: Host>(host: &H, task_key: &[u8; 32], token: &str) 
         return Err(Error::TaskKeyMismatch);
     }
     storage::put_json(host, ENROLLMENT, &enrollment).await?;
-    tracing::info!(device = %enrollment.device, at = %host.clock().now(), "enrolled");
+    tracing::info!(device = %enrollment.device, "enrolled");
     Ok(enrollment.device)
 }

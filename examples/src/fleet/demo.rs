@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::builder::PossibleValuesParser;
-use scale_client_core::device::Client;
+use scale_client_core::app::App;
+use scale_client_core::device::Cancel;
 use scale_client_core::host::Host;
 use scale_client_core::host::native::{NativeHost, private_folder};
-use scale_client_core::train::{Backend, Dataset, DatasetTrainer};
+use scale_client_core::train::Dataset;
 use scale_client_core::transport::native::{Connection, GrpcTransport};
 use scale_proto::ids::{ModelVersion, TaskId};
 use scale_proto::privacy::{Privacy, Target};
@@ -19,7 +20,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::coordinator::{CoordinatorProcess, Operator};
-use super::device::{Behavior, Cores, Sighting, TakingTurns, client, crowd_host, live};
+use super::device::{Behavior, Cores, Sighting, app, crowd_host, examples, live};
 use super::promise::Promise;
 use super::report::{Report, RoundRow};
 use super::screen::{Screen, Seen, row_line};
@@ -145,6 +146,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     let joining = Joining {
         task: task.clone(),
         task_key: coordinator.task_key,
+        labels: world.config.model.labels.clone().into(),
         enroll_token: enroll_token.clone(),
         cores: Cores::all(),
         enrolling: Arc::new(Semaphore::new(ENROLLING)),
@@ -171,8 +173,8 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     }
     drop(joining);
     let watcher = NativeHost::open(&folder.join("watcher"), Connection::new(&coordinator.url))?;
-    let watcher = client(watcher, &task, coordinator.task_key);
-    watcher.enroll(&enroll_token).await?;
+    let watcher = app(watcher, &task, coordinator.task_key);
+    watcher.enroll(&enroll_token, &Cancel::new()).await?;
     screen.say(&format!("{} devices enroll; rounds begin", settings.devices));
 
     let mut judge = Judge { watcher, names: world.judge(&world.names())?, task, last: vec![] };
@@ -230,6 +232,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
 struct Joining {
     task: TaskId,
     task_key: [u8; 32],
+    labels: Arc<[String]>,
     enroll_token: String,
     cores: Cores,
     enrolling: Arc<Semaphore>,
@@ -241,21 +244,14 @@ struct Joining {
 impl Joining {
     /// One device's life: it enrolls, then takes part in round after round.
     async fn join<H: Host>(self, index: usize, host: H, statement: Dataset) -> anyhow::Result<()> {
-        let Self { task, task_key, enroll_token, cores, enrolling, behavior, rounds_over, tell } = self;
-        let device = client(host, &task, task_key);
+        let Self { task, task_key, labels, enroll_token, cores, enrolling, behavior, rounds_over, tell } = self;
+        let app = app(host, &task, task_key);
         let turn = enrolling.acquire().await?;
-        device.enroll(&enroll_token).await.with_context(|| format!("device {index} cannot enroll"))?;
+        app.enroll(&enroll_token, &Cancel::new()).await.with_context(|| format!("device {index} cannot enroll"))?;
+        app.put_examples(examples(statement, &labels)).await?;
         drop(turn);
-        let trainer = DatasetTrainer::new(statement, Backend::Flex).with_secret(secret()?);
-        live(index, device, TakingTurns { trainer, cores }, behavior, rounds_over, tell).await
+        live(index, app, cores, behavior, rounds_over, tell).await
     }
-}
-
-/// Where a device's batches and noise come from: never from the demo's seed.
-fn secret() -> anyhow::Result<[u8; 32]> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
-    Ok(seed)
 }
 
 /// Who lives in the demo, and what they train.
@@ -362,7 +358,7 @@ struct Baselines {
 
 /// Scores published models, as an app gets them: through the device's own client, verified.
 struct Judge<H: Host> {
-    watcher: Client<H>,
+    watcher: App<H>,
     names: Evaluator,
     task: TaskId,
     /// Weights of the model that was scored last.
@@ -371,7 +367,7 @@ struct Judge<H: Host> {
 
 impl<H: Host> Judge<H> {
     async fn score(&mut self, version: u64) -> anyhow::Result<f64> {
-        let model = self.watcher.fetch_model(&self.task, Some(ModelVersion(version))).await;
+        let model = self.watcher.client().fetch_model(&self.task, Some(ModelVersion(version)), &Cancel::new()).await;
         self.last = model.with_context(|| format!("cannot fetch model version {version}"))?.weights;
         tokio::task::block_in_place(|| Ok(self.names.score(&self.last)?.accuracy))
     }

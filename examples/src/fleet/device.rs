@@ -3,12 +3,15 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context as _;
-use scale_client_core::device::{Client, ClientConfig, Outcome, Phase, Report, Requirements};
+use anyhow::{Context as _, bail};
+use scale_client_core::app::{App, AppConfig};
+use scale_client_core::device::{Cancel, Cause, Outcome, Phase, Progress, Requirements, RunOptions};
+use scale_client_core::examples::TextExample;
 use scale_client_core::host::memory::{FixedConditions, MemoryKeys, MemoryLedger, MemoryStore};
 use scale_client_core::host::native::{SystemClock, SystemRandomness};
 use scale_client_core::host::{DeviceConditions, Host, Parts, Randomness as _};
-use scale_client_core::trainer::{LocalTrainer, TrainError, Trained};
+use scale_client_core::train::{Dataset, Input};
+use scale_client_core::trainer::{Progressed, TrainError, Trained, Trainer, Training};
 use scale_client_core::transport::native::GrpcTransport;
 use scale_privacy::accounting::dp_sgd::DpSgd;
 use scale_proto::ids::TaskId;
@@ -21,11 +24,14 @@ use crate::random::Random;
 const LOST_AT: [Phase; 6] =
     [Phase::Training, Phase::Keys, Phase::Shares, Phase::Uploading, Phase::Agreeing, Phase::Unmasking];
 
+/// Longest time that a device stays in one call; it outlives every round of a demo.
+const STAYS: Duration = Duration::from_secs(60 * 60);
+
 /// What the fleet tells whoever watches.
 #[derive(Clone, Debug)]
 pub enum Sighting {
     /// A device is somewhere in its round.
-    At(usize, Report),
+    At(usize, Progress),
     /// A device fell silent.
     Lost(usize, Phase),
     /// A device left its round: code and sentence.
@@ -63,7 +69,8 @@ impl Cores {
         Self(Arc::new((Mutex::new(count), Condvar::new())))
     }
 
-    fn on_one<T>(&self, work: impl FnOnce() -> T) -> T {
+    /// Waits for a free one.
+    fn take(&self) -> Turn {
         let (free, changed) = &*self.0;
         // A count is whole after any panic.
         let mut count = free.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,11 +78,18 @@ impl Cores {
             count = changed.wait(count).unwrap_or_else(PoisonError::into_inner);
         }
         *count -= 1;
-        drop(count);
-        let result = work();
+        Turn(self.clone())
+    }
+}
+
+/// A core, until it is dropped.
+struct Turn(Cores);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let (free, changed) = &*self.0.0;
         *free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         changed.notify_one();
-        result
     }
 }
 
@@ -87,20 +101,36 @@ pub struct TakingTurns<T> {
     pub cores: Cores,
 }
 
-impl<T: LocalTrainer> LocalTrainer for TakingTurns<T> {
+impl<T: Trainer> Trainer for TakingTurns<T> {
     fn price(&self, plan: &Plan) -> Result<Option<DpSgd>, TrainError> {
         self.trainer.price(plan)
     }
 
-    fn train(
-        &mut self,
-        plan: &Plan,
+    fn begin<'a>(
+        &'a mut self,
+        plan: &'a Plan,
         weights: &[f32],
-        stop: &mut dyn FnMut() -> bool,
-        progress: &mut dyn FnMut(u32),
-    ) -> Result<Trained, TrainError> {
-        let Self { trainer, cores } = self;
-        tokio::task::block_in_place(|| cores.on_one(|| trainer.train(plan, weights, stop, progress)))
+        secret: &[u8; 32],
+    ) -> Result<Box<dyn Training + Send + 'a>, TrainError> {
+        // Taken for the whole training: as many models are in memory at once as there are cores.
+        let turn = tokio::task::block_in_place(|| self.cores.take());
+        Ok(Box::new(OnItsTurn { training: self.trainer.begin(plan, weights, secret)?, _turn: turn }))
+    }
+}
+
+/// A training that has a core.
+struct OnItsTurn<'a> {
+    training: Box<dyn Training + Send + 'a>,
+    _turn: Turn,
+}
+
+impl Training for OnItsTurn<'_> {
+    fn step(&mut self) -> Result<Progressed, TrainError> {
+        tokio::task::block_in_place(|| self.training.step())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Trained, TrainError> {
+        self.training.finish()
     }
 }
 
@@ -128,11 +158,23 @@ pub fn crowd_host(transport: GrpcTransport) -> anyhow::Result<CrowdHost> {
     })
 }
 
-/// A client of `task` that does not care whether its machine is charging.
-pub fn client<H: Host>(host: H, task: &TaskId, task_key: [u8; 32]) -> Client<H> {
-    let mut config = ClientConfig::new(vec![task.clone()], task_key);
-    config.requirements = Requirements { charging: false, unmetered: false, idle: false };
-    Client::new(host, config)
+/// An app for `task` whose device joins rounds whatever its machine's conditions are.
+pub fn app<H: Host>(host: H, task: &TaskId, task_key: [u8; 32]) -> App<H> {
+    App::new(host, AppConfig { requirements: Requirements::NONE, ..AppConfig::new(task.clone(), task_key) })
+}
+
+/// A statement as an app hands it over: `labels` are the names of its classes.
+pub fn examples(statement: Dataset, labels: &[String]) -> Vec<TextExample> {
+    let lines = statement.examples.into_iter().enumerate();
+    lines
+        .filter_map(|(number, example)| match example.input {
+            Input::Text(text) => {
+                let label = labels[example.label as usize].clone();
+                Some(TextExample { id: format!("{number}"), text, label, time: None })
+            }
+            Input::Dense(_) => None,
+        })
+        .collect()
 }
 
 /// Takes part until `rounds_over` closes. `rounds_over` counts rounds that have ended: a lost device stays away until its
@@ -142,8 +184,8 @@ pub fn client<H: Host>(host: H, task: &TaskId, task_key: [u8; 32]) -> Client<H> 
 /// The host fails, or the device is not enrolled.
 pub async fn live<H: Host>(
     index: usize,
-    mut client: Client<H>,
-    mut trainer: impl LocalTrainer + Send,
+    app: App<H>,
+    cores: Cores,
     behavior: Behavior,
     mut rounds_over: watch::Receiver<u64>,
     sightings: mpsc::UnboundedSender<Sighting>,
@@ -151,34 +193,30 @@ pub async fn live<H: Host>(
     let mut random = Random::new(behavior.seed.wrapping_add(index as u64), "losses");
     let pick = |random: &mut Random| random.chance(behavior.drop).then(|| *random.pick(&LOST_AT));
     let mut lost_at = pick(&mut random);
+    let mut trainer = TakingTurns { trainer: app.trainer().await?, cores };
+    let options = RunOptions { budget: Some(STAYS), ..RunOptions::default() };
     loop {
         rounds_over.borrow_and_update();
-        let silence = Arc::new(Notify::new());
-        let mut observer = {
-            let (silence, cancel, sightings) = (silence.clone(), client.cancel_handle(), sightings.clone());
-            move |report: Report| {
-                if Some(report.phase) == lost_at {
-                    match behavior.loss {
-                        Loss::Silent => silence.notify_one(),
-                        Loss::Told => cancel.cancel(),
-                    }
+        let (silence, cancel) = (Arc::new(Notify::new()), Cancel::new());
+        let mut observer = |progress: Progress| {
+            if Some(progress.phase) == lost_at {
+                match behavior.loss {
+                    Loss::Silent => silence.notify_one(),
+                    Loss::Told => cancel.cancel(),
                 }
-                // Nobody may be watching any more.
-                let _ = sightings.send(Sighting::At(index, report));
             }
+            // Nobody may be watching any more.
+            let _ = sightings.send(Sighting::At(index, progress));
         };
         let outcome = tokio::select! {
             // Dropping the participation is what the end of a process does to it: no goodbye, nothing flushed.
             () = silence.notified() => None,
-            outcome = client.participate(&mut trainer, &mut observer) => Some(outcome.context("a device failed")?),
+            outcome = app.participate_with(options.clone(), &mut trainer, &cancel, &mut observer) => {
+                Some(outcome.context("a device failed")?)
+            }
         };
         match outcome {
-            Some(Outcome::Left { reason, .. }) if reason.code != "cancelled" => {
-                let _ = sightings.send(Sighting::Left(index, reason.code.into_owned(), reason.sentence));
-                lost_at = pick(&mut random);
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
-            None | Some(Outcome::Left { .. }) => {
+            None | Some(Outcome::Left { cause: Cause::Cancelled, .. }) => {
                 if let Some(phase) = lost_at.take() {
                     let _ = sightings.send(Sighting::Lost(index, phase));
                 }
@@ -187,13 +225,18 @@ pub async fn live<H: Host>(
                 }
             }
             Some(Outcome::Contributed(_)) => lost_at = pick(&mut random),
-            Some(Outcome::Waited { retry, .. }) => {
-                let spread = retry.before.saturating_sub(retry.after).mul_f64(random.unit());
-                tokio::select! {
-                    () = tokio::time::sleep(retry.after + spread) => {}
-                    changed = rounds_over.changed() => if changed.is_err() { return Ok(()) },
+            Some(Outcome::Left { cause, .. }) => {
+                let _ = sightings.send(Sighting::Left(index, cause.code().to_owned(), cause.to_string()));
+                lost_at = pick(&mut random);
+            }
+            // The next call waits as long as it was told to, or says again that it is too long.
+            Some(Outcome::Paused { .. }) => {}
+            Some(Outcome::Waited { .. }) => {
+                if rounds_over.changed().await.is_err() {
+                    return Ok(());
                 }
             }
+            Some(Outcome::EnrollmentNeeded { sentence, .. }) => bail!("the coordinator refuses device {index}: {sentence}"),
         }
         if rounds_over.has_changed().is_err() {
             return Ok(());

@@ -74,8 +74,8 @@ impl Seen {
 
     pub(super) fn take(&mut self, sighting: Sighting, screen: &Screen) {
         match sighting {
-            Sighting::At(index, report) => {
-                self.at[index] = match report.phase {
+            Sighting::At(index, progress) => {
+                self.at[index] = match progress.phase {
                     Phase::CheckingIn | Phase::Over => "waiting",
                     Phase::Downloading => "downloading",
                     Phase::Training => "training",

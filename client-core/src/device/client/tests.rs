@@ -135,10 +135,10 @@ fn spawn(host: TestHost, number: usize) -> tokio::task::JoinHandle<Result<Outcom
     spawn_client(client(host), number)
 }
 
-fn spawn_client(mut client: Client<TestHost>, number: usize) -> tokio::task::JoinHandle<Result<Outcome, Error>> {
+fn spawn_client(client: Client<TestHost>, number: usize) -> tokio::task::JoinHandle<Result<Outcome, Error>> {
     tokio::spawn(async move {
-        client.enroll("token").await?;
-        client.participate(&mut trainer(number), &mut ()).await
+        client.enroll("token", &Cancel::new()).await?;
+        client.participate(RunOptions::default(), &mut trainer(number), &Cancel::new(), &mut ()).await
     })
 }
 
@@ -227,10 +227,10 @@ async fn twelve_certified_devices_give_the_exact_sum() {
     let (shared, clock) = (coordinator_with(fixtures::malicious), clock());
     let root = fixtures::root();
     let without = client_under(Some(&root), host(&shared, &clock, COHORT));
-    let Outcome::Left { reason, .. } = spawn_client(without, COHORT).await.expect("no panic").expect("no error") else {
+    let Outcome::Left { cause, .. } = spawn_client(without, COHORT).await.expect("no panic").expect("no error") else {
         panic!("it joined without a certificate")
     };
-    assert_eq!(reason.code, "certificate_missing");
+    assert_eq!(cause.code(), "certificate_missing");
     let end = fixtures::malicious(&fixtures::plan()).closing[4];
     let devices = (0..COHORT).map(|number| {
         let mut host = host(&shared, &clock, number);
@@ -249,7 +249,7 @@ async fn lost_answers_change_nothing() {
         let mut hosts = vec![];
         for number in 0..COHORT {
             let host = host(&shared, &clock, number);
-            client(host.clone()).enroll("token").await.expect("enrolls");
+            client(host.clone()).enroll("token", &Cancel::new()).await.expect("enrolls");
             hosts.push(host);
         }
         shared.lock().expect("no panic").link.lose_every = lose_every;
@@ -300,17 +300,17 @@ async fn killed_anywhere(config: fn(&Plan) -> RoundConfig, check: fn(&[Vec<i64>]
         let (shared, clock) = (coordinator_with(config), clock());
         let others: Vec<_> = (1..COHORT).map(|number| spawn(host(&shared, &clock, number), number)).collect();
         let victim = host(&shared, &clock, 0);
-        client(victim.clone()).enroll("token").await.expect("enrolls");
-        let first = killed_after(polls, client(victim.clone()).participate(&mut trainer(0), &mut ())).await;
+        client(victim.clone()).enroll("token", &Cancel::new()).await.expect("enrolls");
+        let first = killed_after(polls, client(victim.clone()).participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ())).await;
         survived = first.is_some();
         let mut paid_in_vain = false;
         if !survived {
             // A new process: only the store, the key store and the operating system's randomness are left.
-            let outcome = client(victim.clone()).participate(&mut trainer(0), &mut ()).await.expect("no error");
+            let outcome = client(victim.clone()).participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ()).await.expect("no error");
             // Killed between the reservation and the stored payload: the noise may have been drawn, so it is lost.
-            paid_in_vain = matches!(&outcome, Outcome::Left { reason, .. } if reason.code == "already_reserved");
+            paid_in_vain = matches!(&outcome, Outcome::Left { cause, .. } if cause.code() == "already_reserved");
             in_vain += u32::from(paid_in_vain);
-            let after_the_end = matches!(&outcome, Outcome::Left { reason, .. } if reason.code == "round_not_newer");
+            let after_the_end = matches!(&outcome, Outcome::Left { cause, .. } if cause.code() == "round_not_newer");
             // Killed when everything was sent and deleted: the coordinator offers the old round, the device refuses it.
             assert!(contributed(&outcome) || after_the_end || paid_in_vain, "killed at {polls}: {outcome:?}");
         }
@@ -351,9 +351,9 @@ async fn a_finished_round_is_not_joined_again() {
         device.await.expect("no panic").expect("no error");
     }
     let sent = shared.lock().expect("no panic").sent.len();
-    let outcome = client(hosts[0].clone()).participate(&mut trainer(0), &mut ()).await.expect("no error");
-    let Outcome::Left { round: Some(_), reason } = outcome else { panic!("{outcome:?}") };
-    assert_eq!(reason.code, "round_not_newer");
+    let outcome = client(hosts[0].clone()).participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ()).await.expect("no error");
+    let Outcome::Left { round: Some(_), cause, .. } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(cause.code(), "round_not_newer");
     let coordinator = shared.lock().expect("no panic");
     assert_eq!(coordinator.sent.len(), sent, "no message of any stage was sent");
     assert_eq!(coordinator.left.len(), 1);
@@ -364,17 +364,17 @@ async fn a_finished_round_is_not_joined_again() {
 async fn a_device_that_cancels_leaves_and_the_others_finish() {
     let (shared, clock) = (coordinator(), clock());
     let others: Vec<_> = (1..COHORT).map(|number| spawn(host(&shared, &clock, number), number)).collect();
-    let mut canceller = client(host(&shared, &clock, 0));
-    canceller.enroll("token").await.expect("enrolls");
+    let canceller = client(host(&shared, &clock, 0));
+    canceller.enroll("token", &Cancel::new()).await.expect("enrolls");
     let handle = canceller.cancel_handle();
-    let mut observer = |report: Report| {
-        if report.phase == Phase::Uploading {
+    let mut observer = |progress: Progress| {
+        if progress.phase == Phase::Uploading {
             handle.cancel();
         }
     };
-    let outcome = canceller.participate(&mut trainer(0), &mut observer).await.expect("no error");
-    let Outcome::Left { reason, .. } = outcome else { panic!("{outcome:?}") };
-    assert_eq!(reason.code, "cancelled");
+    let outcome = canceller.participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut observer).await.expect("no error");
+    let Outcome::Left { cause, .. } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(cause.code(), "cancelled");
     assert!(!canceller.host().store.0.keys().contains(&"round".to_owned()));
     assert!(!canceller.cancel_handle().is_cancelled(), "the next participation may run");
     for other in others {
@@ -388,27 +388,27 @@ async fn a_device_that_cancels_leaves_and_the_others_finish() {
 #[tokio::test]
 async fn outcomes_without_a_round() {
     let (shared, clock) = (coordinator(), clock());
-    let mut device = client(host(&shared, &clock, 0));
-    assert_eq!(device.participate(&mut trainer(0), &mut ()).await, Err(Error::NotEnrolled));
-    let id = device.enroll("token").await.expect("enrolls");
-    assert_eq!(device.enroll("another").await, Ok(id), "an identity stays");
+    let device = client(host(&shared, &clock, 0));
+    assert_eq!(device.participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ()).await, Err(Error::NotEnrolled));
+    let id = device.enroll("token", &Cancel::new()).await.expect("enrolls");
+    assert_eq!(device.enroll("another", &Cancel::new()).await, Ok(id), "an identity stays");
     assert_eq!(device.device().await, Ok(Some(id)));
 
     let retry = RetryWindow::from_millis(1000);
     let wait = Wait { retry, code: "no_round".into(), sentence: "no round is open".into() };
     shared.lock().expect("no panic").link.busy = Some(wait);
-    let waited = device.participate(&mut trainer(0), &mut ()).await.expect("no error");
+    let waited = device.participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ()).await.expect("no error");
     assert_eq!(waited, Outcome::Waited { retry, code: "no_round".into(), sentence: "no round is open".into() });
 
     shared.lock().expect("no panic").link.lose_every = 1;
-    let Outcome::Waited { code, .. } = device.participate(&mut trainer(0), &mut ()).await.expect("no error") else {
+    let Outcome::Waited { code, .. } = device.participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ()).await.expect("no error") else {
         panic!("waits");
     };
     assert_eq!(code, "unreachable");
 
     let busy = FixedConditions(DeviceConditions { charging: false, ..DeviceConditions::FINE });
-    let mut device = client(Parts { conditions: busy, ..device.host().clone() });
-    let Outcome::Waited { code, sentence, .. } = device.participate(&mut trainer(0), &mut ()).await.expect("no error")
+    let device = client(Parts { conditions: busy, ..device.host().clone() });
+    let Outcome::Waited { code, sentence, .. } = device.participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ()).await.expect("no error")
     else {
         panic!("waits");
     };
@@ -419,7 +419,7 @@ async fn outcomes_without_a_round() {
 async fn another_task_key_is_refused_at_enrollment() {
     let (shared, clock) = (coordinator(), clock());
     let device = Client::new(host(&shared, &clock, 0), ClientConfig::new(vec![], [3; 32]));
-    assert_eq!(device.enroll("token").await, Err(Error::TaskKeyMismatch));
+    assert_eq!(device.enroll("token", &Cancel::new()).await, Err(Error::TaskKeyMismatch));
     assert_eq!(device.device().await, Ok(None), "nothing is kept");
 }
 
@@ -428,23 +428,23 @@ async fn a_final_refusal_ends_the_round_and_a_passing_one_does_not() {
     let (shared, clock) = (coordinator(), clock());
     let problem = Problem { code: "round_over".into(), sentence: "the round is over".into(), remedy: Remedy::Leave };
     shared.lock().expect("no panic").link.refusal = Some(problem);
-    let mut device = client(host(&shared, &clock, 0));
-    device.enroll("token").await.expect("enrolls");
-    let Outcome::Left { reason, .. } = device.participate(&mut trainer(0), &mut ()).await.expect("no error") else {
+    let device = client(host(&shared, &clock, 0));
+    device.enroll("token", &Cancel::new()).await.expect("enrolls");
+    let Outcome::Left { cause, .. } = device.participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ()).await.expect("no error") else {
         panic!("leaves");
     };
-    assert_eq!(reason.code, "round_over");
+    assert_eq!(cause.code(), "round_over");
 
     // A refusal that may pass is tried again until the signed deadline, on a fresh device.
     let remedy = Remedy::Resend(RetryWindow::from_millis(60_000));
     let problem = Problem { code: "overloaded".into(), sentence: "too busy".into(), remedy };
     shared.lock().expect("no panic").link.refusal = Some(problem);
-    let mut device = client(host(&shared, &clock, 1));
-    device.enroll("token").await.expect("enrolls");
-    let Outcome::Left { reason, .. } = device.participate(&mut trainer(1), &mut ()).await.expect("no error") else {
+    let device = client(host(&shared, &clock, 1));
+    device.enroll("token", &Cancel::new()).await.expect("enrolls");
+    let Outcome::Left { cause, .. } = device.participate(RunOptions::default(), &mut trainer(1), &Cancel::new(), &mut ()).await.expect("no error") else {
         panic!("leaves");
     };
-    assert_eq!(reason.code, "deadline");
+    assert_eq!(cause.code(), "deadline");
     assert!(shared.lock().expect("no panic").sent.len() > 10, "it was tried again and again");
 }
 
@@ -468,12 +468,12 @@ async fn training_that_fails_sends_nothing() {
     }
     for (bad, code) in [(f32::NAN, "not_finite"), (0.0, "no_examples")] {
         let (shared, clock) = (coordinator(), clock());
-        let mut device = client(host(&shared, &clock, 0));
-        device.enroll("token").await.expect("enrolls");
-        let Outcome::Left { reason, .. } = device.participate(&mut Bad(bad), &mut ()).await.expect("no error") else {
+        let device = client(host(&shared, &clock, 0));
+        device.enroll("token", &Cancel::new()).await.expect("enrolls");
+        let Outcome::Left { cause, .. } = device.participate(RunOptions::default(), &mut Bad(bad), &Cancel::new(), &mut ()).await.expect("no error") else {
             panic!("leaves");
         };
-        assert_eq!(reason.code, code);
+        assert_eq!(cause.code(), code);
         let coordinator = shared.lock().expect("no panic");
         assert!(coordinator.sent.is_empty());
         assert_eq!(coordinator.left.len(), 1, "the coordinator is told");
@@ -500,13 +500,13 @@ async fn a_device_that_cannot_pay_for_training_neither_downloads_nor_trains() {
         }
     }
     let (shared, clock) = (coordinator(), clock());
-    let mut device = client(host(&shared, &clock, 0));
-    device.enroll("token").await.expect("enrolls");
+    let device = client(host(&shared, &clock, 0));
+    device.enroll("token", &Cancel::new()).await.expect("enrolls");
     let mut dear = Dear(DpSgd::new(0.5, 1.0, 100).expect("in range"));
-    let Outcome::Left { reason, .. } = device.participate(&mut dear, &mut ()).await.expect("no error") else {
+    let Outcome::Left { cause, .. } = device.participate(RunOptions::default(), &mut dear, &Cancel::new(), &mut ()).await.expect("no error") else {
         panic!("leaves");
     };
-    assert_eq!(reason.code, "round_too_costly", "{}", reason.sentence);
+    assert_eq!(cause.code(), "round_too_costly", "{}", cause);
     let coordinator = shared.lock().expect("no panic");
     assert!(coordinator.downloads.is_empty() && coordinator.sent.is_empty());
     assert_eq!(coordinator.left.len(), 1, "the coordinator is told");
@@ -516,18 +516,18 @@ async fn a_device_that_cannot_pay_for_training_neither_downloads_nor_trains() {
 async fn a_damaged_store_is_an_error_or_a_lost_round_but_never_a_second_one() {
     let (shared, clock) = (coordinator(), clock());
     let host = host(&shared, &clock, 0);
-    let mut device = client(host.clone());
-    device.enroll("token").await.expect("enrolls");
+    let device = client(host.clone());
+    device.enroll("token", &Cancel::new()).await.expect("enrolls");
     host.store.put("round", b"damaged").await.expect("memory");
     host.store.put("history", b"damaged").await.expect("memory");
-    let error = device.participate(&mut trainer(0), &mut ()).await.expect_err("the history is gone");
+    let error = device.participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ()).await.expect_err("the history is gone");
     assert_eq!(error.code(), "store");
     assert!(shared.lock().expect("no panic").sent.is_empty());
 
     host.store.delete("history").await.expect("memory");
     shared.lock().expect("no panic").link.busy =
         Some(Wait { retry: RetryWindow::from_millis(1), code: "no_round".into(), sentence: "none".into() });
-    let outcome = device.participate(&mut trainer(0), &mut ()).await.expect("the round is given up");
+    let outcome = device.participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ()).await.expect("the round is given up");
     assert!(matches!(outcome, Outcome::Waited { .. }), "{outcome:?}");
     assert!(!host.store.0.keys().contains(&"round".to_owned()));
 }
@@ -536,17 +536,17 @@ async fn a_damaged_store_is_an_error_or_a_lost_round_but_never_a_second_one() {
 async fn progress_never_falls() {
     let (shared, clock) = (coordinator(), clock());
     let others: Vec<_> = (1..COHORT).map(|number| spawn(host(&shared, &clock, number), number)).collect();
-    let mut device = client(host(&shared, &clock, 0));
-    device.enroll("token").await.expect("enrolls");
+    let device = client(host(&shared, &clock, 0));
+    device.enroll("token", &Cancel::new()).await.expect("enrolls");
     let mut reports = vec![];
-    device.participate(&mut trainer(0), &mut |report: Report| reports.push(report)).await.expect("no error");
+    device.participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut |progress: Progress| reports.push(report)).await.expect("no error");
     for other in others {
         other.await.expect("no panic").expect("no error");
     }
     assert!(reports.windows(2).all(|pair| pair[0].permille() <= pair[1].permille()), "{reports:?}");
-    assert_eq!(reports.first().map(|report| report.phase), Some(Phase::CheckingIn));
+    assert_eq!(reports.first().map(|report| progress.phase), Some(Phase::CheckingIn));
     assert_eq!(reports.last().map(Report::permille), Some(1000));
-    assert!(reports.iter().any(|report| report.phase == Phase::Training && report.phase_permille == 500));
+    assert!(reports.iter().any(|report| progress.phase == Phase::Training && progress.phase_permille == 500));
     assert!(reports.iter().all(|report| !report.sentence().is_empty()));
 }
 
@@ -554,10 +554,10 @@ async fn progress_never_falls() {
 async fn a_store_holds_nothing_in_clear() {
     let (shared, clock) = (coordinator(), clock());
     let host = host(&shared, &clock, 0);
-    let mut device = client(host.clone());
-    device.enroll("token").await.expect("enrolls");
+    let device = client(host.clone());
+    device.enroll("token", &Cancel::new()).await.expect("enrolls");
     // Killed while it waits for the others' keys.
-    let killed = killed_after(200, device.participate(&mut trainer(0), &mut ())).await;
+    let killed = killed_after(200, device.participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ())).await;
     assert!(killed.is_none());
     let token = Digest(IdentityKey::from_seed(&host.keys.identity_seed().await.expect("memory")).public()).hex();
     for key in host.store.0.keys().iter().filter(|key| !key.starts_with("model")) {

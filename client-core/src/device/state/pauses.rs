@@ -7,7 +7,7 @@ use scale_proto::error::{Problem, Remedy};
 use scale_proto::time::RetryWindow;
 
 use super::super::pace::within;
-use super::super::Effect;
+use super::super::{Cause, Effect};
 use super::{Env, State, Step};
 
 /// Check-ins that find nobody before the device gives up for now.
@@ -42,7 +42,7 @@ impl State {
                 let Problem { code, sentence, .. } = problem;
                 (Self::Waited(Wait { retry, code, sentence }), forget.into_iter().collect())
             }
-            Remedy::Leave => self.leave(problem.into()),
+            Remedy::Leave => self.leave(Cause::Refused(problem)),
         }
     }
 }

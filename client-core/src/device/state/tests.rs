@@ -100,10 +100,12 @@ impl Device {
 
     fn keyed_in(&mut self, config: &RoundConfig, plan: &Plan) -> Step {
         let (state, effects) = self.check_in(fixtures::manifest(config, plan));
-        assert_eq!(names(&effects), ["persist", "download"]);
+        assert_eq!(names(&effects), ["persist", "price"]);
+        let (state, effects) = self.step(state, Event::Priced(Ok(None)));
+        assert_eq!(names(&effects), ["download"]);
         let file = ModelFile::verify(fixtures::file(), Digest::of(&fixtures::file())).expect("the digest fits");
         let (state, effects) = self.step(state, Event::Downloaded(file));
-        assert_eq!(names(&effects), ["train"]);
+        assert_eq!(names(&effects), ["install", "train"]);
         let result = Adder { step: 0.125, examples: self.examples }.result(&fixtures::global());
         let (state, effects) = self.step(state, Event::Trained(Ok(result)));
         assert_eq!(names(&effects), ["persist", "report", "wake_at"]);
@@ -116,7 +118,9 @@ impl Device {
 fn names(effects: &[Effect]) -> Vec<&'static str> {
     let name = |effect: &Effect| match effect {
         Effect::CheckIn(_) => "check_in",
+        Effect::Price(_) => "price",
         Effect::Download(_) => "download",
+        Effect::Install(_) => "install",
         Effect::Train(_) => "train",
         Effect::Remember(..) => "remember",
         Effect::Persist(_) => "persist",
@@ -151,10 +155,10 @@ fn payload(effects: &[Effect]) -> Bytes {
     }
 }
 
-fn reason(step: &Step) -> &Reason {
-    let (State::Left(_, reason), effects) = step else { panic!("still there: {step:?}") };
+fn cause(step: &Step) -> &Cause {
+    let (State::Left(_, cause), effects) = step else { panic!("still there: {step:?}") };
     assert_eq!(names(effects)[0], "delete", "nothing is kept");
-    reason
+    cause
 }
 
 fn down(stage: u8, payload: impl Into<Bytes>) -> Event {
@@ -209,7 +213,7 @@ fn bad_manifests_are_refused() {
         change(&mut config, &mut plan);
         config.plan_digest = Digest::of(&plan.encode()).0;
         let step = device.check_in(fixtures::manifest(&config, &plan));
-        assert_eq!(reason(&step).code, code, "case {number}: {:?}", reason(&step));
+        assert_eq!(cause(&step).code(), code, "case {number}: {:?}", cause(&step));
         assert_eq!(names(&step.1), ["delete", "leave"], "case {number}: nothing else is sent");
     }
 }
@@ -237,13 +241,13 @@ fn manifests_that_were_tampered_with_are_refused() {
         (large, "policy"),
         (garbage, "malformed"),
     ] {
-        assert_eq!(reason(&Device::new(1).check_in(manifest)).code, code);
+        assert_eq!(cause(&Device::new(1).check_in(manifest)).code(), code);
     }
 
     let refuse = |change: fn(&mut Rules)| {
         let mut device = Device::new(1);
         change(&mut device.rules);
-        reason(&device.check_in(good.clone())).code.clone()
+        cause(&device.check_in(good.clone())).code().to_owned()
     };
     assert_eq!(refuse(|rules| rules.task_key = [0; 32]), "config_signature");
     assert_eq!(refuse(|rules| rules.tasks = vec!["other".parse().expect("a name")]), "unknown_task");
@@ -256,7 +260,7 @@ fn manifests_that_were_tampered_with_are_refused() {
     lax.rules.guardrails.cohort_min = 1;
     let mut small = config.clone();
     small.u3_min = 9;
-    assert_eq!(reason(&lax.check_in(fixtures::manifest(&small, &plan))).code, "cohort_floor");
+    assert_eq!(cause(&lax.check_in(fixtures::manifest(&small, &plan))).code(), "cohort_floor");
 }
 
 #[test]
@@ -273,8 +277,8 @@ fn a_clip_norm_outside_of_the_plans_range_is_refused() {
         if joins {
             assert_eq!(step.0.name(), "joined", "{clip}");
         } else {
-            assert_eq!(reason(&step).code, "policy", "{clip}");
-            assert!(reason(&step).sentence.contains("clip norm"), "{}", reason(&step).sentence);
+            assert_eq!(cause(&step).code(), "policy", "{clip}");
+            assert!(cause(&step).to_string().contains("clip norm"), "{}", cause(&step));
         }
     }
 }
@@ -305,13 +309,13 @@ fn the_malicious_profile_needs_a_pinned_root_and_a_certificate() {
         ("certificate_expired", "C07", Some(&root), issue(&root, &own, end - 1)),
     ] {
         let step = device(pinned, certificate).check_in(fixtures::manifest(&config, &plan));
-        assert_eq!(reason(&step).code, code);
-        assert!(reason(&step).sentence.ends_with(&format!("(check {check})")), "{}", reason(&step).sentence);
+        assert_eq!(cause(&step).code(), code);
+        assert!(cause(&step).check() == Some(check), "{}", cause(&step));
         assert_eq!(names(&step.1), ["delete", "leave"], "{code}: nothing is downloaded");
     }
     let mut good = device(Some(&root), issue(&root, &own, end));
     let (state, effects) = good.check_in(fixtures::manifest(&config, &plan));
-    assert_eq!(names(&effects), ["persist", "download"]);
+    assert_eq!(names(&effects), ["persist", "price"]);
     // An app that pins another root by the time it comes back leaves the round.
     let stored = state.snapshot().expect("stored");
     assert!(State::restore(&stored, &good.rules).is_ok());
@@ -319,9 +323,9 @@ fn the_malicious_profile_needs_a_pinned_root_and_a_certificate() {
     State::restore(&stored, &good.rules).expect_err("another root");
     // The standard profile asks for nothing, so an app that pins a root does not take it for an answer.
     let standard = fixtures::manifest(&fixtures::config(&plan), &plan);
-    assert_eq!(reason(&device(Some(&root), issue(&root, &own, end)).check_in(standard.clone())).code, "policy");
+    assert_eq!(cause(&device(Some(&root), issue(&root, &own, end)).check_in(standard.clone())).code(), "policy");
     let (_, effects) = device(None, None).check_in(standard);
-    assert_eq!(names(&effects), ["persist", "download"]);
+    assert_eq!(names(&effects), ["persist", "price"]);
 }
 
 #[test]
@@ -340,7 +344,7 @@ fn models_and_training_results_are_checked() {
 
     let (mut device, state) = joined(&good);
     let other = fixtures::model_file(&fixtures::spec(), &vec![0.0; fixtures::global().len()]);
-    assert_eq!(reason(&device.step(state, Event::Downloaded(file(other.clone())))).code, "model_digest");
+    assert_eq!(cause(&device.step(state, Event::Downloaded(file(other.clone())))).code(), "model_digest");
 
     let mut weights = fixtures::global();
     weights[2] = f32::NAN;
@@ -353,7 +357,7 @@ fn models_and_training_results_are_checked() {
     ] {
         let config = RoundConfig { model_digest: Digest::of(&bytes).0, ..good.clone() };
         let (mut device, state) = joined(&config);
-        assert_eq!(reason(&device.step(state, Event::Downloaded(file(bytes)))).code, code);
+        assert_eq!(cause(&device.step(state, Event::Downloaded(file(bytes)))).code(), code);
     }
 
     let fine = Adder { step: 0.5, examples: 5 }.result(&fixtures::global());
@@ -370,7 +374,7 @@ fn models_and_training_results_are_checked() {
         let (mut device, state) = joined(&good);
         let (state, _) = device.step(state, Event::Downloaded(file(fixtures::file())));
         let step = device.step(state, Event::Trained(result));
-        assert_eq!(reason(&step).code, code);
+        assert_eq!(cause(&step).code(), code);
         assert_eq!(names(&step.1), ["delete", "leave"]);
     }
 }
@@ -403,7 +407,7 @@ fn the_round_number_is_remembered_before_the_keys_go_out() {
     // The same round again: refused. And a stored Trained state of it cannot make other keys.
     let plan = fixtures::plan();
     let config = fixtures::config(&plan);
-    assert_eq!(reason(&device.check_in(fixtures::manifest(&config, &plan))).code, "round_not_newer");
+    assert_eq!(cause(&device.check_in(fixtures::manifest(&config, &plan))).code(), "round_not_newer");
     let mut twin = Device::new(1);
     let (trained, _) = {
         let (state, _) = twin.check_in(fixtures::manifest(&config, &plan));
@@ -413,7 +417,7 @@ fn the_round_number_is_remembered_before_the_keys_go_out() {
         twin.step(state, Event::Trained(Ok(Adder { step: 0.1, examples: 5 }.result(&fixtures::global()))))
     };
     twin.history = device.history.clone();
-    assert_eq!(reason(&twin.step(trained, Event::Resume)).code, "round_not_newer");
+    assert_eq!(cause(&twin.step(trained, Event::Resume)).code(), "round_not_newer");
 }
 
 #[test]
@@ -429,7 +433,7 @@ fn deadlines_are_the_signed_ones() {
     assert_eq!(Some(at), state.deadline());
     device.now = at;
     let step = device.step(state, Event::Woke);
-    assert_eq!(reason(&step).code, "deadline");
+    assert_eq!(cause(&step).code(), "deadline");
     assert_eq!(names(&step.1), ["delete", "leave"]);
 }
 
@@ -440,12 +444,12 @@ fn anything_out_of_order_ends_the_round() {
     {
         let mut device = Device::new(1);
         let (state, _) = device.keyed();
-        assert_eq!(reason(&device.step(state, event)).code, "stage_order");
+        assert_eq!(cause(&device.step(state, event)).code(), "stage_order");
     }
     let mut device = Device::new(1);
     let (state, _) = device.keyed();
-    assert_eq!(reason(&device.step(state, down(1, "not a roster"))).code, "malformed");
-    let (over, effects) = device.step(State::Left(None, Reason::new("x", "y")), Event::Start);
+    assert_eq!(cause(&device.step(state, down(1, "not a roster"))).code(), "malformed");
+    let (over, effects) = device.step(State::Left(None, Cause::Cancelled), Event::Start);
     assert!(over.is_over() && effects.is_empty(), "nothing leads out of an end");
 }
 
@@ -491,7 +495,7 @@ fn a_whole_session_with_a_restart_after_every_step() {
             pauses::each_remedy_is_obeyed(device, &state);
             // The same stage again, in whatever words: never a second answer.
             let copy = copy_of(device, &state);
-            assert_eq!(reason(&device.step(copy, down(stage, bytes))).code, "stage_order");
+            assert_eq!(cause(&device.step(copy, down(stage, bytes))).code(), "stage_order");
             // A message of another session is refused too.
             let copy = copy_of(device, &state);
             if stage < 4 {
@@ -501,7 +505,7 @@ fn a_whole_session_with_a_restart_after_every_step() {
                     payload: Bytes::new(),
                     roster: None,
                 };
-                assert_eq!(reason(&device.step(copy, Event::Down(foreign))).code, "stage_order");
+                assert_eq!(cause(&device.step(copy, Event::Down(foreign))).code(), "stage_order");
             }
             next.push(state);
         }

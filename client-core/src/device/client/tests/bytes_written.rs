@@ -87,8 +87,8 @@ async fn a_device_writes_at_most_three_times_its_upload_in_a_round() {
             };
             let mut client = Client::new(host, config);
             tokio::spawn(async move {
-                client.enroll("token").await?;
-                client.participate(&mut Drifter(number as u64), &mut ()).await
+                client.enroll("token", &Cancel::new()).await?;
+                client.participate(RunOptions::default(), &mut Drifter(number as u64), &Cancel::new(), &mut ()).await
             })
         })
         .collect();

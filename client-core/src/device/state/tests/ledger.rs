@@ -134,7 +134,7 @@ fn what_is_not_durable_does_not_go_on() {
         let (mut device, state, event) = asked(&mut cohort);
         let (state, _) = device.step(state, event);
         let step = device.step(state, down(stage, "whatever"));
-        assert_eq!(reason(&step).code, "stage_order");
+        assert_eq!(cause(&step).code(), "stage_order");
         assert_eq!(names(&step.1), ["delete", "leave"]);
     }
 }
@@ -158,7 +158,7 @@ fn killed_after_the_reservation_a_device_leaves_and_has_paid() {
         server::Down::Roster(_, bytes) | server::Down::Bytes(bytes) => bytes,
     };
     let step = device.step(again, down(2, bytes));
-    assert_eq!(reason(&step).code, "already_reserved");
+    assert_eq!(cause(&step).code(), "already_reserved");
     assert_eq!(names(&step.1), ["delete", "leave"]);
     assert_eq!(device.noise.drawn(), untouched, "noise is drawn once");
     assert_eq!(device.ledger.lifetime_spent(), paid, "and never refunded");
@@ -199,7 +199,7 @@ fn killed_around_the_release_a_device_sends_the_identical_bytes() {
     (device.ledger, device.log) = fixtures::ledger(&Limits::COMPILED);
     let restored = State::restore(&stored, &device.rules).expect("sealed");
     let step = device.step(restored, Event::Resume);
-    assert_eq!(reason(&step).code, "nothing_to_release");
+    assert_eq!(cause(&step).code(), "nothing_to_release");
     assert_eq!(names(&step.1), ["delete", "leave"]);
 }
 
@@ -239,19 +239,19 @@ fn a_round_beyond_the_budget_is_left_with_the_date_of_the_next_one() {
     (device.ledger, device.log) = fixtures::ledger(&one_a_period(&config));
     spend_elsewhere(&mut device, &config);
     let step = device.check_in(fixtures::manifest(&config, &plan));
-    let refused = reason(&step);
-    assert_eq!(refused.code, "budget_exhausted");
+    let refused = cause(&step);
+    assert_eq!((refused.code(), refused.check()), ("budget_exhausted", Some("C14")));
     assert_eq!(names(&step.1), ["delete", "leave"], "nothing is downloaded, nothing trained");
-    let until = refused.until.expect("it refills");
+    let until = refused.until().expect("it refills");
     assert_eq!(until.as_millis(), device.ledger.refills_ms(START_MS));
     // Thirty days are 2,592,000,000 ms; period 695 since 1970 begins on 2027-02-01.
     assert_eq!(
-        refused.sentence,
-        "the aggregate privacy budget of this period is used up; it refills on 2027-02-01 (check C14)"
+        refused.to_string(),
+        "the aggregate privacy budget of this period is used up; it refills on 2027-02-01"
     );
     // A round without noise costs nothing that could be counted.
     let (_, effects) = device.check_in(fixtures::manifest(&fixtures::config(&plan), &plan));
-    assert_eq!(names(&effects), ["persist", "download"]);
+    assert_eq!(names(&effects), ["persist", "price"]);
 }
 
 #[test]
@@ -262,8 +262,8 @@ fn a_budget_that_is_gone_by_the_time_of_the_upload_ends_the_round() {
     spend_elsewhere(&mut device, &config);
     let untouched = device.noise.drawn();
     let step = device.step(state, event);
-    assert_eq!(reason(&step).code, "budget_exhausted");
-    assert!(reason(&step).sentence.ends_with("(check C14)"));
+    assert_eq!(cause(&step).code(), "budget_exhausted");
+    assert!(cause(&step).check() == Some("C14"));
     assert_eq!(names(&step.1), ["delete", "leave"]);
     assert_eq!(device.noise.drawn(), untouched);
 }
@@ -288,13 +288,13 @@ fn a_device_works_out_the_cost_itself() {
     ] {
         let mut device = Device::new(1);
         let step = device.check_in(fixtures::manifest(&config, &plan));
-        assert_eq!(reason(&step).code, code, "{:?}", config.mechanism);
+        assert_eq!(cause(&step).code(), code, "{:?}", config.mechanism);
         assert_eq!(names(&step.1), ["delete", "leave"]);
         assert_eq!(device.ledger.count().records, 1, "nothing was spent");
     }
     // A server may overstate the cost; the device counts its own figure.
     let (_, effects) = Device::new(1).check_in(fixtures::manifest(&with(local_variance, n_honest, rho + 1), &plan));
-    assert_eq!(names(&effects), ["persist", "download"]);
+    assert_eq!(names(&effects), ["persist", "price"]);
 }
 
 #[test]
@@ -304,10 +304,10 @@ fn rounds_without_noise_are_the_hosts_choice_and_get_a_receipt() {
     let mut strict = Device::new(1);
     strict.rules.guardrails.without_noise = WithoutNoise::Refuse;
     let step = strict.check_in(fixtures::manifest(&config, &plan));
-    assert_eq!(reason(&step).code, "without_noise");
+    assert_eq!(cause(&step).code(), "without_noise");
     assert_eq!(names(&step.1), ["delete", "leave"]);
     let (_, effects) = strict.check_in(fixtures::manifest(&fixtures::noisy(&plan, 1.5), &plan));
-    assert_eq!(names(&effects), ["persist", "download"]);
+    assert_eq!(names(&effects), ["persist", "price"]);
 
     let mut cohort = Cohort::new(&config, &plan);
     let (mut device, state, event) = asked(&mut cohort);

@@ -25,7 +25,7 @@ pub(super) fn each_remedy_is_obeyed(device: &mut Device, state: &State) {
 
     let copy = copy_of(device, state);
     let step = device.step(copy, refused("duplicate", Remedy::Leave));
-    assert_eq!(reason(&step).code, "duplicate", "{name}");
+    assert_eq!(cause(&step).code(), "duplicate", "{name}");
     assert_eq!(names(&step.1), ["delete", "leave"], "{name}");
 }
 
@@ -48,7 +48,7 @@ fn an_idle_device_waits() {
     }
     let (state, effects) = Device::new(1).step(State::Idle, refused("bad_token", Remedy::Leave));
     assert_eq!(names(&effects), ["delete"]);
-    assert!(matches!(state, State::Left(None, reason) if reason.code == "bad_token"));
+    assert!(matches!(state, State::Left(None, cause) if cause.code() == "bad_token"));
 }
 
 #[test]
