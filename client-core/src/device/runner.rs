@@ -154,7 +154,7 @@ impl<H: Host> Client<H> {
         let identity_key = identity.public();
         let signature = identity.sign(&Enroll::signed_bytes(token, &identity_key));
         let request = Enroll { enroll_token: token.to_owned(), identity_key, signature };
-        let Enrolled { device, device_token, task_key } = self.host.transport().enroll(request).await?;
+        let Enrolled { device, device_token, task_key, .. } = self.host.transport().enroll(request).await?;
         let enrollment = Enrollment { device, token: device_token };
         if task_key != self.rules.task_key {
             return Err(Error::TaskKeyMismatch);
