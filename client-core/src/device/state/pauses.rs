@@ -42,7 +42,7 @@ impl State {
                 let Problem { code, sentence, .. } = problem;
                 (Self::Waited(Wait { retry, code, sentence }), forget.into_iter().collect())
             }
-            Remedy::Leave => self.leave(problem.into()),
+            Remedy::Leave | Remedy::Enroll => self.leave(problem.into()),
         }
     }
 }
