@@ -9,7 +9,7 @@ use crate::error::Invalid;
 use crate::ids::{DeviceId, Digest, ModelVersion, RoundId, SessionId, TaskId};
 use crate::manifest::Manifest;
 use crate::model::ModelSpec;
-use crate::time::RetryWindow;
+use crate::time::{RetryWindow, Timestamp};
 
 /// What a device says when it asks for work.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -160,7 +160,7 @@ pub struct Leave {
 /// A new installation asks for an identity.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Enroll {
-    /// The token that the operator minted.
+    /// A token that the operator minted, or that a person who has signed in was given.
     pub enroll_token: String,
     /// Ed25519 public key of the installation.
     pub identity_key: [u8; 32],
@@ -175,6 +175,8 @@ pub struct Enrolled {
     pub device: DeviceId,
     /// Bearer token of its other calls.
     pub device_token: String,
+    /// When that token ends, by the coordinator's clock. `None`: the coordinator is an older one, which does not say.
+    pub expires_at: Option<Timestamp>,
     /// Ed25519 key that signs round configurations.
     pub task_key: [u8; 32],
 }
@@ -208,6 +210,7 @@ impl std::fmt::Debug for Enrolled {
         f.debug_struct("Enrolled")
             .field("device", &self.device)
             .field("device_token", &"redacted")
+            .field("expires_at", &self.expires_at)
             .finish_non_exhaustive()
     }
 }

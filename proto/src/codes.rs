@@ -15,15 +15,19 @@ pub enum Advice {
     CheckIn,
     /// Leave the round and tell the app.
     Leave,
+    /// Bring an enrollment token and enroll again with the same key: the device's token does not open the coordinator any
+    /// more.
+    Enroll,
 }
 
 impl Advice {
-    /// The remedy within a window; to leave needs none.
+    /// The remedy within a window; to leave or to enroll needs none.
     pub const fn within(self, window: RetryWindow) -> Remedy {
         match self {
             Self::Resend => Remedy::Resend(window),
             Self::CheckIn => Remedy::CheckIn(window),
             Self::Leave => Remedy::Leave,
+            Self::Enroll => Remedy::Enroll,
         }
     }
 
@@ -33,6 +37,7 @@ impl Advice {
             Self::Resend => "resend",
             Self::CheckIn => "check in",
             Self::Leave => "leave",
+            Self::Enroll => "enroll",
         }
     }
 }
@@ -126,10 +131,12 @@ codes! {
         "full" "the session has all its devices"
         "model_url" "the model's URL was refused: it may have expired (the device's own code)"
     }
-    Refusal, Leave {
+    Refusal, Enroll {
         "missing_token" "no token came with the call"
-        "bad_token" "the token is not one of this coordinator"
-        "expired_token" "the token has expired; enroll again"
+        "bad_token" "the token is not one of this coordinator: it is damaged, or the coordinator's token key was replaced"
+        "expired_token" "the token has expired"
+    }
+    Refusal, Leave {
         "wrong_kind" "the token is of a kind that this call does not take"
         "wrong_identity" "the keys are those of another identity than the token's"
         "unsupported_protocol" "the coordinator speaks another version of the protocol"

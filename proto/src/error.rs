@@ -41,23 +41,27 @@ pub enum Remedy {
     CheckIn(RetryWindow),
     /// Nothing that this device can send helps: leave the round, and tell the app.
     Leave,
+    /// The device's token does not open the coordinator any more: leave the round, and tell the app to bring an enrollment
+    /// token. Enrolling again with the same key is the same device with a new token.
+    Enroll,
 }
 
 impl Remedy {
-    /// When coming back helps; `None`: it does not.
+    /// When the same device with the same token may come back; `None`: that does not help.
     pub const fn window(self) -> Option<RetryWindow> {
         match self {
             Self::Resend(window) | Self::CheckIn(window) => Some(window),
-            Self::Leave => None,
+            Self::Leave | Self::Enroll => None,
         }
     }
 
-    /// Which of the three it is.
+    /// Which of the four it is.
     pub const fn advice(self) -> Advice {
         match self {
             Self::Resend(_) => Advice::Resend,
             Self::CheckIn(_) => Advice::CheckIn,
             Self::Leave => Advice::Leave,
+            Self::Enroll => Advice::Enroll,
         }
     }
 }

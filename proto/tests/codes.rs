@@ -42,7 +42,8 @@ fn the_page_prints_the_table() {
 }
 
 /// A coordinator of an older version sends no remedy, a newer one may send one that this version does not know: the code
-/// decides, and a code that is in no table means the same call again.
+/// decides. A code that is in no table means the same call again within the window, and without a window to leave: that is
+/// how a device that is older than `REMEDY_ENROLL` reads it.
 #[test]
 fn without_a_remedy_the_code_decides() {
     let window = RetryWindow { after: Duration::from_millis(5), before: Duration::from_millis(10) };
@@ -55,8 +56,28 @@ fn without_a_remedy_the_code_decides() {
         assert_eq!(read("too_few_inputs", 5, 10, remedy), Remedy::CheckIn(window));
         assert_eq!(read("storage", 5, 10, remedy), Remedy::Resend(window));
         assert_eq!(read("of_tomorrow", 5, 10, remedy), Remedy::Resend(window));
-        assert_eq!(read("bad_token", 5, 10, remedy), Remedy::Leave);
+        assert_eq!(read("bad_signature", 5, 10, remedy), Remedy::Leave);
         assert_eq!(read("storage", 0, 0, remedy), Remedy::Leave);
+        assert_eq!(read("of_tomorrow", 0, 0, remedy), Remedy::Leave);
     }
     assert_eq!(read("storage", 5, 10, wire::Remedy::CheckIn.into()), Remedy::CheckIn(window), "what is said counts");
+}
+
+/// Whatever a coordinator of today or of before says with these three codes, the device is told to enroll.
+#[test]
+fn a_token_that_opens_nothing_any_more_is_mended_by_enrolling() {
+    let read = |code: &str, window: u64, remedy: i32| {
+        let (code, sentence) = (code.into(), String::new());
+        let detail = wire::ErrorDetail { code, sentence, retry_after_ms: window, retry_before_ms: 2 * window, remedy };
+        Problem::try_from(detail).expect("a good detail").remedy
+    };
+    for code in ["missing_token", "bad_token", "expired_token"] {
+        for remedy in [wire::Remedy::Enroll, wire::Remedy::Leave, wire::Remedy::Unspecified] {
+            assert_eq!(read(code, 0, remedy.into()), Remedy::Enroll, "{code} with {remedy:?}");
+        }
+    }
+    assert_eq!(read("of_tomorrow", 0, wire::Remedy::Enroll.into()), Remedy::Enroll, "what is said counts");
+    assert_eq!(read("bad_token", 5, wire::Remedy::Resend.into()), read("storage", 5, 0), "what is said counts");
+    assert_eq!(read("wrong_kind", 0, wire::Remedy::Leave.into()), Remedy::Leave);
+    assert_eq!(Remedy::Enroll.window(), None);
 }

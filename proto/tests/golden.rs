@@ -37,11 +37,14 @@ fn stored_bytes_still_decode() {
         assert_eq!(stored, bytes, "{name}");
         bodies::ALL.iter().for_each(|(_, body)| body(&stored));
     }
-    use scale_proto::{plan::Plan, task::TaskConfig, wire};
+    use scale_proto::{answer::Enrolled, plan::Plan, task::TaskConfig, wire};
     let stored = |name| hex::decode(std::fs::read_to_string(golden(name)).expect("a golden file").trim()).unwrap();
     assert_eq!(Plan::decode(&stored("Plan.hex")), Ok(samples::plan()));
     let config = wire::TaskConfig::decode(stored("TaskConfig.hex").as_slice()).expect("a message");
     assert_eq!(TaskConfig::try_from(config), Ok(samples::task_config()));
+    // From before coordinators said when a device's token ends.
+    let older = wire::EnrollResponse::decode(stored("EnrollResponse-older.hex").as_slice()).expect("a message");
+    assert_eq!(Enrolled::try_from(older), Ok(Enrolled { expires_at: None, ..samples::enrolled() }));
 }
 
 #[test]

@@ -22,6 +22,7 @@ use scale_proto::model::ModelSpec;
 use scale_proto::plan::Plan;
 use scale_proto::stage::{StageUp, UploadPiece};
 use scale_proto::task::{MinuteOfDay, TaskConfig};
+use scale_proto::time::Timestamp;
 use scale_proto::{limits, wire};
 use strategies as good;
 
@@ -116,7 +117,13 @@ proptest! {
     }
 
     #[test]
-    fn small_calls(key in any::<[u8; 32]>(), id in any::<[u8; 16]>(), done_permille in 0..=1000_u32) {
+    fn small_calls(
+        key in any::<[u8; 32]>(),
+        id in any::<[u8; 16]>(),
+        done_permille in 0..=1000_u32,
+        end in prop::option::of(1_u64..),
+    ) {
+        let expires_at = end.map(Timestamp::from_millis);
         let round = RoundId::from_random(id);
         there_and_back::<_, wire::ProgressRequest>(&Progress { round, done_permille, job: None });
         let job = JobCredential::try_from(&[key, key].as_flattened()[..48]).ok();
@@ -125,7 +132,8 @@ proptest! {
         let signature = [key[0]; 64];
         there_and_back::<_, wire::EnrollRequest>(&Enroll { enroll_token: "t".into(), identity_key: key, signature });
         let device = DeviceId::from_random(id);
-        there_and_back::<_, wire::EnrollResponse>(&Enrolled { device, device_token: "t".into(), task_key: key });
+        let device_token = String::from("t");
+        there_and_back::<_, wire::EnrollResponse>(&Enrolled { device, device_token, expires_at, task_key: key });
     }
 
     /// One byte more or less than an id, a digest, a key or a signature has.

@@ -31,9 +31,11 @@ fn the_bytes_are_a_status_with_two_details() {
 
 #[test]
 fn without_a_retry_there_is_one_detail() {
-    let failed = status::write(3, &problem(Remedy::Leave));
-    assert!(!String::from_utf8_lossy(&failed.details).contains("RetryInfo"));
-    assert_eq!(status::read(&failed.details), Some(problem(Remedy::Leave)));
+    for remedy in [Remedy::Leave, Remedy::Enroll] {
+        let failed = status::write(3, &problem(remedy));
+        assert!(!String::from_utf8_lossy(&failed.details).contains("RetryInfo"));
+        assert_eq!(status::read(&failed.details), Some(problem(remedy)));
+    }
 }
 
 /// For one release: what coordinators sent before.

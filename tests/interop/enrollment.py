@@ -8,7 +8,7 @@ from wire import PROTOCOL, Line, messages
 
 
 class Identity:
-    """What an app keeps for ever: its Ed25519 key, its token, and the task key that it pins."""
+    """What an app keeps: its Ed25519 key for ever, its token until it ends, and the task key that it pins."""
 
     def __init__(self, address, enroll_token):
         self.seed = secrets.token_bytes(32)
@@ -20,6 +20,7 @@ class Identity:
             signature=reference.ed_sign(self.seed, signed)))
         line.close()
         self.token, self.task_key = answer.device_token, answer.task_key
+        self.token_ends_ms = answer.expires_at_ms     # since 1970; enrolling again with the same key renews the token
 
 
 def pause(wait):

@@ -1,5 +1,6 @@
 """What docs/protocol/calls.md says about calls outside of a round: enrollment, tokens, limits, downloads."""
 import json
+import time
 import unittest
 import urllib.error
 import urllib.request
@@ -38,6 +39,10 @@ class Calls(unittest.TestCase):
         line.close()
         self.assertEqual((len(first.device_id), first.device_id), (16, second.device_id))
         self.assertEqual(first.task_key, second.task_key)
+
+    def test_the_answer_says_when_the_token_ends(self):
+        days = (Identity(self.coordinator.address, self.coordinator.enroll_token).token_ends_ms / 1000 - time.time()) / 86_400
+        self.assertAlmostEqual(days, 400, delta=1)
 
     def test_another_key_cannot_sign_for_it(self):
         request = self.enroll(reference.H(b"one key"), reference.H(b"another"))

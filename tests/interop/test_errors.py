@@ -45,12 +45,12 @@ class Errors(unittest.TestCase):
         self.assertEqual(delay_ms, ours.retry_after_ms)
         self.assertEqual(str(ours.retry_after_ms), dict(error.trailing_metadata())["retry-after-ms"])
 
-    def test_a_refusal_that_nothing_helps(self):
+    def test_a_refusal_that_an_enrollment_token_mends(self):
         stub, _ = self.rounds()
         request = messages.CheckInRequest(protocol=PROTOCOL)
         error, ours, retry = self.failure(lambda: stub.CheckIn(request, timeout=30))
         self.assertEqual((error.code(), ours.code), (grpc.StatusCode.UNAUTHENTICATED, "missing_token"))
-        self.assertEqual((ours.remedy, ours.retry_after_ms, retry), (messages.REMEDY_LEAVE, 0, None))
+        self.assertEqual((ours.remedy, ours.retry_after_ms, retry), (messages.REMEDY_ENROLL, 0, None))
 
     def test_refusals_of_the_grpc_library(self):
         stub, metadata = self.rounds()

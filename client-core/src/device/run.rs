@@ -422,7 +422,7 @@ impl<'a, H: Host> Run<'a, H> {
     fn failed(&mut self, error: CallError) -> Performed {
         tracing::debug!(code = error.code(), "a call failed");
         Performed::Event(match error {
-            CallError::Refused(problem) if matches!(problem.remedy, Remedy::Leave) && ["expired_token", "bad_token"].contains(&&*problem.code) => {
+            CallError::Refused(problem) if problem.remedy == Remedy::Enroll => {
                 return Performed::EnrollmentNeeded(problem);
             }
             CallError::Refused(problem) => Event::Refused(problem),

@@ -8,7 +8,7 @@ use scale_proto::ids::DeviceId;
 use scale_secagg::keys::verify;
 
 use super::secrets::{SecretsError, random};
-use super::token::{Authority, TokenError};
+use super::token::{Authority, Minted, TokenError};
 use crate::clock::SharedClock;
 use crate::driver::Caller;
 use crate::store::{DeviceRow, Store, StoreError};
@@ -80,8 +80,8 @@ impl Enrollment {
             })
             .await?;
         let caller = Caller { device: row.id, identity_key: row.identity_key };
-        let device_token = self.authority.mint_device(caller, self.device_ttl, now).token;
-        Ok(Enrolled { device: row.id, device_token, task_key: self.task_key })
+        let Minted { token, expires_at } = self.authority.mint_device(caller, self.device_ttl, now);
+        Ok(Enrolled { device: row.id, device_token: token, expires_at: Some(expires_at), task_key: self.task_key })
     }
 }
 
@@ -117,6 +117,7 @@ mod tests {
 
         let first = enrollment.enroll(&signed(&ours, &token)).await.unwrap();
         assert_eq!(first.task_key, [9; 32]);
+        assert_eq!(first.expires_at, Some(clock.now().plus(Duration::from_secs(60))));
         let caller = authority.check_device(&first.device_token, clock.now()).unwrap();
         assert_eq!((caller.device, caller.identity_key), (first.device, ours.public()));
         let again = enrollment.enroll(&signed(&ours, &token)).await.unwrap();

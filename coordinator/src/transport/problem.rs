@@ -82,11 +82,11 @@ pub(crate) fn driver(error: &driver::Error) -> Status {
 
 /// A token that does not open the door.
 pub(crate) fn token(error: &TokenError) -> Status {
-    let code = match error {
-        TokenError::WrongKind { .. } => Code::PermissionDenied,
-        TokenError::Missing(_) | TokenError::Bad | TokenError::Expired => Code::Unauthenticated,
+    let (code, remedy) = match error {
+        TokenError::WrongKind { .. } => (Code::PermissionDenied, Remedy::Leave),
+        TokenError::Missing(_) | TokenError::Bad | TokenError::Expired => (Code::Unauthenticated, Remedy::Enroll),
     };
-    refusal(code, error.code(), error.to_string())
+    status(code, &Problem { code: error.code().to_owned(), sentence: error.to_string(), remedy })
 }
 
 /// A failed enrollment.
@@ -126,5 +126,23 @@ pub(super) async fn unknown_path(request: Request) -> Response {
             response
         }
         None => http(StatusCode::NOT_FOUND, "not_found", "nothing is served at this path"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use scale_proto::codes;
+
+    use super::*;
+    use crate::auth::Kind;
+
+    #[test]
+    fn what_is_said_about_a_token_is_what_the_table_says() {
+        let wrong = TokenError::WrongKind { wanted: Kind::Device, got: Kind::Enroll };
+        for error in [TokenError::Missing(Kind::Device), TokenError::Bad, TokenError::Expired, wrong] {
+            let said = scale_proto::status::read(token(&error).details()).unwrap();
+            assert_eq!(said.code, error.code());
+            assert_eq!(Some(said.remedy.advice()), codes::find(error.code()).map(|code| code.advice), "{error:?}");
+        }
     }
 }

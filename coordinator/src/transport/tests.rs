@@ -6,13 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::stream::BoxStream;
-use object_store::memory::InMemory;
-use object_store::path::Path as ObjectPath;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult,
-};
 use prost::Message as _;
 use scale_proto::answer::Enroll;
 use scale_proto::{PROTOCOL, limits, wire};
@@ -25,67 +18,13 @@ use super::*;
 use crate::auth::{Kind, Secrets};
 use crate::clock::{Clock as _, MockClock};
 use crate::driver::{Parts, Settings};
+use counting::Counting;
 use scale_proto::time::Timestamp;
 
+mod counting;
+mod tokens;
+
 const HOUR: Duration = Duration::from_secs(3600);
-
-/// A blob store that counts how often it is touched.
-#[derive(Debug, Default)]
-struct Counting {
-    inner: InMemory,
-    touched: Arc<AtomicUsize>,
-}
-
-impl std::fmt::Display for Counting {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Counting")
-    }
-}
-
-#[tonic::async_trait]
-impl ObjectStore for Counting {
-    async fn put_opts(
-        &self,
-        at: &ObjectPath,
-        bytes: PutPayload,
-        options: PutOptions,
-    ) -> object_store::Result<PutResult> {
-        self.touched.fetch_add(1, Ordering::SeqCst);
-        self.inner.put_opts(at, bytes, options).await
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        at: &ObjectPath,
-        options: PutMultipartOptions,
-    ) -> object_store::Result<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(at, options).await
-    }
-
-    async fn get_opts(&self, at: &ObjectPath, options: GetOptions) -> object_store::Result<GetResult> {
-        self.touched.fetch_add(1, Ordering::SeqCst);
-        self.inner.get_opts(at, options).await
-    }
-
-    fn delete_stream(
-        &self,
-        paths: BoxStream<'static, object_store::Result<ObjectPath>>,
-    ) -> BoxStream<'static, object_store::Result<ObjectPath>> {
-        self.inner.delete_stream(paths)
-    }
-
-    fn list(&self, prefix: Option<&ObjectPath>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&ObjectPath>) -> object_store::Result<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &ObjectPath, to: &ObjectPath, options: CopyOptions) -> object_store::Result<()> {
-        self.inner.copy_opts(from, to, options).await
-    }
-}
 
 /// A coordinator that listens, until it is dropped.
 struct Running {
@@ -174,12 +113,34 @@ impl Running {
             #[cfg(feature = "facade")]
             rest: None,
         };
+        touched.store(0, Ordering::SeqCst);
+        Self::listen(app, listener, tls, clock, touched, folder).await
+    }
+
+    /// Serves `app`.
+    async fn listen(
+        app: App,
+        listener: tokio::net::TcpListener,
+        tls: Option<tokio_rustls::TlsAcceptor>,
+        clock: MockClock,
+        touched: Arc<AtomicUsize>,
+        folder: tempfile::TempDir,
+    ) -> Self {
+        let address = listener.local_addr().unwrap();
         let router = router(app.clone(), grpc::Health::serving().await);
         let stop = CancellationToken::new();
         let stopped = stop.clone().cancelled_owned();
         let served = tokio::spawn(server::serve(listener, router, tls, server::Limits::default(), stopped));
-        touched.store(0, Ordering::SeqCst);
         Self { address, app, clock, touched, stop, served, _folder: folder }
+    }
+
+    /// The same coordinator at another address, with what `change` replaces: what devices meet after a start with other
+    /// secrets on the same rows.
+    async fn restarted(&self, change: impl FnOnce(&mut App)) -> Self {
+        let mut app = self.app.clone();
+        change(&mut app);
+        let listener = server::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self::listen(app, listener, None, self.clock.clone(), self.touched.clone(), tempfile::tempdir().unwrap()).await
     }
 
     fn url(&self) -> String {

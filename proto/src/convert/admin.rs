@@ -7,6 +7,7 @@ use crate::answer::{Enroll, Enrolled};
 use crate::check;
 use crate::error::Invalid;
 use crate::ids::DeviceId;
+use crate::time::Timestamp;
 use crate::{PROTOCOL, check_protocol, limits, wire};
 
 impl TryFrom<wire::EnrollRequest> for Enroll {
@@ -42,6 +43,7 @@ impl TryFrom<wire::EnrollResponse> for Enrolled {
             device: DeviceId::try_from(response.device_id.as_ref())?,
             task_key: check::fixed("task_key", &response.task_key)?,
             device_token: response.device_token,
+            expires_at: (response.expires_at_ms > 0).then(|| Timestamp::from_millis(response.expires_at_ms)),
         })
     }
 }
@@ -52,6 +54,7 @@ impl From<&Enrolled> for wire::EnrollResponse {
             device_id: enrolled.device.to_bytes(),
             device_token: enrolled.device_token.clone(),
             task_key: Bytes::copy_from_slice(&enrolled.task_key),
+            expires_at_ms: enrolled.expires_at.map_or(0, Timestamp::as_millis),
         }
     }
 }

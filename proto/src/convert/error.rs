@@ -44,16 +44,23 @@ impl TryFrom<wire::ErrorDetail> for Problem {
     fn try_from(detail: wire::ErrorDetail) -> Result<Self, Invalid> {
         check::code("code", &detail.code)?;
         check::at_most_bytes("sentence", detail.sentence.len(), limits::SENTENCE_BYTES)?;
+        let known = codes::find(&detail.code).map(|code| code.advice);
         let advice = match detail.remedy() {
             wire::Remedy::Resend => Some(Advice::Resend),
             wire::Remedy::CheckIn => Some(Advice::CheckIn),
+            // A coordinator that is too old to say "enroll" says "leave" in its place.
+            wire::Remedy::Leave if known == Some(Advice::Enroll) => known,
             wire::Remedy::Leave => Some(Advice::Leave),
-            // An older coordinator, or a remedy that this version does not know.
-            wire::Remedy::Unspecified => codes::find(&detail.code).map(|code| code.advice),
+            wire::Remedy::Enroll => Some(Advice::Enroll),
+            // An even older coordinator, or a remedy that this version does not know.
+            wire::Remedy::Unspecified => known,
         };
-        let remedy = match (detail.retry_after_ms, detail.retry_before_ms) {
-            (0, 0) => Remedy::Leave,
-            (after, before) => advice.unwrap_or(Advice::Resend).within(window("retry_before_ms", after, before)?),
+        let remedy = match (advice, detail.retry_after_ms, detail.retry_before_ms) {
+            (Some(Advice::Enroll), ..) => Remedy::Enroll,
+            (_, 0, 0) => Remedy::Leave,
+            (advice, after, before) => {
+                advice.unwrap_or(Advice::Resend).within(window("retry_before_ms", after, before)?)
+            }
         };
         Ok(Self { code: detail.code, sentence: detail.sentence, remedy })
     }
@@ -61,7 +68,7 @@ impl TryFrom<wire::ErrorDetail> for Problem {
 
 impl From<&Problem> for wire::ErrorDetail {
     fn from(problem: &Problem) -> Self {
-        // Two zeros mean "does not help", so that "at once" becomes "within a millisecond".
+        // Two zeros mean "waiting does not help", so that "at once" becomes "within a millisecond".
         let window = problem.remedy.window();
         let (retry_after_ms, retry_before_ms) =
             window.map_or((0, 0), |retry| (millis(retry.after), millis(retry.before).max(1)));
@@ -69,6 +76,7 @@ impl From<&Problem> for wire::ErrorDetail {
             Advice::Resend => wire::Remedy::Resend,
             Advice::CheckIn => wire::Remedy::CheckIn,
             Advice::Leave => wire::Remedy::Leave,
+            Advice::Enroll => wire::Remedy::Enroll,
         };
         Self {
             code: problem.code.clone(),

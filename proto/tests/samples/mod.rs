@@ -20,7 +20,7 @@ use scale_proto::task::{
     Aggregation, Cohort, IdentityRoot, MinuteOfDay, Privacy, Quantization, Schedule, SecureAggregation, Sessions,
     TaskConfig, Timing, Training,
 };
-use scale_proto::time::RetryWindow;
+use scale_proto::time::{RetryWindow, Timestamp};
 use scale_proto::{PROTOCOL, wire};
 use scale_secagg::params::{Class, Profile};
 use scale_secagg::roster::RosterForm;
@@ -175,7 +175,12 @@ pub fn enroll() -> Enroll {
 
 pub fn enrolled() -> Enrolled {
     let device = DeviceId::from_random([0x66; 16]);
-    Enrolled { device, device_token: "device token".into(), task_key: [0x77; 32] }
+    Enrolled {
+        device,
+        device_token: "device token".into(),
+        expires_at: Some(Timestamp::from_millis(1_766_000_000_000)),
+        task_key: [0x77; 32],
+    }
 }
 
 fn round_info() -> wire::RoundInfo {
@@ -285,6 +290,7 @@ pub fn all() -> Vec<Sample> {
     let round_id = || round().to_bytes();
 
     sample![wire::EnrollRequest::from(enroll()), wire::EnrollResponse::from(enrolled())];
+    variant!["older" => wire::EnrollResponse::from(Enrolled { expires_at: None, ..enrolled() })];
     sample![wire::CheckInRequest::from(check_in()), wire::Wait::from(wait()), wire::Manifest::from(manifest())];
     variant! {
         "manifest" => wire::CheckInResponse::from(CheckInAnswer::Manifest(manifest())),

@@ -222,10 +222,11 @@ pub fn wait() -> impl Strategy<Value = Wait> {
 }
 
 pub fn problem() -> impl Strategy<Value = Problem> {
-    let remedy = (window(), 0..3_u8).prop_map(|(window, kind)| match kind {
+    let remedy = (window(), 0..4_u8).prop_map(|(window, kind)| match kind {
         0 => Remedy::Resend(window),
         1 => Remedy::CheckIn(window),
-        _ => Remedy::Leave,
+        2 => Remedy::Leave,
+        _ => Remedy::Enroll,
     });
     (remedy, "[a-z_]{1,64}", "\\PC{0,100}").prop_map(|(remedy, code, sentence)| Problem { code, sentence, remedy })
 }

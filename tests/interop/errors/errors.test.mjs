@@ -35,7 +35,7 @@ for (const [name, transport] of Object.entries(transports)) {
     assert.equal(error.metadata.get("scale-error-code"), "missing_token");
     const [detail, ...more] = error.findDetails(message("ErrorDetail"));
     assert.deepEqual([detail.code, detail.sentence, more.length], ["missing_token", error.rawMessage, 0]);
-    assert.equal(detail.remedy, remedy("REMEDY_LEAVE"));
+    assert.equal(detail.remedy, remedy("REMEDY_ENROLL"));
   });
 
   test(`${name}: a retry says when`, async () => {

@@ -116,7 +116,7 @@ impl Transport for Line {
     async fn enroll(&self, request: Enroll) -> Result<Enrolled, CallError> {
         let device_token = hex::encode(request.identity_key);
         let device = DeviceId::from_random([7; 16]);
-        Ok(Enrolled { device, device_token, task_key: setting::task_key().public() })
+        Ok(Enrolled { device, device_token, expires_at: None, task_key: setting::task_key().public() })
     }
     async fn check_in(&self, _: &DeviceToken, _: CheckIn) -> Result<CheckInAnswer, CallError> {
         Ok(CheckInAnswer::Manifest(self.world.manifest()))

@@ -42,7 +42,8 @@ impl State {
                 let Problem { code, sentence, .. } = problem;
                 (Self::Waited(Wait { retry, code, sentence }), forget.into_iter().collect())
             }
-            Remedy::Leave => self.leave(Cause::Refused(problem)),
+            // Without a token that opens the coordinator a device has no round; its client asks the app for one first.
+            Remedy::Leave | Remedy::Enroll => self.leave(Cause::Refused(problem)),
         }
     }
 }
