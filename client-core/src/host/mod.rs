@@ -60,6 +60,16 @@ impl DeviceToken {
     pub fn reveal(&self) -> &str {
         &self.0
     }
+
+    /// The value of the `authorization` header.
+    pub fn bearer(&self) -> Zeroizing<String> {
+        Zeroizing::new(format!("Bearer {}", self.reveal()))
+    }
+
+    /// Whether a header can carry it: the text comes from the coordinator.
+    pub(crate) fn fits_a_header(&self) -> bool {
+        self.0.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+    }
 }
 
 impl std::fmt::Debug for DeviceToken {

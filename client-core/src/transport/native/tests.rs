@@ -1,9 +1,10 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
-use scale_proto::time::RetryWindow;
+use scale_proto::answer::CheckIn;
 
 use super::*;
+use crate::host::Transport as _;
 
 /// Answers one HTTP request with `answer` and gives the request back.
 fn serve_once(answer: Vec<u8>) -> (String, std::thread::JoinHandle<String>) {
@@ -79,34 +80,14 @@ async fn nobody_there_is_unreachable() {
 }
 
 #[test]
-fn a_status_with_details_is_the_coordinators_own_word() {
-    let problem = Problem {
-        code: "round_over".into(),
-        sentence: "the round is over".into(),
-        remedy: Remedy::CheckIn(RetryWindow::from_millis(500)),
-    };
-    let details = scale_proto::status::write(Code::FailedPrecondition.into(), &problem).details;
-    let status = Status::with_details(Code::FailedPrecondition, "ignored", details);
-    assert_eq!(failed(&status), CallError::Refused(problem));
-    for (code, expected) in [
-        (Code::Unauthenticated, "unauthenticated"),
-        (Code::InvalidArgument, "invalid_argument"),
-        (Code::Unavailable, "unreachable"),
-        (Code::Unknown, "unreachable"),
-        (Code::DeadlineExceeded, "unreachable"),
-    ] {
-        let status = Status::with_details(code, "from a proxy", Bytes::from_static(b"\xff\xff"));
-        assert_eq!(failed(&status).code(), expected, "{code:?}");
-    }
-}
-
-#[test]
 fn tokens_are_not_printed() {
     let token = DeviceToken::new("very-secret".into());
-    let request = of_device(&token, ()).expect("a header's text");
+    let request = request(Some(&token), Bytes::new()).expect("a header's text");
     assert!(request.metadata().get("authorization").expect("there").is_sensitive());
     assert!(!format!("{token:?} {request:?}").contains("very-secret"));
-    assert!(of_device(&DeviceToken::new("line\nbreak".into()), ()).is_err());
+    let bad = DeviceToken::new("line\nbreak".into());
+    let failure = super::request(Some(&bad), Bytes::new()).expect_err("no header's text");
+    assert!(!format!("{failure:?}").contains("break"), "{failure:?}");
 }
 
 #[tokio::test]
