@@ -8,6 +8,7 @@
 pub mod device;
 pub mod liar;
 pub mod person;
+pub mod phone;
 pub mod process;
 pub mod round;
 pub mod solo;

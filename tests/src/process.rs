@@ -63,11 +63,30 @@ impl CoordinatorProcess {
     /// # Errors
     /// There is no process.
     pub async fn stand_still(&self, time: Duration) -> anyhow::Result<()> {
-        let child = self.child.as_ref().context("the coordinator does not run")?;
-        let pid = Pid::from_child(child);
-        rustix::process::kill_process(pid, Signal::STOP)?;
+        self.suspend()?;
         tokio::time::sleep(time).await;
-        Ok(rustix::process::kill_process(pid, Signal::CONT)?)
+        self.resume()
+    }
+
+    /// Stops the process as `kill -STOP` does, until [`Self::resume`].
+    ///
+    /// # Errors
+    /// There is no process.
+    pub fn suspend(&self) -> anyhow::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets the process go on.
+    ///
+    /// # Errors
+    /// There is no process.
+    pub fn resume(&self) -> anyhow::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let child = self.child.as_ref().context("the coordinator does not run")?;
+        Ok(rustix::process::kill_process(Pid::from_child(child), signal)?)
     }
 
     /// Starts the process again on the same folder and the same port.
