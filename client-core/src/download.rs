@@ -12,8 +12,8 @@ use crate::host::{Body as _, Host, MaybeSend, Transport as _};
 
 mod cache;
 
-pub use cache::{Installed, PIECE_BYTES, install, installed, installed_info};
 use cache::Cache;
+pub use cache::{Installed, PIECE_BYTES, install, installed, installed_info};
 
 /// A file to fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]

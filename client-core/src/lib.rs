@@ -26,6 +26,15 @@ pub mod trainer;
 pub mod transport;
 pub mod update;
 
-pub mod provisional { 
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum ExampleError { #[error("x")] Host(crate::error::HostError) } impl ExampleError { pub fn code(&self) -> &str {"x"} } }
+pub mod provisional {
+    #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+    pub enum ExampleError {
+        #[error("x")]
+        Host(crate::error::HostError),
+    }
+    impl ExampleError {
+        pub fn code(&self) -> &str {
+            "x"
+        }
+    }
+}

@@ -1,8 +1,8 @@
 //! An app cancels: whatever its device is doing, and although nobody answers it, the call is over at once, and the next
 //! one takes part as if nothing had been.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;

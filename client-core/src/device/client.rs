@@ -12,8 +12,8 @@ use super::ledger_store::{self, OpenLedger};
 use super::pace::Pace;
 use super::run::{Ended, Run, Setting};
 use super::{
-    Cancel, Cause, ClientConfig, Contribution, Event, Guardrails, Observer, Phase, PrivacyReport, Receipt, Requirements,
-    Rules, State,
+    Cancel, Cause, ClientConfig, Contribution, Event, Guardrails, Observer, Phase, PrivacyReport, Receipt,
+    Requirements, Rules, State,
 };
 use crate::download::{self, Installed, Wanted};
 use crate::error::{CallError, Error, ModelError};
@@ -165,8 +165,10 @@ impl<H: Host> Client<H> {
         let device = enrolled.ok_or(Error::Cancelled)??;
         // What the device waited for may have been its token.
         let mut pace = self.pace().await?;
-        pace.clear();
-        storage::put_json(&self.host, PACE, &pace).await?;
+        if pace != Pace::default() {
+            pace.clear();
+            storage::put_json(&self.host, PACE, &pace).await?;
+        }
         Ok(device)
     }
 

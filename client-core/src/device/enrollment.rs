@@ -66,7 +66,8 @@ pub(super) async fn enroll<H: Host>(host: &H, task_key: &[u8; 32], token: &str) 
     let signature = identity.sign(&Enroll::signed_bytes(token, &identity_key));
     let request = Enroll { enroll_token: token.to_owned(), identity_key, signature };
     let answer: Enrolled = host.transport().enroll(request).await?;
-    let enrollment = Enrollment { device: answer.device, token: answer.device_token, expires_at: answer.expires_at, refused: None };
+    let enrollment =
+        Enrollment { device: answer.device, token: answer.device_token, expires_at: answer.expires_at, refused: None };
     if answer.task_key != *task_key {
         return Err(Error::TaskKeyMismatch);
     }

@@ -48,7 +48,14 @@ impl Pace {
     }
 
     /// The coordinator has named a window: a uniform moment of it.
-    pub(super) fn waited(&mut self, window: RetryWindow, code: &str, sentence: &str, now: Timestamp, rng: &mut impl Rng) {
+    pub(super) fn waited(
+        &mut self,
+        window: RetryWindow,
+        code: &str,
+        sentence: &str,
+        now: Timestamp,
+        rng: &mut impl Rng,
+    ) {
         self.set(now.plus(within(window, rng)), code, sentence, None, now);
     }
 

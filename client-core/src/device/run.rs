@@ -371,7 +371,11 @@ impl<'a, H: Host> Run<'a, H> {
                 Err(error) => return Ok(Err(error)),
             };
             let received = match answer {
-                UploadAnswer::Committed => return Ok(Ok(Event::Committed)),
+                UploadAnswer::Committed => {
+                    let event = ProgressEvent::Uploaded { bytes: total, of: total };
+                    self.report(observer, Phase::Uploading, 1000, event);
+                    return Ok(Ok(Event::Committed));
+                }
                 UploadAnswer::Down(down) => return Ok(Ok(Event::Down(down))),
                 UploadAnswer::Wait(wait) => return Ok(Ok(Event::Wait(wait.retry))),
                 UploadAnswer::Received(received) => received,

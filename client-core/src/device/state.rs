@@ -332,10 +332,12 @@ fn on_model(round: Box<Round>, file: &ModelFile, now: Timestamp, rules: &Rules) 
             let left = now.until(round.closing(0)).mul_f64(0.9);
             let limit = round.plan().time_limit.min(rules.guardrails.tightened().training).min(left);
             let weights = Arc::new(Zeroizing::new(weights));
-            let input =
-                TrainingInput { round: id, plan: round.plan().clone(), weights: weights.clone(), limit };
+            let input = TrainingInput { round: id, plan: round.plan().clone(), weights: weights.clone(), limit };
             let installed = round.installed();
-            (State::Training(round, weights), vec![Effect::Install(Box::new(installed)), Effect::Train(Box::new(input))])
+            (
+                State::Training(round, weights),
+                vec![Effect::Install(Box::new(installed)), Effect::Train(Box::new(input))],
+            )
         }
         Err(error) => left(Some(id), error.into()),
     }

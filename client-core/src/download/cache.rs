@@ -83,8 +83,8 @@ pub async fn installed<H: Host>(host: &H, task: &TaskId) -> Result<Option<Model>
     for entry in list(store).await? {
         let Some(model) = entry.installed.filter(|model| model.task == *task) else { continue };
         let bytes = Cache { store, digest: entry.digest, bytes: entry.bytes }.load().await?;
-        let verified = ModelFile::verify(bytes, entry.digest)
-            .and_then(|file| model::weights(file.bytes(), task, &model.spec));
+        let verified =
+            ModelFile::verify(bytes, entry.digest).and_then(|file| model::weights(file.bytes(), task, &model.spec));
         let Installed { task, version, digest, spec } = model;
         return match verified {
             Ok(weights) => Ok(Some(Model { task, version, digest, spec, weights })),

@@ -1,8 +1,10 @@
 use scale_proto::ids::ModelVersion;
 
 use super::*;
+use crate::device::Cancel;
 use crate::device::fixtures::coordinator::{Coordinator, Line};
 use crate::device::fixtures::{self, coordinator};
+use crate::host::Store as _;
 use crate::host::memory::{MemoryClock, MemoryHost};
 
 type Shared = std::sync::Arc<std::sync::Mutex<Coordinator>>;
@@ -135,7 +137,10 @@ async fn a_published_model_is_fetched_and_read() {
     let shared = Coordinator::new(config.clone(), fixtures::manifest(&config, &plan), file, 10);
     let host = MemoryHost::new(coordinator::Line(shared), MemoryClock::default(), [1; 32]);
     let client = Client::new(host, ClientConfig::new(vec![fixtures::task()], fixtures::task_key().public()));
-    assert_eq!(client.fetch_model(&fixtures::task(), None, &Cancel::new()).await.expect_err("not enrolled").code(), "not_enrolled");
+    assert_eq!(
+        client.fetch_model(&fixtures::task(), None, &Cancel::new()).await.expect_err("not enrolled").code(),
+        "not_enrolled"
+    );
     client.enroll("token", &Cancel::new()).await.expect("enrolls");
     let model = client.fetch_model(&fixtures::task(), None, &Cancel::new()).await.expect("fetches");
     assert_eq!((model.version, model.weights), (ModelVersion(1), fixtures::global()));

@@ -338,9 +338,8 @@ impl Learner for Dense {
         if pending.is_none() && protection.is_none() {
             return Ok(());
         }
-        let (deviation, share) = protection
-            .as_ref()
-            .map_or((0.0, 1.0), |protection| (protection.deviation(), protection.divisor().recip()));
+        let (deviation, share) =
+            protection.as_ref().map_or((0.0, 1.0), |protection| (protection.deviation(), protection.divisor().recip()));
         let mut sums = pending.unwrap_or_default().into_iter();
         let mut rest = &anchor[..];
         let mut next = |len: usize| {

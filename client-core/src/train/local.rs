@@ -1,5 +1,7 @@
 //! Trains a plan on a data set.
 
+use std::sync::{Mutex, PoisonError};
+
 use scale_privacy::accounting::Budget;
 use scale_privacy::accounting::dp_sgd::DpSgd;
 use scale_proto::model::ModelSpec;
@@ -19,12 +21,24 @@ pub struct DatasetTrainer {
     prepared: Option<(ModelSpec, Vec<Prepared>)>,
     /// In place of the plan's.
     privacy: Option<ExamplePrivacy>,
+    /// What was calibrated last, and for what: the search takes tens of milliseconds, and a plan is priced before it is
+    /// trained.
+    calibrated: Mutex<Option<(Asked, ExamplePrivacy)>>,
+}
+
+/// What the noise of a plan depends on.
+#[derive(Clone, Copy, PartialEq)]
+struct Asked {
+    privacy: Privacy,
+    batch: usize,
+    steps: usize,
+    examples: usize,
 }
 
 impl DatasetTrainer {
     /// A trainer over these examples.
     pub fn new(dataset: Dataset, backend: Backend) -> Self {
-        Self { dataset, backend, prepared: None, privacy: None }
+        Self { dataset, backend, prepared: None, privacy: None, calibrated: Mutex::default() }
     }
 
     /// Trains by DP-SGD with this much noise whatever the plan says.
@@ -42,9 +56,20 @@ impl DatasetTrainer {
         self.dataset.examples.extend(more.examples);
     }
 
-    /// The noise of a plan on this number of training examples.
+    /// The noise on this number of training examples.
     fn privacy(&self, plan: &Plan, examples: usize) -> Result<Option<ExamplePrivacy>, TrainError> {
-        if self.privacy.is_some() { Ok(self.privacy) } else { calibrated(plan, examples) }
+        if self.privacy.is_some() {
+            return Ok(self.privacy);
+        }
+        let asked = Asked { privacy: plan.privacy, batch: batch(plan), steps: steps(plan, examples), examples };
+        // One value, whole after any panic.
+        let mut last = self.calibrated.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, privacy)) = last.filter(|(of, _)| *of == asked) {
+            return Ok(Some(privacy));
+        }
+        let privacy = calibrated(plan, examples)?;
+        *last = privacy.map(|privacy| (asked, privacy));
+        Ok(privacy)
     }
 }
 

@@ -175,7 +175,9 @@ impl<'a> Stepwise<'a> {
                 *next = if end == self.own.len() { 0 } else { end };
                 part
             }
-            Batches::Sampled { random, sampling, .. } => sampling.draw(&self.own, random).into_iter().copied().collect(),
+            Batches::Sampled { random, sampling, .. } => {
+                sampling.draw(&self.own, random).into_iter().copied().collect()
+            }
         };
         Batch { examples, taken: 0, measured: Measured::default() }
     }
@@ -203,10 +205,9 @@ impl Training for Stepwise<'_> {
         let (weight, dp_sgd) = match self.batches {
             Batches::Shuffled { .. } => (self.seen.min(own), None),
             // As expected beforehand: how many examples it really were would tell about the draw.
-            Batches::Sampled { privacy, .. } => (
-                own.min(self.done.saturating_mul(batch(self.plan))),
-                Some(cost(self.plan, own, privacy, self.done)?),
-            ),
+            Batches::Sampled { privacy, .. } => {
+                (own.min(self.done.saturating_mul(batch(self.plan))), Some(cost(self.plan, own, privacy, self.done)?))
+            }
         };
         let weights = self.learner.flatten()?;
         if weights.iter().any(|weight| !weight.is_finite()) {
@@ -224,7 +225,7 @@ fn thinned<'a>(examples: &[&'a Prepared], random: &mut impl Rng) -> Vec<Cow<'a, 
 }
 
 /// Fisher and Yates.
-fn shuffle<T>(items: &mut [T], random: &mut ChaCha8Rng) {
+pub(super) fn shuffle<T>(items: &mut [T], random: &mut ChaCha8Rng) {
     for last in (1..items.len()).rev() {
         // Below `last + 1`; the bias of the remainder is under 2^-32 for any data set that fits a device.
         let other = random.next_u64() % (last as u64 + 1);

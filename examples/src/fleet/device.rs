@@ -236,7 +236,9 @@ pub async fn live<H: Host>(
                     return Ok(());
                 }
             }
-            Some(Outcome::EnrollmentNeeded { sentence, .. }) => bail!("the coordinator refuses device {index}: {sentence}"),
+            Some(Outcome::EnrollmentNeeded { sentence, .. }) => {
+                bail!("the coordinator refuses device {index}: {sentence}")
+            }
         }
         if rounds_over.has_changed().is_err() {
             return Ok(());

@@ -75,7 +75,9 @@ fn told(outcome: Outcome) -> Value {
             json!({ "outcome": "paused", "phase": phase, "after_ms": resume.after.as_millis() as u64 })
         }
         Outcome::Waited { code, .. } => json!({ "outcome": "waited", "code": code }),
-        Outcome::Left { cause, .. } => json!({ "outcome": "left", "code": cause.code(), "sentence": cause.to_string() }),
+        Outcome::Left { cause, .. } => {
+            json!({ "outcome": "left", "code": cause.code(), "sentence": cause.to_string() })
+        }
         Outcome::EnrollmentNeeded { code, .. } => json!({ "outcome": "enrollment_needed", "code": code }),
     };
     answer["peak"] = json!(peak_kb);

@@ -15,11 +15,18 @@ use scale_secagg::config::RoundConfig;
 use super::*;
 use crate::device::fixtures::coordinator::{Coordinator, Line, turn};
 use crate::device::fixtures::{self, Adder};
+use crate::device::{Phase, Progress, ProgressEvent};
+use crate::error::HostError;
+use crate::host::KeyStore as _;
 use crate::host::memory::{
     FixedConditions, HeldMemory, MemoryClock, MemoryHost, MemoryKeys, MemoryLedger, MemoryStore, SeededRandomness,
 };
 use crate::host::{DeviceConditions, HeldLog, LedgerLog, LogError, Parts, Store};
+use crate::trainer::{TrainError, Trained, Training, in_one_step};
 use crate::update::Update;
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng as _;
+use scale_secagg::keys::IdentityKey;
 
 mod bytes_written;
 mod ledger;
@@ -136,9 +143,17 @@ fn spawn(host: TestHost, number: usize) -> tokio::task::JoinHandle<Result<Outcom
 }
 
 fn spawn_client(client: Client<TestHost>, number: usize) -> tokio::task::JoinHandle<Result<Outcome, Error>> {
+    spawn_with(client, number, RunOptions::default())
+}
+
+fn spawn_with(
+    client: Client<TestHost>,
+    number: usize,
+    options: RunOptions,
+) -> tokio::task::JoinHandle<Result<Outcome, Error>> {
     tokio::spawn(async move {
         client.enroll("token", &Cancel::new()).await?;
-        client.participate(RunOptions::default(), &mut trainer(number), &Cancel::new(), &mut ()).await
+        client.participate(options, &mut trainer(number), &Cancel::new(), &mut ()).await
     })
 }
 
@@ -206,9 +221,8 @@ async fn reports_show_the_job_that_the_app_has_set() {
     let (shared, clock) = (coordinator(), clock());
     let job: JobCredential = [9; JobCredential::LEN].as_slice().try_into().expect("its length");
     let devices = (0..COHORT).map(|number| {
-        let mut client = client(host(&shared, &clock, number));
-        client.set_job((number == 0).then(|| job.clone()));
-        spawn_client(client, number)
+        let options = RunOptions { job: (number == 0).then(|| job.clone()), ..RunOptions::default() };
+        spawn_with(client(host(&shared, &clock, number)), number, options)
     });
     let devices: Vec<_> = devices.collect();
     all_contribute(&shared, devices).await;
@@ -301,12 +315,19 @@ async fn killed_anywhere(config: fn(&Plan) -> RoundConfig, check: fn(&[Vec<i64>]
         let others: Vec<_> = (1..COHORT).map(|number| spawn(host(&shared, &clock, number), number)).collect();
         let victim = host(&shared, &clock, 0);
         client(victim.clone()).enroll("token", &Cancel::new()).await.expect("enrolls");
-        let first = killed_after(polls, client(victim.clone()).participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ())).await;
+        let first = killed_after(
+            polls,
+            client(victim.clone()).participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ()),
+        )
+        .await;
         survived = first.is_some();
         let mut paid_in_vain = false;
         if !survived {
             // A new process: only the store, the key store and the operating system's randomness are left.
-            let outcome = client(victim.clone()).participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ()).await.expect("no error");
+            let outcome = client(victim.clone())
+                .participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ())
+                .await
+                .expect("no error");
             // Killed between the reservation and the stored payload: the noise may have been drawn, so it is lost.
             paid_in_vain = matches!(&outcome, Outcome::Left { cause, .. } if cause.code() == "already_reserved");
             in_vain += u32::from(paid_in_vain);
@@ -351,7 +372,10 @@ async fn a_finished_round_is_not_joined_again() {
         device.await.expect("no panic").expect("no error");
     }
     let sent = shared.lock().expect("no panic").sent.len();
-    let outcome = client(hosts[0].clone()).participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ()).await.expect("no error");
+    let outcome = client(hosts[0].clone())
+        .participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ())
+        .await
+        .expect("no error");
     let Outcome::Left { round: Some(_), cause, .. } = outcome else { panic!("{outcome:?}") };
     assert_eq!(cause.code(), "round_not_newer");
     let coordinator = shared.lock().expect("no panic");
@@ -366,17 +390,17 @@ async fn a_device_that_cancels_leaves_and_the_others_finish() {
     let others: Vec<_> = (1..COHORT).map(|number| spawn(host(&shared, &clock, number), number)).collect();
     let canceller = client(host(&shared, &clock, 0));
     canceller.enroll("token", &Cancel::new()).await.expect("enrolls");
-    let handle = canceller.cancel_handle();
+    let cancel = Cancel::new();
     let mut observer = |progress: Progress| {
         if progress.phase == Phase::Uploading {
-            handle.cancel();
+            cancel.cancel();
         }
     };
-    let outcome = canceller.participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut observer).await.expect("no error");
+    let outcome =
+        canceller.participate(RunOptions::default(), &mut trainer(0), &cancel, &mut observer).await.expect("no error");
     let Outcome::Left { cause, .. } = outcome else { panic!("{outcome:?}") };
     assert_eq!(cause.code(), "cancelled");
     assert!(!canceller.host().store.0.keys().contains(&"round".to_owned()));
-    assert!(!canceller.cancel_handle().is_cancelled(), "the next participation may run");
     for other in others {
         assert!(contributed(&other.await.expect("no panic").expect("no error")));
     }
@@ -389,7 +413,8 @@ async fn a_device_that_cancels_leaves_and_the_others_finish() {
 async fn outcomes_without_a_round() {
     let (shared, clock) = (coordinator(), clock());
     let device = client(host(&shared, &clock, 0));
-    assert_eq!(device.participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ()).await, Err(Error::NotEnrolled));
+    let outcome = participate(&device).await;
+    assert!(matches!(&outcome, Outcome::EnrollmentNeeded { code, .. } if code == "not_enrolled"), "{outcome:?}");
     let id = device.enroll("token", &Cancel::new()).await.expect("enrolls");
     assert_eq!(device.enroll("another", &Cancel::new()).await, Ok(id), "an identity stays");
     assert_eq!(device.device().await, Ok(Some(id)));
@@ -397,22 +422,34 @@ async fn outcomes_without_a_round() {
     let retry = RetryWindow::from_millis(1000);
     let wait = Wait { retry, code: "no_round".into(), sentence: "no round is open".into() };
     shared.lock().expect("no panic").link.busy = Some(wait);
-    let waited = device.participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ()).await.expect("no error");
-    assert_eq!(waited, Outcome::Waited { retry, code: "no_round".into(), sentence: "no round is open".into() });
+    let now = clock.now();
+    let waited = participate(&device).await;
+    let Outcome::Waited { until, code, sentence } = &waited else { panic!("{waited:?}") };
+    assert_eq!((code.as_str(), sentence.as_str()), ("no_round", "no round is open"));
+    assert!((1000..=2000).contains(&now.until(*until).as_millis()), "{until:?}");
+    let asked = shared.lock().expect("no panic").calls();
+    assert_eq!(participate(&device).await, waited, "nobody is asked before the time, and the answer is the same");
+    assert_eq!(participate(&client(device.host().clone())).await, waited, "also after a restart");
+    assert_eq!(shared.lock().expect("no panic").calls(), asked);
 
+    clock.advance(Duration::from_secs(10));
     shared.lock().expect("no panic").link.lose_every = 1;
-    let Outcome::Waited { code, .. } = device.participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ()).await.expect("no error") else {
-        panic!("waits");
-    };
+    let Outcome::Waited { code, until, .. } = participate(&device).await else { panic!("waits") };
     assert_eq!(code, "unreachable");
 
+    clock.advance(clock.now().until(until));
     let busy = FixedConditions(DeviceConditions { charging: false, ..DeviceConditions::FINE });
     let device = client(Parts { conditions: busy, ..device.host().clone() });
-    let Outcome::Waited { code, sentence, .. } = device.participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ()).await.expect("no error")
-    else {
-        panic!("waits");
-    };
+    let Outcome::Waited { code, sentence, .. } = participate(&device).await else { panic!("waits") };
     assert_eq!((code.as_str(), sentence.as_str()), ("conditions", "waiting until the device is charging"));
+    let asked_for = RunOptions { ignore_conditions: true, ..RunOptions::default() };
+    let outcome = device.participate(asked_for, &mut trainer(0), &Cancel::new(), &mut ()).await.expect("no error");
+    assert!(matches!(&outcome, Outcome::Waited { code, .. } if code == "unreachable"), "{outcome:?}");
+}
+
+/// One participation without options, of device 0.
+async fn participate(device: &Client<TestHost>) -> Outcome {
+    device.participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ()).await.expect("no error")
 }
 
 #[tokio::test]
@@ -430,7 +467,9 @@ async fn a_final_refusal_ends_the_round_and_a_passing_one_does_not() {
     shared.lock().expect("no panic").link.refusal = Some(problem);
     let device = client(host(&shared, &clock, 0));
     device.enroll("token", &Cancel::new()).await.expect("enrolls");
-    let Outcome::Left { cause, .. } = device.participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ()).await.expect("no error") else {
+    let Outcome::Left { cause, .. } =
+        device.participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ()).await.expect("no error")
+    else {
         panic!("leaves");
     };
     assert_eq!(cause.code(), "round_over");
@@ -441,7 +480,9 @@ async fn a_final_refusal_ends_the_round_and_a_passing_one_does_not() {
     shared.lock().expect("no panic").link.refusal = Some(problem);
     let device = client(host(&shared, &clock, 1));
     device.enroll("token", &Cancel::new()).await.expect("enrolls");
-    let Outcome::Left { cause, .. } = device.participate(RunOptions::default(), &mut trainer(1), &Cancel::new(), &mut ()).await.expect("no error") else {
+    let Outcome::Left { cause, .. } =
+        device.participate(RunOptions::default(), &mut trainer(1), &Cancel::new(), &mut ()).await.expect("no error")
+    else {
         panic!("leaves");
     };
     assert_eq!(cause.code(), "deadline");
@@ -451,17 +492,16 @@ async fn a_final_refusal_ends_the_round_and_a_passing_one_does_not() {
 #[tokio::test]
 async fn training_that_fails_sends_nothing() {
     struct Bad(f32);
-    impl LocalTrainer for Bad {
-        fn train(
-            &mut self,
-            _: &scale_proto::plan::Plan,
+    impl Trainer for Bad {
+        fn begin<'a>(
+            &'a mut self,
+            _: &'a Plan,
             weights: &[f32],
-            _: &mut dyn FnMut() -> bool,
-            _: &mut dyn FnMut(u32),
-        ) -> Result<Trained, TrainError> {
+            _: &[u8; 32],
+        ) -> Result<Box<dyn Training + Send + 'a>, TrainError> {
             if self.0.is_nan() {
-                let adder = Adder { step: f32::NAN, examples: 5 };
-                return Ok(adder.result(weights));
+                let result = Adder { step: f32::NAN, examples: 5 }.result(weights);
+                return Ok(in_one_step(move || Ok(result)));
             }
             Err(TrainError::NoExamples)
         }
@@ -470,7 +510,9 @@ async fn training_that_fails_sends_nothing() {
         let (shared, clock) = (coordinator(), clock());
         let device = client(host(&shared, &clock, 0));
         device.enroll("token", &Cancel::new()).await.expect("enrolls");
-        let Outcome::Left { cause, .. } = device.participate(RunOptions::default(), &mut Bad(bad), &Cancel::new(), &mut ()).await.expect("no error") else {
+        let Outcome::Left { cause, .. } =
+            device.participate(RunOptions::default(), &mut Bad(bad), &Cancel::new(), &mut ()).await.expect("no error")
+        else {
             panic!("leaves");
         };
         assert_eq!(cause.code(), code);
@@ -484,18 +526,17 @@ async fn training_that_fails_sends_nothing() {
 async fn a_device_that_cannot_pay_for_training_neither_downloads_nor_trains() {
     /// Knows what its training would cost, and must not be asked to do it.
     struct Dear(DpSgd);
-    impl LocalTrainer for Dear {
-        fn price(&self, _: &scale_proto::plan::Plan) -> Result<Option<DpSgd>, TrainError> {
+    impl Trainer for Dear {
+        fn price(&self, _: &Plan) -> Result<Option<DpSgd>, TrainError> {
             Ok(Some(self.0))
         }
 
-        fn train(
-            &mut self,
-            _: &scale_proto::plan::Plan,
+        fn begin<'a>(
+            &'a mut self,
+            _: &'a Plan,
             _: &[f32],
-            _: &mut dyn FnMut() -> bool,
-            _: &mut dyn FnMut(u32),
-        ) -> Result<Trained, TrainError> {
+            _: &[u8; 32],
+        ) -> Result<Box<dyn Training + Send + 'a>, TrainError> {
             panic!("nobody pays for this training");
         }
     }
@@ -503,7 +544,9 @@ async fn a_device_that_cannot_pay_for_training_neither_downloads_nor_trains() {
     let device = client(host(&shared, &clock, 0));
     device.enroll("token", &Cancel::new()).await.expect("enrolls");
     let mut dear = Dear(DpSgd::new(0.5, 1.0, 100).expect("in range"));
-    let Outcome::Left { cause, .. } = device.participate(RunOptions::default(), &mut dear, &Cancel::new(), &mut ()).await.expect("no error") else {
+    let Outcome::Left { cause, .. } =
+        device.participate(RunOptions::default(), &mut dear, &Cancel::new(), &mut ()).await.expect("no error")
+    else {
         panic!("leaves");
     };
     assert_eq!(cause.code(), "round_too_costly", "{}", cause);
@@ -520,14 +563,20 @@ async fn a_damaged_store_is_an_error_or_a_lost_round_but_never_a_second_one() {
     device.enroll("token", &Cancel::new()).await.expect("enrolls");
     host.store.put("round", b"damaged").await.expect("memory");
     host.store.put("history", b"damaged").await.expect("memory");
-    let error = device.participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ()).await.expect_err("the history is gone");
+    let error = device
+        .participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ())
+        .await
+        .expect_err("the history is gone");
     assert_eq!(error.code(), "store");
     assert!(shared.lock().expect("no panic").sent.is_empty());
 
     host.store.delete("history").await.expect("memory");
     shared.lock().expect("no panic").link.busy =
         Some(Wait { retry: RetryWindow::from_millis(1), code: "no_round".into(), sentence: "none".into() });
-    let outcome = device.participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ()).await.expect("the round is given up");
+    let outcome = device
+        .participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ())
+        .await
+        .expect("the round is given up");
     assert!(matches!(outcome, Outcome::Waited { .. }), "{outcome:?}");
     assert!(!host.store.0.keys().contains(&"round".to_owned()));
 }
@@ -538,16 +587,21 @@ async fn progress_never_falls() {
     let others: Vec<_> = (1..COHORT).map(|number| spawn(host(&shared, &clock, number), number)).collect();
     let device = client(host(&shared, &clock, 0));
     device.enroll("token", &Cancel::new()).await.expect("enrolls");
-    let mut reports = vec![];
-    device.participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut |progress: Progress| reports.push(report)).await.expect("no error");
+    let mut seen = vec![];
+    let mut watching = |progress: Progress| seen.push(progress);
+    device.participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut watching).await.expect("no error");
     for other in others {
         other.await.expect("no panic").expect("no error");
     }
-    assert!(reports.windows(2).all(|pair| pair[0].permille() <= pair[1].permille()), "{reports:?}");
-    assert_eq!(reports.first().map(|report| progress.phase), Some(Phase::CheckingIn));
-    assert_eq!(reports.last().map(Report::permille), Some(1000));
-    assert!(reports.iter().any(|report| progress.phase == Phase::Training && progress.phase_permille == 500));
-    assert!(reports.iter().all(|report| !report.sentence().is_empty()));
+    assert!(seen.windows(2).all(|pair| pair[0].permille() <= pair[1].permille()), "{seen:?}");
+    assert_eq!(seen.first().map(|progress| progress.phase), Some(Phase::CheckingIn));
+    assert_eq!(seen.last().map(Progress::permille), Some(1000));
+    assert!(seen.iter().all(|progress| !progress.sentence().is_empty()));
+    let has = |wanted: fn(&ProgressEvent) -> bool| seen.iter().any(|progress| wanted(&progress.event));
+    assert!(has(|event| matches!(event, ProgressEvent::Downloaded { bytes, of } if bytes == of)));
+    assert!(has(|event| matches!(event, ProgressEvent::Step { step: 1, of: 1, .. })));
+    assert!(has(|event| matches!(event, ProgressEvent::Paid { .. })));
+    assert!(has(|event| matches!(event, ProgressEvent::Uploaded { bytes, of } if bytes == of)));
 }
 
 #[tokio::test]
@@ -557,7 +611,8 @@ async fn a_store_holds_nothing_in_clear() {
     let device = client(host.clone());
     device.enroll("token", &Cancel::new()).await.expect("enrolls");
     // Killed while it waits for the others' keys.
-    let killed = killed_after(200, device.participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ())).await;
+    let killed =
+        killed_after(200, device.participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ())).await;
     assert!(killed.is_none());
     let token = Digest(IdentityKey::from_seed(&host.keys.identity_seed().await.expect("memory")).public()).hex();
     for key in host.store.0.keys().iter().filter(|key| !key.starts_with("model")) {

@@ -9,8 +9,9 @@ use scale_secagg::roster::RosterForm;
 use scale_secagg::server::{self, Closed};
 
 use super::*;
-use crate::device::Part;
 use crate::device::fixtures::{self, Adder, START_MS};
+use crate::device::{Part, Snapshot};
+use scale_privacy::ledger::Append;
 
 mod ledger;
 mod pauses;
@@ -391,8 +392,8 @@ fn training_gets_the_shortest_of_three_limits() {
         let bytes = fixtures::file();
         let file = ModelFile::verify(bytes.clone(), Digest::of(&bytes)).expect("its own digest");
         let (_, effects) = device.step(state, Event::Downloaded(file));
-        let [Effect::Train(limit)] = effects[..] else { panic!("{effects:?}") };
-        limit.as_secs()
+        let [Effect::Install(_), Effect::Train(input)] = &effects[..] else { panic!("{effects:?}") };
+        input.limit.as_secs()
     };
     assert_eq!((limit(3600, 3600), limit(3600, 20), limit(50, 3600)), (60, 20, 45));
 }

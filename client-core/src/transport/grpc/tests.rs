@@ -85,7 +85,12 @@ fn enroll() -> Enroll {
 }
 
 fn enrolled() -> Enrolled {
-    Enrolled { device: DeviceId::from_random([3; 16]), device_token: "fl1.device".into(), task_key: [4; 32] }
+    Enrolled {
+        device: DeviceId::from_random([3; 16]),
+        device_token: "fl1.device".into(),
+        expires_at: None,
+        task_key: [4; 32],
+    }
 }
 
 fn wait() -> Wait {

@@ -33,7 +33,10 @@ async fn a_locked_ledger_sends_nothing_until_the_user_resets_it() {
         [(vec![], "ledger_missing"), (log[..log.len() - 1].to_vec(), "ledger_rolled_back"), (edited, "ledger_damaged")]
     {
         host.ledger.0.tamper(tampered);
-        let error = client(host.clone()).participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ()).await.expect_err("locked");
+        let error = client(host.clone())
+            .participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ())
+            .await
+            .expect_err("locked");
         assert_eq!(error.code(), code);
         assert!(matches!(error, Error::LedgerLocked(_)) && error.to_string().contains("reset by the user"), "{error}");
         assert_eq!(report(&host).await.expect_err("locked").code(), code);
@@ -63,7 +66,8 @@ async fn one_holder_at_a_time() {
     let device = client(host.clone());
     device.enroll("token", &Cancel::new()).await.expect("enrolls");
     let held = host.ledger.hold().await.expect("free");
-    let error = device.participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ()).await.expect_err("held");
+    let error =
+        device.participate(RunOptions::default(), &mut trainer(0), &Cancel::new(), &mut ()).await.expect_err("held");
     assert_eq!(error, Error::LedgerInUse);
     assert!(error.to_string().contains("wait until it is done"), "{error}");
     assert!(shared.lock().expect("no panic").sent.is_empty());

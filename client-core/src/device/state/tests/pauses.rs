@@ -1,6 +1,6 @@
 //! What a device does when a call is refused or breaks: each remedy, in every state that calls, and how long it pauses.
 
-use scale_proto::error::Remedy;
+use scale_proto::error::{Problem, Remedy};
 
 use super::*;
 
