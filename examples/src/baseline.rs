@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use scale_client_core::train::{Backend, Dataset, DatasetTrainer, fresh_weights};
-use scale_client_core::trainer::{LocalTrainer as _, TrainError};
+use scale_client_core::trainer::{TrainError, Trainer as _, run_to_end};
 use scale_proto::plan::Plan;
 use scale_proto::privacy::Privacy;
 use scale_proto::task::TaskConfig;
@@ -40,7 +40,7 @@ pub fn plan(task: &TaskConfig, seed: u64) -> Plan {
 /// Trains the task's model on everybody's data in one place. Returns its weights.
 ///
 /// # Errors
-/// As [`LocalTrainer::train`](scale_client_core::trainer::LocalTrainer::train).
+/// As [`run_to_end`].
 pub fn central<'a>(
     task: &TaskConfig,
     people: impl IntoIterator<Item = &'a Dataset>,
@@ -53,7 +53,7 @@ pub fn central<'a>(
 /// Trains the task's model on one person's data alone. Returns its weights.
 ///
 /// # Errors
-/// As [`LocalTrainer::train`](scale_client_core::trainer::LocalTrainer::train).
+/// As [`run_to_end`].
 pub fn alone(task: &TaskConfig, person: &Dataset, seed: u64) -> Result<Vec<f32>, TrainError> {
     train(task, person.clone(), ALONE_EPOCHS, seed)
 }
@@ -69,5 +69,8 @@ fn train(task: &TaskConfig, dataset: Dataset, epochs: u32, seed: u64) -> Result<
         ..plan(task, seed)
     };
     let initial = fresh_weights(&task.model, seed);
-    Ok(DatasetTrainer::new(dataset, Backend::Flex).train(&plan, &initial, &mut || false, &mut |_| ())?.weights)
+    let mut trainer = DatasetTrainer::new(dataset, Backend::Flex);
+    // Without noise nothing is secret.
+    let training = trainer.begin(&plan, &initial, &[0; 32])?;
+    Ok(run_to_end(training, &mut || false, &mut |_| ())?.weights)
 }

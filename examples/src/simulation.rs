@@ -3,7 +3,7 @@
 
 use anyhow::Context as _;
 use scale_client_core::train::{Backend, Dataset, DatasetTrainer, ExamplePrivacy, fresh_weights};
-use scale_client_core::trainer::LocalTrainer as _;
+use scale_client_core::trainer::{Trainer as _, run_to_end};
 use scale_coordinator::aggregate::Optimizer;
 use scale_coordinator::noise::{self, Noise, NoiseError};
 use scale_privacy::accounting::AccountingError;
@@ -41,6 +41,8 @@ pub struct Simulation {
     server: Optimizer,
     weights: Vec<f32>,
     random: Random,
+    /// Where the devices' batches and noise of DP-SGD come from.
+    secrets: Random,
     round: u64,
 }
 
@@ -51,8 +53,7 @@ impl Simulation {
     /// The task's noise cannot be had.
     pub fn new(task: TaskConfig, people: impl IntoIterator<Item = Dataset>, seed: u64) -> Result<Self, NoiseError> {
         let weights = fresh_weights(&task.model, seed);
-        let mut secrets = Random::new(seed, "secrets of the devices");
-        let device = |dataset| DatasetTrainer::new(dataset, Backend::Flex).with_secret(secrets.seed());
+        let device = |dataset| DatasetTrainer::new(dataset, Backend::Flex);
         let devices: Vec<_> = people.into_iter().map(device).collect();
         Ok(Self {
             noise: noise::of(&task)?,
@@ -61,6 +62,7 @@ impl Simulation {
             server: Optimizer::new(task.aggregation, weights.len()),
             weights,
             random: Random::new(seed, "simulation"),
+            secrets: Random::new(seed, "secrets of the devices"),
             round: 0,
             task,
         })
@@ -74,7 +76,7 @@ impl Simulation {
     /// Devices train by DP-SGD with this much noise, whatever the task says about examples.
     pub fn protect(&mut self, privacy: ExamplePrivacy) {
         for device in &mut self.devices {
-            device.protect(privacy, self.random.seed());
+            device.protect(privacy);
         }
     }
 
@@ -116,7 +118,8 @@ impl Simulation {
             if self.random.chance(lost) {
                 continue;
             }
-            let trained = device.train(&plan, &self.weights, &mut || false, &mut |_| ())?;
+            let training = device.begin(&plan, &self.weights, &self.secrets.seed())?;
+            let trained = run_to_end(training, &mut || false, &mut |_| ())?;
             let delta: Vec<f64> =
                 trained.weights.iter().zip(&self.weights).map(|(new, old)| f64::from(new - old)).collect();
             let norm = delta.iter().map(|value| value * value).sum::<f64>().sqrt();

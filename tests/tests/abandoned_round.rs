@@ -9,7 +9,7 @@ use scale_client_core::device::{Client, ClientConfig, Outcome, Phase, Report, Re
 use scale_client_core::host::memory::{FixedConditions, MemoryKeys, MemoryLedger, MemoryStore};
 use scale_client_core::host::native::{SystemClock, SystemRandomness};
 use scale_client_core::host::{DeviceConditions, Parts};
-use scale_client_core::trainer::{LocalTrainer, TrainError, Trained};
+use scale_client_core::trainer::{TrainError, Trainer, Training};
 use scale_client_core::transport::native::{Connection, GrpcTransport};
 use scale_proto::ids::TaskId;
 use scale_proto::plan::Plan;
@@ -29,22 +29,24 @@ const BACK_WITHIN: Duration = Duration::from_secs(15);
 type Host = Parts<GrpcTransport, MemoryStore, MemoryKeys, FixedConditions, SystemClock, SystemRandomness, MemoryLedger>;
 
 /// Trains once it may.
-struct Held(Arc<AtomicBool>);
+struct Held {
+    may: Arc<AtomicBool>,
+    steady: Steady,
+}
 
-impl LocalTrainer for Held {
-    fn train(
-        &mut self,
-        plan: &Plan,
+impl Trainer for Held {
+    fn begin<'a>(
+        &'a mut self,
+        plan: &'a Plan,
         weights: &[f32],
-        stop: &mut dyn FnMut() -> bool,
-        progress: &mut dyn FnMut(u32),
-    ) -> Result<Trained, TrainError> {
+        secret: &[u8; 32],
+    ) -> Result<Box<dyn Training + Send + 'a>, TrainError> {
         tokio::task::block_in_place(|| {
-            while !self.0.load(Ordering::Acquire) {
+            while !self.may.load(Ordering::Acquire) {
                 std::thread::sleep(Duration::from_millis(5));
             }
         });
-        Steady.train(plan, weights, stop, progress)
+        self.steady.begin(plan, weights, secret)
     }
 }
 
@@ -108,7 +110,7 @@ async fn abandoned_in(stage: Stage) {
         let client = enrolled(coordinator.url(), number, &token, *silent.task_key()).await;
         let (reached, phase) = watch::channel(Phase::Over);
         phases.push(phase);
-        running.push(tokio::spawn(lives(client, Held(Arc::clone(&released)), reached)));
+        running.push(tokio::spawn(lives(client, Held { may: Arc::clone(&released), steady: Steady }, reached)));
     }
     if let Some(stages) = stage.silent_after {
         let mut joined = silent.join().await.unwrap();

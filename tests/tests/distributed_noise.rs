@@ -10,7 +10,7 @@ use scale_client_core::host::DeviceConditions;
 use scale_client_core::host::Parts;
 use scale_client_core::host::memory::{FixedConditions, MemoryKeys, MemoryLedger, MemoryStore, SeededRandomness};
 use scale_client_core::host::native::SystemClock;
-use scale_client_core::trainer::{LocalTrainer, TrainError, Trained};
+use scale_client_core::trainer::{TrainError, Trained, Trainer, Training, in_one_step};
 use scale_client_core::transport::native::{Connection, GrpcTransport};
 use scale_privacy::fit;
 use scale_proto::model::{Family, ModelSpec};
@@ -65,16 +65,17 @@ fn step(index: usize, len: usize) -> f64 {
 
 struct Fixed;
 
-impl LocalTrainer for Fixed {
-    fn train(
-        &mut self,
-        _: &Plan,
+impl Trainer for Fixed {
+    fn begin<'a>(
+        &'a mut self,
+        _: &'a Plan,
         weights: &[f32],
-        _: &mut dyn FnMut() -> bool,
-        _: &mut dyn FnMut(u32),
-    ) -> Result<Trained, TrainError> {
+        _: &[u8; 32],
+    ) -> Result<Box<dyn Training + Send + 'a>, TrainError> {
         let moved = weights.iter().enumerate().map(|(i, weight)| weight + step(i, weights.len()) as f32);
-        Ok(Trained { weights: moved.collect(), weight: 20, loss_sum: 10.0, correct: 9, examples: 20, dp_sgd: None })
+        let weights = moved.collect();
+        let trained = Trained { weights, weight: 20, loss_sum: 10.0, correct: 9, examples: 20, dp_sgd: None };
+        Ok(in_one_step(move || Ok(trained)))
     }
 }
 

@@ -17,7 +17,7 @@ use scale_secagg::keys::IdentityKey;
 use scale_secagg::params::{Class, Profile};
 
 use super::{Guardrails, Rules};
-use crate::trainer::{LocalTrainer, TrainError, Trained};
+use crate::trainer::{Progressed, TrainError, Trained, Trainer, Training};
 use crate::update;
 
 pub(crate) mod coordinator;
@@ -196,18 +196,30 @@ impl Adder {
     }
 }
 
-impl LocalTrainer for Adder {
-    fn train(
-        &mut self,
-        _: &Plan,
+impl Trainer for Adder {
+    fn begin<'a>(
+        &'a mut self,
+        _: &'a Plan,
         weights: &[f32],
-        stop: &mut dyn FnMut() -> bool,
-        progress: &mut dyn FnMut(u32),
-    ) -> Result<Trained, TrainError> {
-        if stop() {
-            return Err(TrainError::OutOfTime);
-        }
-        progress(500);
-        Ok(self.result(weights))
+        _: &[u8; 32],
+    ) -> Result<Box<dyn Training + Send + 'a>, TrainError> {
+        Ok(Box::new(Adding { result: self.result(weights), done: 0 }))
+    }
+}
+
+/// An [`Adder`] at work: two steps.
+struct Adding {
+    result: Trained,
+    done: u32,
+}
+
+impl Training for Adding {
+    fn step(&mut self) -> Result<Progressed, TrainError> {
+        self.done = 2.min(self.done + 1);
+        Ok(Progressed { done: self.done, of: 2, loss: Some(0.5), over: self.done == 2 })
+    }
+
+    fn finish(self: Box<Self>) -> Result<Trained, TrainError> {
+        if self.done == 0 { Err(TrainError::OutOfTime) } else { Ok(self.result) }
     }
 }

@@ -29,7 +29,7 @@ use crate::host::{
 };
 use crate::model::{self, Model};
 use crate::storage;
-use crate::trainer::{LocalTrainer, TrainError, Trained};
+use crate::trainer::{Progressed, TrainError, Trained, Trainer, run_to_end};
 
 /// Keys of the store. Their contents are sealed under these names.
 const ENROLLMENT: &str = "enrollment";
@@ -166,7 +166,7 @@ impl<H: Host> Client<H> {
 
     /// Takes part in one round, or goes on with the one that a killed process left.
     ///
-    /// Training runs on the calling thread ([`LocalTrainer`]). Dropping the future is like killing the process: the next
+    /// Training runs on the calling thread ([`Trainer`]). Dropping the future is like killing the process: the next
     /// call goes on where the last durable step was. [`CancelHandle::cancel`] leaves in good order instead.
     ///
     /// # Errors
@@ -174,7 +174,7 @@ impl<H: Host> Client<H> {
     /// anything is sent. Everything that happens in a round is an [`Outcome`].
     pub async fn participate(
         &mut self,
-        trainer: &mut (impl LocalTrainer + MaybeSend),
+        trainer: &mut (impl Trainer + MaybeSend),
         observer: &mut (impl Observer + MaybeSend),
     ) -> Result<Outcome, Error> {
         let result = self.run(trainer, observer).await;
@@ -206,7 +206,7 @@ impl<H: Host> Client<H> {
 
     async fn run(
         &self,
-        trainer: &mut (impl LocalTrainer + MaybeSend),
+        trainer: &mut (impl Trainer + MaybeSend),
         observer: &mut (impl Observer + MaybeSend),
     ) -> Result<Outcome, Error> {
         let enrollment = self.enrollment().await?.ok_or(Error::NotEnrolled)?;
@@ -262,7 +262,7 @@ impl<H: Host> Client<H> {
         run: &mut Run<H>,
         state: &State,
         mut effects: VecDeque<Effect>,
-        trainer: &mut (impl LocalTrainer + MaybeSend),
+        trainer: &mut (impl Trainer + MaybeSend),
         observer: &mut (impl Observer + MaybeSend),
     ) -> Result<Option<Event>, Error> {
         while let Some(effect) = effects.pop_front() {
@@ -314,7 +314,7 @@ impl<H: Host> Client<H> {
                         let progress = Progress { round: round.manifest().round, done_permille: 0, job: None };
                         self.tell(run, progress).await;
                     }
-                    self.train(run, state, limit, trainer, observer)
+                    self.train(run, state, limit, trainer, observer)?
                 }
                 Effect::Send(outgoing) => {
                     let call = self.cancel.unless(self.send(&run.token, outgoing)).await;
@@ -357,7 +357,7 @@ impl<H: Host> Client<H> {
 
     /// Why this device's ledger would not pay for what training costs, before anything is done for it. What is charged in
     /// the end is what training did cost.
-    fn unaffordable(&self, run: &Run<H>, state: &State, trainer: &impl LocalTrainer) -> Option<Reason> {
+    fn unaffordable(&self, run: &Run<H>, state: &State, trainer: &impl Trainer) -> Option<Reason> {
         let State::Joined(round) = state else { return None };
         let price = match trainer.price(round.plan()) {
             Ok(price) => price?,
@@ -392,17 +392,21 @@ impl<H: Host> Client<H> {
         run: &mut Run<H>,
         state: &State,
         limit: Duration,
-        trainer: &mut impl LocalTrainer,
+        trainer: &mut impl Trainer,
         observer: &mut impl Observer,
-    ) -> Event {
+    ) -> Result<Event, HostError> {
         let State::Training(round, weights) = state else {
-            return Event::Failed(Reason::new("stage_order", "there is nothing to train"));
+            return Ok(Event::Failed(Reason::new("stage_order", "there is nothing to train")));
         };
+        let secret = self.seed()?;
         let until = self.host.clock().now().plus(limit);
         let mut stop = || self.cancel.is_cancelled() || self.host.clock().now() >= until;
-        let mut progress = |permille: u32| run.report(observer, Phase::Training, permille.min(1000));
-        let result: Result<Trained, TrainError> = trainer.train(round.plan(), weights, &mut stop, &mut progress);
-        if self.cancel.is_cancelled() { Event::Cancel } else { Event::Trained(result) }
+        let mut progress =
+            |at: Progressed| run.report(observer, Phase::Training, permille(at.done.into(), at.of.into()));
+        let result: Result<Trained, TrainError> = trainer
+            .begin(round.plan(), weights, &secret)
+            .and_then(|training| run_to_end(training, &mut stop, &mut progress));
+        Ok(if self.cancel.is_cancelled() { Event::Cancel } else { Event::Trained(result) })
     }
 
     /// Sends the pieces that the coordinator lacks. Takes nothing but what the privacy ledger has released.

@@ -72,6 +72,9 @@ pub(super) struct Dense {
     /// The weights that [`Learner::load`] brought.
     anchor: Vec<f32>,
     protection: Option<Protection>,
+    /// The gradient of a step under way whose batch comes in parts, one vector per parameter; none while no
+    /// example had a finite one.
+    pending: Option<Vec<Vec<f32>>>,
 }
 
 impl Dense {
@@ -100,6 +103,7 @@ impl Dense {
             linears,
             anchor: vec![0.0; spec.flat_len() as usize],
             protection: None,
+            pending: None,
         }
     }
 
@@ -179,47 +183,20 @@ impl Dense {
         }
     }
 
-    fn private_step(
-        &mut self,
-        batch: &[&Prepared],
-        step: StepConfig,
-        protection: &mut Protection,
-    ) -> Result<Measured, TrainError> {
-        let (mut sum, mut measured) = (Vec::new(), Measured::default());
-        for part in batch.chunks(per_example::EXAMPLES_AT_ONCE) {
-            let (part, own) = self.clipped_sum(part, protection.clip())?;
-            measured.loss_sum += own.loss_sum;
-            measured.correct += own.correct;
-            if sum.is_empty() {
-                sum = part;
-            } else {
-                let pairs = sum.iter_mut().flatten().zip(part.iter().flatten());
-                pairs.for_each(|(sum, part)| *sum += part);
-            }
+    /// The gradient of the batch's summed loss over `of`, one vector per parameter.
+    fn mean_gradient(&self, batch: &[&Prepared], of: usize) -> Result<(Vec<Vec<f32>>, Measured), TrainError> {
+        let (values, labels) = self.gather(batch);
+        let logits = self.forward(values, labels.len());
+        let (losses, measured) = cross_entropy(logits, &labels, &self.device)?;
+        let mut gradients = losses.sum().mul_scalar(1.0 / of.max(1) as f32).backward();
+        let mut out = Vec::with_capacity(2 * (self.convolutions.len() + self.linears.len()));
+        for Conv { weight, bias } in &self.convolutions {
+            out.extend([weight.gradient(&mut gradients)?, bias.gradient(&mut gradients)?]);
         }
-        let (deviation, share) = (protection.deviation(), protection.divisor().recip());
-        let mut sums = sum.into_iter();
-        let mut rest = &self.anchor[..];
-        let mut next = |len: usize| {
-            let (anchor, anchors) = rest.split_at(len);
-            rest = anchors;
-            // Without an example the step is one of noise alone.
-            (sums.next().unwrap_or_else(|| vec![0.0; len]), anchor)
-        };
-        let mut noise = |slopes: &mut [f32]| protection.noise.add_to(slopes, deviation);
-        for conv in &mut self.convolutions {
-            let (mut slope, anchor) = next(conv.weight.len());
-            conv.weight.step_on_host(&mut slope, share, step, anchor, &mut noise)?;
-            let (mut slope, anchor) = next(conv.bias.len());
-            conv.bias.step_on_host(&mut slope, share, step, anchor, &mut noise)?;
+        for Linear { weight, bias } in &self.linears {
+            out.extend([weight.gradient(&mut gradients)?, bias.gradient(&mut gradients)?]);
         }
-        for linear in &mut self.linears {
-            let (mut slope, anchor) = next(linear.weight.len());
-            linear.weight.step_on_host(&mut slope, share, step, anchor, &mut noise)?;
-            let (mut slope, anchor) = next(linear.bias.len());
-            linear.bias.step_on_host(&mut slope, share, step, anchor, &mut noise)?;
-        }
-        Ok(measured)
+        Ok((out.into_iter().map(Option::unwrap_or_default).collect(), measured))
     }
 
     fn gather(&self, batch: &[&Prepared]) -> (Vec<f32>, Vec<u32>) {
@@ -254,6 +231,7 @@ impl Learner for Dense {
     fn load(&mut self, weights: &[f32]) -> Result<(), TrainError> {
         super::check_len(weights, self.anchor.len())?;
         self.protection = None;
+        self.pending = None;
         self.anchor.copy_from_slice(weights);
         let mut rest = weights;
         let mut next = |len: usize| {
@@ -292,15 +270,17 @@ impl Learner for Dense {
     }
 
     fn protect(&mut self, protection: Protection) {
+        self.pending = None;
         self.protection = Some(protection);
     }
 
     fn train_step(&mut self, batch: &[&Prepared], step: StepConfig) -> Result<Measured, TrainError> {
         check_step(step)?;
-        if let Some(mut protection) = self.protection.take() {
-            let measured = self.private_step(batch, step, &mut protection);
-            self.protection = Some(protection);
-            return measured;
+        self.pending = None;
+        if self.protection.is_some() {
+            let measured = self.accumulate(batch, batch.len())?;
+            self.apply(step)?;
+            return Ok(measured);
         }
         if batch.is_empty() {
             return Ok(Measured::default());
@@ -325,6 +305,67 @@ impl Learner for Dense {
             linear.bias.step(&mut gradients, step, next(linear.bias.len()))?;
         }
         Ok(measured)
+    }
+
+    fn accumulate(&mut self, part: &[&Prepared], of: usize) -> Result<Measured, TrainError> {
+        let (clip, at_once) = match &self.protection {
+            Some(protection) => (Some(protection.clip()), per_example::EXAMPLES_AT_ONCE),
+            None => (None, part.len().max(1)),
+        };
+        let mut measured = Measured::default();
+        for part in part.chunks(at_once) {
+            let (sum, own) = match clip {
+                Some(clip) => self.clipped_sum(part, clip)?,
+                None => self.mean_gradient(part, of)?,
+            };
+            measured.loss_sum += own.loss_sum;
+            measured.correct += own.correct;
+            match &mut self.pending {
+                Some(pending) if !pending.is_empty() => {
+                    let pairs = pending.iter_mut().flatten().zip(sum.iter().flatten());
+                    pairs.for_each(|(pending, part)| *pending += part);
+                }
+                pending => *pending = Some(sum),
+            }
+        }
+        Ok(measured)
+    }
+
+    fn apply(&mut self, step: StepConfig) -> Result<(), TrainError> {
+        check_step(step)?;
+        let Self { convolutions, linears, anchor, protection, pending, .. } = self;
+        let pending = pending.take();
+        if pending.is_none() && protection.is_none() {
+            return Ok(());
+        }
+        let (deviation, share) =
+            protection.as_ref().map_or((0.0, 1.0), |protection| (protection.deviation(), protection.divisor().recip()));
+        let mut sums = pending.unwrap_or_default().into_iter();
+        let mut rest = &anchor[..];
+        let mut next = |len: usize| {
+            let (anchor, anchors) = rest.split_at(len);
+            rest = anchors;
+            // Without an example the step is one of noise alone.
+            (sums.next().unwrap_or_else(|| vec![0.0; len]), anchor)
+        };
+        let mut noise = |slopes: &mut [f32]| {
+            if let Some(protection) = protection {
+                protection.noise.add_to(slopes, deviation);
+            }
+        };
+        for Conv { weight, bias } in convolutions {
+            let (mut slope, anchor) = next(weight.len());
+            weight.step_on_host(&mut slope, share, step, anchor, &mut noise)?;
+            let (mut slope, anchor) = next(bias.len());
+            bias.step_on_host(&mut slope, share, step, anchor, &mut noise)?;
+        }
+        for Linear { weight, bias } in linears {
+            let (mut slope, anchor) = next(weight.len());
+            weight.step_on_host(&mut slope, share, step, anchor, &mut noise)?;
+            let (mut slope, anchor) = next(bias.len());
+            bias.step_on_host(&mut slope, share, step, anchor, &mut noise)?;
+        }
+        Ok(())
     }
 
     fn evaluate(&mut self, batch: &[&Prepared]) -> Result<Measured, TrainError> {

@@ -8,7 +8,8 @@
 //! | `text_bag`, `dense` | the architectures on burn |
 //! | `example_privacy` | DP-SGD: [`ExamplePrivacy`], what it promises |
 //! | `per_example`, `noise` | clipped gradients of single examples, and the noise on their sum |
-//! | [`local`] | the plan of a round over a data set: [`local::DatasetTrainer`] |
+//! | [`local`] | trains a plan on a data set: [`local::DatasetTrainer`] |
+//! | `stepwise` | the same as short pieces of work, one after the other |
 //!
 //! [`Learner`] hides the training library: no type of burn is in a public signature, because burn changes its interface
 //! with every minor release. Parameters go in and out as one flat vector in the order of
@@ -24,6 +25,7 @@ mod fresh;
 pub mod local;
 mod noise;
 mod per_example;
+mod stepwise;
 mod tensors;
 pub mod text;
 mod text_bag;
@@ -158,11 +160,25 @@ pub trait Learner {
     fn protect(&mut self, protection: Protection);
 
     /// One step on the mean loss of the batch. Returns what the batch said before the step. An empty batch does nothing;
-    /// with [`Learner::protect`] it is a step of noise alone.
+    /// with [`Learner::protect`] it is a step of noise alone. Parts that were accumulated and not applied are forgotten.
     ///
     /// # Errors
     /// [`TrainError::Unsupported`] for impossible step sizes, [`TrainError::Failed`] from the back end.
     fn train_step(&mut self, batch: &[&Prepared], step: StepConfig) -> Result<Measured, TrainError>;
+
+    /// Part of a step on a batch that is too large for one short piece of work: adds up the gradient of `part`. No weight
+    /// changes before [`Learner::apply`]. `of`: examples of the whole batch.
+    ///
+    /// # Errors
+    /// [`TrainError::Failed`] from the back end.
+    fn accumulate(&mut self, part: &[&Prepared], of: usize) -> Result<Measured, TrainError>;
+
+    /// Makes the step that [`Learner::accumulate`] has collected: that of [`Learner::train_step`] on all parts together,
+    /// within rounding. Without any part it is a step on an empty batch.
+    ///
+    /// # Errors
+    /// As [`Learner::train_step`].
+    fn apply(&mut self, step: StepConfig) -> Result<(), TrainError>;
 
     /// Measures a batch; changes nothing.
     ///

@@ -80,7 +80,12 @@ impl<const D: usize> Leaf<D> {
         Ok(())
     }
 
-    /// The same with a gradient that lies in the host's memory: `finish` sees each part of it, in order and shortly before
+    /// What the backward pass found for this parameter, on the host; `None` if it did not come here.
+    pub(super) fn gradient(&self, gradients: &mut Gradients) -> Result<Option<Vec<f32>>, TrainError> {
+        self.tensor.grad_remove(gradients).map(read).transpose()
+    }
+
+    /// The same as [`Self::step`] with a gradient that lies in the host's memory: `finish` sees each part of it, in order and shortly before
     /// it is used, then it is multiplied with `scale`. `gradient` has [`Leaf::len`] entries, too.
     pub(super) fn step_on_host(
         &mut self,

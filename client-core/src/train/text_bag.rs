@@ -45,6 +45,18 @@ pub(super) struct TextBag {
     /// `now` when a row was last brought up to date; empty while no step had a proximal term or noise.
     settled_at: Vec<Debts>,
     protection: Option<Protection>,
+    /// The gradient of a step under way whose batch comes in parts.
+    pending: Option<Pending>,
+}
+
+/// What the parts of a large batch add up to. Dense: so many examples touch most rows.
+struct Pending {
+    /// Of the table, `[buckets, dim]`.
+    table: Vec<f32>,
+    /// Rows that one of the examples has, by index.
+    touched: Vec<bool>,
+    /// Of the linear layer: weight, then bias.
+    head: [Vec<f32>; 2],
 }
 
 /// Running totals of what every step does to every row.
@@ -83,6 +95,7 @@ impl TextBag {
             now: Debts::NONE,
             settled_at: Vec::new(),
             protection: None,
+            pending: None,
         }
     }
 
@@ -138,11 +151,18 @@ impl TextBag {
 
     /// One step on the rows: the proximal term, the gradient of the batch's sums, and noise of this deviation.
     fn step_rows(&mut self, batch: &[&Prepared], slopes: &[f32], step: StepConfig, deviation: f32) {
+        self.pull_rows(bags(batch).flatten().map(|feature| feature.row as usize), step, deviation);
+        self.scatter(bags(batch), slopes, step.learning_rate);
+        self.owe_noise(step, deviation);
+    }
+
+    /// The proximal term of one step. It acts on the weights before the step, so it comes before the gradient: the rows
+    /// that have one are brought up to date here.
+    fn pull_rows(&mut self, rows: impl Iterator<Item = usize>, step: StepConfig, deviation: f32) {
         let pulled = step.proximal_mu > 0.0;
         if (pulled || deviation > 0.0) && self.settled_at.is_empty() {
             self.settled_at = vec![self.now; self.hasher.buckets as usize];
         }
-        // The pull comes first: it acts on the weights before the step.
         if pulled {
             self.now.pull *= 1.0 - f64::from(step.learning_rate * step.proximal_mu);
             if self.now.pull < SMALLEST_PULL {
@@ -150,11 +170,12 @@ impl TextBag {
                 self.now = Debts::NONE;
                 self.settled_at.fill(Debts::NONE);
             }
-            for feature in bags(batch).flatten() {
-                self.settle(feature.row as usize);
-            }
+            rows.for_each(|row| self.settle(row));
         }
-        self.scatter(bags(batch), slopes, step.learning_rate);
+    }
+
+    /// One step's noise of this deviation, to be drawn when a row is read.
+    fn owe_noise(&mut self, step: StepConfig, deviation: f32) {
         self.now.noise += (f64::from(step.learning_rate * deviation) / self.now.pull).powi(2);
     }
 
@@ -167,23 +188,45 @@ impl TextBag {
         divisor: f32,
         deviation: f32,
     ) -> Result<Measured, TrainError> {
-        let ClippedSum { mut slopes, head, measured } = self.clipped_sum(batch, clip)?;
+        let BatchGradient { mut slopes, head, measured } = self.clipped_sum(batch, clip)?;
+        slopes.iter_mut().for_each(|slope| *slope /= divisor);
+        self.step_head(head, divisor.recip(), step, deviation)?;
+        self.step_rows(batch, &slopes, step, deviation / divisor);
+        Ok(measured)
+    }
+
+    /// One step on the linear layer: noise of this deviation is added to the gradient, then that is multiplied with `share`.
+    fn step_head(
+        &mut self,
+        [mut weight, mut bias]: [Vec<f32>; 2],
+        share: f32,
+        step: StepConfig,
+        deviation: f32,
+    ) -> Result<(), TrainError> {
         let mut noise = |slopes: &mut [f32]| {
             if let Some(protection) = &mut self.protection {
                 protection.noise.add_to(slopes, deviation);
             }
         };
-        slopes.iter_mut().for_each(|slope| *slope /= divisor);
         let anchors = self.anchor[self.table.len()..].split_at(self.weight.len());
-        let [mut weight, mut bias] = head;
-        self.weight.step_on_host(&mut weight, divisor.recip(), step, anchors.0, &mut noise)?;
-        self.bias.step_on_host(&mut bias, divisor.recip(), step, anchors.1, &mut noise)?;
-        self.step_rows(batch, &slopes, step, deviation / divisor);
-        Ok(measured)
+        self.weight.step_on_host(&mut weight, share, step, anchors.0, &mut noise)?;
+        self.bias.step_on_host(&mut bias, share, step, anchors.1, &mut noise)
     }
 
-    fn clipped_sum(&mut self, batch: &[&Prepared], clip: f32) -> Result<ClippedSum, TrainError> {
-        let mut out = ClippedSum {
+    /// The gradient of the batch's summed loss over `of`.
+    fn mean_gradient(&mut self, batch: &[&Prepared], of: usize) -> Result<BatchGradient, TrainError> {
+        let labels: Vec<u32> = batch.iter().map(|example| example.label).collect();
+        let pooled = self.pool(bags(batch), labels.len());
+        let pooled = self.leaf(pooled, labels.len());
+        let (losses, measured) = cross_entropy(self.head(pooled.clone()), &labels, &self.device)?;
+        let mut gradients = losses.sum().mul_scalar(1.0 / of.max(1) as f32).backward();
+        let slopes = pooled.grad_remove(&mut gradients).map(read).transpose()?.unwrap_or_default();
+        let head = [self.weight.gradient(&mut gradients)?, self.bias.gradient(&mut gradients)?];
+        Ok(BatchGradient { slopes, head: head.map(Option::unwrap_or_default), measured })
+    }
+
+    fn clipped_sum(&mut self, batch: &[&Prepared], clip: f32) -> Result<BatchGradient, TrainError> {
+        let mut out = BatchGradient {
             slopes: vec![0.0; batch.len() * self.dim],
             head: [vec![0.0; self.weight.len()], vec![0.0; self.bias.len()]],
             measured: Measured::default(),
@@ -251,11 +294,11 @@ impl TextBag {
     }
 }
 
-/// What a batch's clipped gradients add up to.
-struct ClippedSum {
-    /// Of the sums of rows, `[batch, dim]`: one per example, clipped.
+/// The gradient of a batch.
+struct BatchGradient {
+    /// Of the sums of rows, `[batch, dim]`: one per example.
     slopes: Vec<f32>,
-    /// Of the linear layer, summed: weight, then bias.
+    /// Of the linear layer, of all examples together: weight, then bias.
     head: [Vec<f32>; 2],
     measured: Measured,
 }
@@ -290,6 +333,7 @@ impl Learner for TextBag {
         self.now = Debts::NONE;
         self.settled_at.clear();
         self.protection = None;
+        self.pending = None;
         Ok(())
     }
 
@@ -309,11 +353,13 @@ impl Learner for TextBag {
 
     fn protect(&mut self, protection: Protection) {
         self.settle_all();
+        self.pending = None;
         self.protection = Some(protection);
     }
 
     fn train_step(&mut self, batch: &[&Prepared], step: StepConfig) -> Result<Measured, TrainError> {
         check_step(step)?;
+        self.pending = None;
         if let Some(protection) = &self.protection {
             let (clip, divisor, deviation) = (protection.clip(), protection.divisor(), protection.deviation());
             return self.private_step(batch, step, clip, divisor, deviation);
@@ -333,6 +379,54 @@ impl Learner for TextBag {
         self.bias.step(&mut gradients, step, bias)?;
         self.step_rows(batch, &slopes, step, 0.0);
         Ok(measured)
+    }
+
+    fn accumulate(&mut self, part: &[&Prepared], of: usize) -> Result<Measured, TrainError> {
+        if part.is_empty() {
+            return Ok(Measured::default());
+        }
+        let clip = self.protection.as_ref().map(Protection::clip);
+        let BatchGradient { slopes, head, measured } = match clip {
+            Some(clip) => self.clipped_sum(part, clip)?,
+            None => self.mean_gradient(part, of)?,
+        };
+        let pending = self.pending.get_or_insert_with(|| Pending {
+            table: vec![0.0; self.table.len()],
+            touched: vec![false; self.hasher.buckets as usize],
+            head: [vec![0.0; self.weight.len()], vec![0.0; self.bias.len()]],
+        });
+        for (slope, bag) in slopes.chunks_exact(self.dim).zip(bags(part)) {
+            for feature in bag {
+                let row = feature.row as usize;
+                pending.touched[row] = true;
+                let sums = &mut pending.table[row * self.dim..][..self.dim];
+                sums.iter_mut().zip(slope).for_each(|(sum, slope)| *sum += feature.weight * slope);
+            }
+        }
+        for (sums, slopes) in pending.head.iter_mut().zip(head) {
+            sums.iter_mut().zip(slopes).for_each(|(sum, slope)| *sum += slope);
+        }
+        Ok(measured)
+    }
+
+    fn apply(&mut self, step: StepConfig) -> Result<(), TrainError> {
+        check_step(step)?;
+        let Some(Pending { table, touched, head }) = self.pending.take() else {
+            return self.train_step(&[], step).map(drop);
+        };
+        let (divisor, deviation) =
+            self.protection.as_ref().map_or((1.0, 0.0), |protection| (protection.divisor(), protection.deviation()));
+        self.step_head(head, divisor.recip(), step, deviation)?;
+        let rows = || touched.iter().enumerate().filter_map(|(row, touched)| touched.then_some(row));
+        self.pull_rows(rows(), step, deviation / divisor);
+        for row in rows() {
+            let range = row * self.dim..(row + 1) * self.dim;
+            for (value, slope) in self.table[range.clone()].iter_mut().zip(&table[range]) {
+                *value -= step.learning_rate * (slope / divisor);
+            }
+        }
+        self.owe_noise(step, deviation / divisor);
+        Ok(())
     }
 
     fn evaluate(&mut self, batch: &[&Prepared]) -> Result<Measured, TrainError> {

@@ -246,16 +246,9 @@ impl Joining {
         let turn = enrolling.acquire().await?;
         device.enroll(&enroll_token).await.with_context(|| format!("device {index} cannot enroll"))?;
         drop(turn);
-        let trainer = DatasetTrainer::new(statement, Backend::Flex).with_secret(secret()?);
+        let trainer = DatasetTrainer::new(statement, Backend::Flex);
         live(index, device, TakingTurns { trainer, cores }, behavior, rounds_over, tell).await
     }
-}
-
-/// Where a device's batches and noise come from: never from the demo's seed.
-fn secret() -> anyhow::Result<[u8; 32]> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
-    Ok(seed)
 }
 
 /// Who lives in the demo, and what they train.

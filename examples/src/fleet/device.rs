@@ -8,7 +8,7 @@ use scale_client_core::device::{Client, ClientConfig, Outcome, Phase, Report, Re
 use scale_client_core::host::memory::{FixedConditions, MemoryKeys, MemoryLedger, MemoryStore};
 use scale_client_core::host::native::{SystemClock, SystemRandomness};
 use scale_client_core::host::{DeviceConditions, Host, Parts, Randomness as _};
-use scale_client_core::trainer::{LocalTrainer, TrainError, Trained};
+use scale_client_core::trainer::{Progressed, TrainError, Trained, Trainer, Training};
 use scale_client_core::transport::native::GrpcTransport;
 use scale_privacy::accounting::dp_sgd::DpSgd;
 use scale_proto::ids::TaskId;
@@ -64,6 +64,10 @@ impl Cores {
     }
 
     fn on_one<T>(&self, work: impl FnOnce() -> T) -> T {
+        tokio::task::block_in_place(|| self.when_free(work))
+    }
+
+    fn when_free<T>(&self, work: impl FnOnce() -> T) -> T {
         let (free, changed) = &*self.0;
         // A count is whole after any panic.
         let mut count = free.lock().unwrap_or_else(PoisonError::into_inner);
@@ -87,20 +91,38 @@ pub struct TakingTurns<T> {
     pub cores: Cores,
 }
 
-impl<T: LocalTrainer> LocalTrainer for TakingTurns<T> {
+impl<T: Trainer> Trainer for TakingTurns<T> {
     fn price(&self, plan: &Plan) -> Result<Option<DpSgd>, TrainError> {
         self.trainer.price(plan)
     }
 
-    fn train(
-        &mut self,
-        plan: &Plan,
+    fn begin<'a>(
+        &'a mut self,
+        plan: &'a Plan,
         weights: &[f32],
-        stop: &mut dyn FnMut() -> bool,
-        progress: &mut dyn FnMut(u32),
-    ) -> Result<Trained, TrainError> {
+        secret: &[u8; 32],
+    ) -> Result<Box<dyn Training + Send + 'a>, TrainError> {
         let Self { trainer, cores } = self;
-        tokio::task::block_in_place(|| cores.on_one(|| trainer.train(plan, weights, stop, progress)))
+        let training = cores.on_one(|| trainer.begin(plan, weights, secret))?;
+        Ok(Box::new(InTurns { training, cores }))
+    }
+}
+
+/// Waits for a core before each step. It holds none in between, where the device may wait for something else.
+struct InTurns<'a> {
+    training: Box<dyn Training + Send + 'a>,
+    cores: &'a Cores,
+}
+
+impl Training for InTurns<'_> {
+    fn step(&mut self) -> Result<Progressed, TrainError> {
+        let Self { training, cores } = self;
+        cores.on_one(|| training.step())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Trained, TrainError> {
+        let Self { training, cores } = *self;
+        cores.on_one(|| training.finish())
     }
 }
 
@@ -143,7 +165,7 @@ pub fn client<H: Host>(host: H, task: &TaskId, task_key: [u8; 32]) -> Client<H> 
 pub async fn live<H: Host>(
     index: usize,
     mut client: Client<H>,
-    mut trainer: impl LocalTrainer + Send,
+    mut trainer: impl Trainer + Send,
     behavior: Behavior,
     mut rounds_over: watch::Receiver<u64>,
     sightings: mpsc::UnboundedSender<Sighting>,

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use scale_client_core::train::{Backend, DatasetTrainer};
-use scale_client_core::trainer::LocalTrainer as _;
+use scale_client_core::trainer::Trainer as _;
 use scale_coordinator::noise;
 use scale_privacy::accounting::dp_sgd::DpSgd;
 use scale_privacy::plan::{Cohort, Plan, Trust, plan, plan_examples};

@@ -19,6 +19,7 @@ use crate::host::memory::{
     FixedConditions, HeldMemory, MemoryClock, MemoryHost, MemoryKeys, MemoryLedger, MemoryStore, SeededRandomness,
 };
 use crate::host::{DeviceConditions, HeldLog, LedgerLog, LogError, Parts, Store};
+use crate::trainer::{Training, in_one_step};
 use crate::update::Update;
 
 mod bytes_written;
@@ -448,17 +449,16 @@ async fn a_final_refusal_ends_the_round_and_a_passing_one_does_not() {
 #[tokio::test]
 async fn training_that_fails_sends_nothing() {
     struct Bad(f32);
-    impl LocalTrainer for Bad {
-        fn train(
-            &mut self,
-            _: &scale_proto::plan::Plan,
+    impl Trainer for Bad {
+        fn begin<'a>(
+            &'a mut self,
+            _: &'a Plan,
             weights: &[f32],
-            _: &mut dyn FnMut() -> bool,
-            _: &mut dyn FnMut(u32),
-        ) -> Result<Trained, TrainError> {
+            _: &[u8; 32],
+        ) -> Result<Box<dyn Training + Send + 'a>, TrainError> {
             if self.0.is_nan() {
-                let adder = Adder { step: f32::NAN, examples: 5 };
-                return Ok(adder.result(weights));
+                let result = Adder { step: f32::NAN, examples: 5 }.result(weights);
+                return Ok(in_one_step(move || Ok(result)));
             }
             Err(TrainError::NoExamples)
         }
@@ -481,18 +481,17 @@ async fn training_that_fails_sends_nothing() {
 async fn a_device_that_cannot_pay_for_training_neither_downloads_nor_trains() {
     /// Knows what its training would cost, and must not be asked to do it.
     struct Dear(DpSgd);
-    impl LocalTrainer for Dear {
-        fn price(&self, _: &scale_proto::plan::Plan) -> Result<Option<DpSgd>, TrainError> {
+    impl Trainer for Dear {
+        fn price(&self, _: &Plan) -> Result<Option<DpSgd>, TrainError> {
             Ok(Some(self.0))
         }
 
-        fn train(
-            &mut self,
-            _: &scale_proto::plan::Plan,
+        fn begin<'a>(
+            &'a mut self,
+            _: &'a Plan,
             _: &[f32],
-            _: &mut dyn FnMut() -> bool,
-            _: &mut dyn FnMut(u32),
-        ) -> Result<Trained, TrainError> {
+            _: &[u8; 32],
+        ) -> Result<Box<dyn Training + Send + 'a>, TrainError> {
             panic!("nobody pays for this training");
         }
     }

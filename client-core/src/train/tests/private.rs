@@ -191,6 +191,71 @@ fn noise_reaches_every_parameter_at_every_step() {
     }
 }
 
+/// A batch that comes in parts is one step: its clipped gradients are those of the whole, and its noise comes once.
+#[test]
+fn parts_of_a_batch_make_one_step() {
+    for spec in [text_spec(), mlp_spec(), cnn_spec()] {
+        let batch = |learner: &dyn Learner| prepare(learner, &many(&spec, 70));
+        for (clip, noise_multiplier, mu) in [(0.05, 0.0, 0.0), (0.05, 0.0, 0.7), (1e-6, 1e6, 0.0)] {
+            let step = StepConfig { learning_rate: 0.5, proximal_mu: mu };
+            let mut learner = build(&spec, Backend::Flex).expect("a model");
+            let weights = numbers(learner.flat_len(), 4);
+            let all = batch(learner.as_ref());
+            let all: Vec<&Prepared> = all.iter().collect();
+            let mut run = |in_parts: bool| {
+                learner.load(&weights).expect("the length fits");
+                learner.protect(protection(clip, noise_multiplier, 50.0));
+                // Twice, so that what one step leaves behind is in the next.
+                for _ in 0..2 {
+                    if !in_parts {
+                        learner.train_step(&all, step).expect("a step");
+                        continue;
+                    }
+                    for part in [&all[..30], &[], &all[30..64], &all[64..]] {
+                        learner.accumulate(part, all.len()).expect("a part");
+                    }
+                    learner.apply(step).expect("a step");
+                }
+                learner.flatten().expect("read back")
+            };
+            let (whole, parts) = (run(false), run(true));
+            let name = format!("{} clip {clip} mu {mu}", spec.family.name());
+            let furthest = whole.iter().zip(&parts).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(whole != weights, "{name}");
+            // The noise is the same stream in the same order: more of it, or less, would show.
+            assert!(furthest < 1e-5, "{name}: {furthest}");
+        }
+    }
+}
+
+/// Parts that no step was made of leave nothing behind.
+#[test]
+fn parts_without_a_step_are_forgotten() {
+    for spec in [text_spec(), mlp_spec()] {
+        let mut learner = build(&spec, Backend::Flex).expect("a model");
+        let weights = numbers(learner.flat_len(), 4);
+        let all = prepare(learner.as_ref(), &examples(&spec, 1));
+        let all: Vec<&Prepared> = all.iter().collect();
+        let mut run = |left_over: bool| {
+            learner.load(&weights).expect("the length fits");
+            if left_over {
+                learner.accumulate(&all[..2], 4).expect("a part");
+                assert_eq!(learner.flatten().expect("read back"), weights, "no weight has changed");
+            }
+            learner.train_step(&all, plain(0.1)).expect("a step");
+            learner.apply(plain(0.1)).expect("a step on nothing");
+            if left_over {
+                learner.accumulate(&all[..2], 4).expect("a part");
+            }
+            let stepped = learner.flatten().expect("read back");
+            learner.load(&stepped).expect("the length fits");
+            learner.apply(plain(0.1)).expect("a step on nothing");
+            learner.flatten().expect("read back")
+        };
+        assert_eq!(run(false), run(true), "{}", spec.family.name());
+    }
+}
+
 /// What a model reads has all its noise: answers between steps are those of the flattened weights.
 #[test]
 fn answers_come_from_noisy_weights() {

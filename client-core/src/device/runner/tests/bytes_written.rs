@@ -27,19 +27,19 @@ impl Store for CountingStore {
 /// Moves every weight by another small step, as training does.
 struct Drifter(u64);
 
-impl LocalTrainer for Drifter {
-    fn train(
-        &mut self,
-        _: &Plan,
+impl Trainer for Drifter {
+    fn begin<'a>(
+        &'a mut self,
+        _: &'a Plan,
         weights: &[f32],
-        _: &mut dyn FnMut() -> bool,
-        _: &mut dyn FnMut(u32),
-    ) -> Result<Trained, TrainError> {
+        _: &[u8; 32],
+    ) -> Result<Box<dyn Training + Send + 'a>, TrainError> {
         let mut rng = ChaCha20Rng::seed_from_u64(self.0);
         // The sum of four uniform numbers: near enough to a normal one.
         let mut step = || (0..4).map(|_| rng.next_u32() as f32 / u32::MAX as f32 - 0.5).sum::<f32>() / 100.0;
         let result = Adder { step: 0.0, examples: 20 }.result(weights);
-        Ok(Trained { weights: weights.iter().map(|weight| weight + step()).collect(), ..result })
+        let trained = Trained { weights: weights.iter().map(|weight| weight + step()).collect(), ..result };
+        Ok(in_one_step(move || Ok(trained)))
     }
 }
 
