@@ -51,7 +51,7 @@ enum Batches {
     /// Shuffled epochs. The next batch begins at `next` of the epoch.
     Shuffled { random: ChaCha8Rng, next: usize },
     /// DP-SGD. What one example loses of its n-grams must not depend on who else is there: all of it is from the secret.
-    Sampled { random: Box<ChaCha20Rng>, sampling: PoissonSampling, privacy: ExamplePrivacy },
+    Sampled { random: ChaCha20Rng, sampling: PoissonSampling, privacy: ExamplePrivacy },
 }
 
 /// A training step under way.
@@ -82,7 +82,7 @@ impl<'a> Stepwise<'a> {
             None => Batches::Shuffled { random: ChaCha8Rng::seed_from_u64(plan.seed), next: 0 },
             Some(privacy) => {
                 let sampling = PoissonSampling::new(batch(plan), own.len());
-                let mut random = Box::new(ChaCha20Rng::from_seed(*secret));
+                let mut random = ChaCha20Rng::from_seed(*secret);
                 // The noise has a stream of its own.
                 let mut seed = [0; 32];
                 random.fill_bytes(&mut seed);

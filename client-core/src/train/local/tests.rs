@@ -1,4 +1,5 @@
 //! What a trainer of data sets promises, on a toy model.
+#![allow(clippy::print_stdout, reason = "measured times are printed")]
 
 use std::time::{Duration, Instant};
 
