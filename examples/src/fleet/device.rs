@@ -131,7 +131,7 @@ pub fn crowd_host(transport: GrpcTransport) -> anyhow::Result<CrowdHost> {
 /// A client of `task` that does not care whether its machine is charging.
 pub fn client<H: Host>(host: H, task: &TaskId, task_key: [u8; 32]) -> Client<H> {
     let mut config = ClientConfig::new(vec![task.clone()], task_key);
-    config.requirements = Requirements { charging: false, unmetered: false, idle: false };
+    config.requirements = Requirements::NONE;
     Client::new(host, config)
 }
 

@@ -13,6 +13,7 @@ use scale_proto::time::Timestamp;
 use scale_secagg::config::RoundConfig;
 
 use super::*;
+use crate::device::Condition;
 use crate::device::fixtures::coordinator::{Coordinator, Line, turn};
 use crate::device::fixtures::{self, Adder};
 use crate::host::memory::{
@@ -406,13 +407,13 @@ async fn outcomes_without_a_round() {
     };
     assert_eq!(code, "unreachable");
 
-    let busy = FixedConditions(DeviceConditions { charging: false, ..DeviceConditions::FINE });
+    let busy = FixedConditions(DeviceConditions { unmetered: Some(false), ..DeviceConditions::FINE });
     let mut device = client(Parts { conditions: busy, ..device.host().clone() });
     let Outcome::Waited { code, sentence, .. } = device.participate(&mut trainer(0), &mut ()).await.expect("no error")
     else {
         panic!("waits");
     };
-    assert_eq!((code.as_str(), sentence.as_str()), ("conditions", "waiting until the device is charging"));
+    assert_eq!((code.as_str(), sentence.as_str()), ("conditions", Condition::Unmetered.sentence()));
 }
 
 #[tokio::test]
