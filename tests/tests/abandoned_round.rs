@@ -70,7 +70,7 @@ async fn enrolled(url: String, number: u8, token: &str, task_key: [u8; 32]) -> C
         ledger: MemoryLedger::default(),
     };
     let mut config = ClientConfig::new(vec![TASK.parse::<TaskId>().unwrap()], task_key);
-    config.requirements = Requirements { charging: false, unmetered: false, idle: false };
+    config.requirements = Requirements::NONE;
     let client = Client::new(host, config);
     client.enroll(token).await.unwrap();
     client

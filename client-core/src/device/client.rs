@@ -399,20 +399,12 @@ impl<H: Host> Client<H> {
         if options.ignore_conditions {
             return None;
         }
-        let now = self.host.conditions().current().await;
-        let wanted = self.requirements;
-        let missing: Vec<&str> = [
-            (wanted.charging && !now.charging, "charging"),
-            (wanted.unmetered && !now.unmetered, "on an unmetered network"),
-            (wanted.idle && !now.idle, "idle"),
-        ]
-        .into_iter()
-        .filter_map(|(is_missing, name)| is_missing.then_some(name))
-        .collect();
+        let missing = self.requirements.missing(&self.host.conditions().current().await);
+        let sentences: Vec<_> = missing.iter().map(|condition| condition.sentence()).collect();
         (!missing.is_empty()).then(|| Outcome::Waited {
             until: self.host.clock().now().plus(CONDITIONS_RETRY),
             code: "conditions".into(),
-            sentence: format!("waiting until the device is {}", missing.join(" and ")),
+            sentence: sentences.join(". "),
         })
     }
 }

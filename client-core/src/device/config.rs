@@ -2,7 +2,7 @@
 
 use scale_proto::ids::TaskId;
 
-use super::Guardrails;
+use super::{Guardrails, Requirements};
 
 /// What an app decides once.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,7 +23,7 @@ pub struct ClientConfig {
 }
 
 impl ClientConfig {
-    /// Every family of this version, the compiled limits, all requirements, and no malicious profile.
+    /// Every family of this version, the compiled limits, the default requirements, and no malicious profile.
     pub fn new(tasks: Vec<TaskId>, task_key: [u8; 32]) -> Self {
         Self {
             tasks,
@@ -33,23 +33,5 @@ impl ClientConfig {
             guardrails: Guardrails::default(),
             requirements: Requirements::default(),
         }
-    }
-}
-
-/// What has to hold before the device joins a round. A round that has begun is not given up for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Requirements {
-    /// On external power.
-    pub charging: bool,
-    /// On a network that does not cost by the byte.
-    pub unmetered: bool,
-    /// Nobody is using the device.
-    pub idle: bool,
-}
-
-impl Default for Requirements {
-    /// All of them.
-    fn default() -> Self {
-        Self { charging: true, unmetered: true, idle: true }
     }
 }

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{CallError, HostError};
 
+mod conditions;
 mod ledger;
 pub mod memory;
 #[cfg(all(feature = "native", not(target_arch = "wasm32")))]
@@ -43,6 +44,7 @@ mod maybe {
     pub trait MaybeSync {}
     impl<T: ?Sized> MaybeSync for T {}
 }
+pub use conditions::{Conditions, DeviceConditions};
 pub use ledger::{HeldLog, LedgerCount, LedgerLog, LogError};
 pub use maybe::{MaybeSend, MaybeSync};
 
@@ -219,28 +221,6 @@ pub trait KeyStore: MaybeSend + MaybeSync {
     ) -> impl Future<Output = Result<Option<Zeroizing<Vec<u8>>>, HostError>> + MaybeSend {
         async move { Ok(sealed::open(&*self.sealing_key().await?, name, sealed)) }
     }
-}
-
-/// How the device fares, as far as joining a round depends on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DeviceConditions {
-    /// On external power.
-    pub charging: bool,
-    /// On a network that does not cost by the byte.
-    pub unmetered: bool,
-    /// Nobody is using the device.
-    pub idle: bool,
-}
-
-impl DeviceConditions {
-    /// Nothing against joining.
-    pub const FINE: Self = Self { charging: true, unmetered: true, idle: true };
-}
-
-/// Asked before a device joins a round.
-pub trait Conditions: MaybeSend + MaybeSync {
-    /// The present state.
-    fn current(&self) -> impl Future<Output = DeviceConditions> + MaybeSend;
 }
 
 /// Time enters here and nowhere else.

@@ -13,6 +13,7 @@ use scale_proto::time::Timestamp;
 use scale_secagg::config::RoundConfig;
 
 use super::*;
+use crate::device::Condition;
 use crate::device::fixtures::coordinator::{Coordinator, Line, turn};
 use crate::device::fixtures::{self, Adder};
 use crate::device::{Phase, Progress, ProgressEvent};
@@ -438,10 +439,10 @@ async fn outcomes_without_a_round() {
     assert_eq!(code, "unreachable");
 
     clock.advance(clock.now().until(until));
-    let busy = FixedConditions(DeviceConditions { charging: false, ..DeviceConditions::FINE });
+    let busy = FixedConditions(DeviceConditions { unmetered: Some(false), ..DeviceConditions::FINE });
     let device = client(Parts { conditions: busy, ..device.host().clone() });
     let Outcome::Waited { code, sentence, .. } = participate(&device).await else { panic!("waits") };
-    assert_eq!((code.as_str(), sentence.as_str()), ("conditions", "waiting until the device is charging"));
+    assert_eq!((code.as_str(), sentence.as_str()), ("conditions", Condition::Unmetered.sentence()));
     let asked_for = RunOptions { ignore_conditions: true, ..RunOptions::default() };
     let outcome = device.participate(asked_for, &mut trainer(0), &Cancel::new(), &mut ()).await.expect("no error");
     assert!(matches!(&outcome, Outcome::Waited { code, .. } if code == "unreachable"), "{outcome:?}");
