@@ -135,6 +135,7 @@ codes! {
         "missing_token" "no token came with the call"
         "bad_token" "the token is not one of this coordinator: it is damaged, or the coordinator's token key was replaced"
         "expired_token" "the token has expired"
+        "used_token" "the enrollment token enrolls one installation, and has enrolled another one; a new one helps"
     }
     Refusal, Leave {
         "wrong_kind" "the token is of a kind that this call does not take"

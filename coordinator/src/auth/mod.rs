@@ -2,11 +2,12 @@
 //!
 //! | token | opens | minted by |
 //! |---|---|---|
-//! | `scale_enroll_…` | `Enrollment` | an operator; an app ships with one, or fetches one |
+//! | `scale_enroll_…` | `Enrollment` | an operator, for any number of keys; the REST facade, for a person and one key |
 //! | `scale_device_…` | `Rounds`, `Models` | enrollment |
 //! | `scale_operator_…` | `Admin` | the coordinator at its first start, or an operator |
 //!
-//! Tokens are self-contained (see [`token`]); nothing is looked up to check one.
+//! Tokens are self-contained (see [`token`]); nothing is looked up to check one, but whether an enrollment token for one key
+//! was used.
 
 mod enroll;
 pub mod files;
@@ -16,4 +17,4 @@ pub mod token;
 
 pub use enroll::{EnrollError, Enrollment};
 pub use secrets::Secrets;
-pub use token::{Authority, Kind, Minted, TokenError};
+pub use token::{Authority, Enrolls, Kind, Minted, TokenError};

@@ -3,7 +3,7 @@
 //! | payload | bytes |
 //! |---|---|
 //! | version, 1 | 1 |
-//! | kind | 1 |
+//! | kind: 1 enrollment, 2 device, 3 operator, 4 enrollment of one key | 1 |
 //! | id: the device's, or random | 16 |
 //! | expiry, ms since 1970, little-endian | 8 |
 //! | device tokens only: Ed25519 identity key | 32 |
@@ -24,6 +24,8 @@ use crate::driver::Caller;
 const DOMAIN: &[u8] = b"scale-fl/token/v1";
 const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 1 + 1 + 16 + 8;
+/// Kind of an enrollment token that enrolls one key. In the token's text it is `enroll` like any other.
+const ENROLL_ONE: u8 = 4;
 /// Nothing longer is looked at.
 const TOKEN_BYTES: usize = 512;
 
@@ -53,6 +55,7 @@ impl Kind {
         [Self::Enroll, Self::Device, Self::Operator].into_iter().find(|kind| kind.name() == text)
     }
 
+    /// The kind in the payload; enrollment has a second one, [`ENROLL_ONE`].
     const fn byte(self) -> u8 {
         match self {
             Self::Enroll => 1,
@@ -60,6 +63,20 @@ impl Kind {
             Self::Operator => 3,
         }
     }
+}
+
+/// What a good enrollment token enrolls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enrolls {
+    /// Any number of keys until it ends: an operator's token.
+    Many,
+    /// The first key that uses it, as often as that key asks: a person's token.
+    One {
+        /// Tells this token from all others.
+        id: [u8; 16],
+        /// When it ends.
+        expires_at: Timestamp,
+    },
 }
 
 /// Why a token does not open a door.
@@ -129,17 +146,24 @@ impl Authority {
 
     /// A token for `kind`, which is not [`Kind::Device`] (see [`Self::mint_device`]).
     pub fn mint(&self, kind: Kind, id: [u8; 16], ttl: Duration, now: Timestamp) -> Minted {
-        self.mint_with(kind, id, &[], ttl, now)
+        self.mint_with((kind, kind.byte()), id, &[], ttl, now)
+    }
+
+    /// An enrollment token that enrolls one key. `id` is random: the token is known by it once it was used.
+    pub fn mint_enroll_one(&self, id: [u8; 16], ttl: Duration, now: Timestamp) -> Minted {
+        self.mint_with((Kind::Enroll, ENROLL_ONE), id, &[], ttl, now)
     }
 
     /// A device's token.
     pub fn mint_device(&self, caller: Caller, ttl: Duration, now: Timestamp) -> Minted {
-        self.mint_with(Kind::Device, *caller.device.as_bytes(), &caller.identity_key, ttl, now)
+        self.mint_with((Kind::Device, Kind::Device.byte()), *caller.device.as_bytes(), &caller.identity_key, ttl, now)
     }
 
-    fn mint_with(&self, kind: Kind, id: [u8; 16], extra: &[u8], ttl: Duration, now: Timestamp) -> Minted {
+    /// `kind`: the word in the token, and the byte in its payload.
+    fn mint_with(&self, kind: (Kind, u8), id: [u8; 16], extra: &[u8], ttl: Duration, now: Timestamp) -> Minted {
+        let (kind, byte) = kind;
         let expires_at = now.plus(ttl);
-        let mut payload = vec![VERSION, kind.byte()];
+        let mut payload = vec![VERSION, byte];
         payload.extend(id);
         payload.extend(expires_at.as_millis().to_le_bytes());
         payload.extend(extra);
@@ -149,12 +173,18 @@ impl Authority {
         Minted { token, expires_at }
     }
 
-    /// Whether `token` opens enrollment now.
+    /// Whether `token` opens enrollment now, and what it enrolls. Whether a token for one key was used is the caller's to
+    /// look up.
     ///
     /// # Errors
     /// [`TokenError`].
-    pub fn check_enroll(&self, token: &str, now: Timestamp) -> Result<(), TokenError> {
-        self.check(Kind::Enroll, token, now).map(drop)
+    pub fn check_enroll(&self, token: &str, now: Timestamp) -> Result<Enrolls, TokenError> {
+        let payload = self.check(Kind::Enroll, token, now)?;
+        if payload[1] != ENROLL_ONE {
+            return Ok(Enrolls::Many);
+        }
+        let id = payload[2..18].try_into().map_err(|_| TokenError::Bad)?;
+        Ok(Enrolls::One { id, expires_at: expiry(&payload)? })
     }
 
     /// Whether `token` opens administration now.
@@ -185,9 +215,7 @@ impl Authority {
         if kind != wanted {
             return Err(TokenError::WrongKind { wanted, got: kind });
         }
-        // 8 bytes after version, kind and id: `open` has checked the length.
-        let expiry = payload[18..HEADER_BYTES].try_into().map(u64::from_le_bytes).map_err(|_| TokenError::Bad)?;
-        if Timestamp::from_millis(expiry) <= now {
+        if expiry(&payload)? <= now {
             return Err(TokenError::Expired);
         }
         Ok(payload)
@@ -203,9 +231,16 @@ impl Authority {
         let mac = URL_SAFE_NO_PAD.decode(mac).ok()?;
         hmac::verify(&self.key, &message(&payload), &mac).ok()?;
         let extra = if kind == Kind::Device { 32 } else { 0 };
-        let fits = payload.len() == HEADER_BYTES + extra && payload[0] == VERSION && payload[1] == kind.byte();
+        let fits = |byte: u8| byte == kind.byte() || (kind == Kind::Enroll && byte == ENROLL_ONE);
+        let fits = payload.len() == HEADER_BYTES + extra && payload[0] == VERSION && fits(payload[1]);
         fits.then_some((kind, payload))
     }
+}
+
+/// When a token with this payload ends: 8 bytes after version, kind and id. [`Authority::open`] has checked the length.
+fn expiry(payload: &[u8]) -> Result<Timestamp, TokenError> {
+    let millis = payload[18..HEADER_BYTES].try_into().map(u64::from_le_bytes).map_err(|_| TokenError::Bad)?;
+    Ok(Timestamp::from_millis(millis))
 }
 
 fn message(payload: &[u8]) -> Vec<u8> {
@@ -239,10 +274,28 @@ mod tests {
         );
         let enroll = authority.mint(Kind::Enroll, [1; 16], HOUR, NOW);
         let last = Timestamp::from_millis(enroll.expires_at.as_millis() - 1);
-        assert_eq!(authority.check_enroll(&enroll.token, last), Ok(()));
+        assert_eq!(authority.check_enroll(&enroll.token, last), Ok(Enrolls::Many));
         assert_eq!(authority.check_enroll(&enroll.token, enroll.expires_at), Err(TokenError::Expired));
         assert_eq!(authority.check_device(&enroll.token, NOW).unwrap_err().code(), "wrong_kind");
         assert_eq!(authority.check_enroll("", NOW), Err(TokenError::Missing(Kind::Enroll)));
+    }
+
+    /// Which of the two kinds an enrollment token is stands under the MAC: nobody turns one into the other.
+    #[test]
+    fn a_token_for_one_key_says_so_and_opens_nothing_else() {
+        let authority = authority();
+        let minted = authority.mint_enroll_one([9; 16], HOUR, NOW);
+        assert!(minted.token.starts_with("scale_enroll_"));
+        let expected = Enrolls::One { id: [9; 16], expires_at: NOW.plus(HOUR) };
+        assert_eq!(authority.check_enroll(&minted.token, NOW), Ok(expected));
+        assert_eq!(authority.check_enroll(&minted.token, minted.expires_at), Err(TokenError::Expired));
+        assert_eq!(authority.check_device(&minted.token, NOW).unwrap_err().code(), "wrong_kind");
+        let (words, mac) = minted.token.split_once('.').unwrap();
+        let mut payload = URL_SAFE_NO_PAD.decode(words.strip_prefix("scale_enroll_").unwrap()).unwrap();
+        assert_eq!(payload[1], ENROLL_ONE);
+        payload[1] = Kind::Enroll.byte();
+        let widened = format!("scale_enroll_{}.{mac}", URL_SAFE_NO_PAD.encode(payload));
+        assert_eq!(authority.check_enroll(&widened, NOW), Err(TokenError::Bad));
     }
 
     #[test]

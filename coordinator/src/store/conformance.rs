@@ -9,7 +9,7 @@ use scale_proto::model::{Family, ModelSpec};
 use scale_proto::task::{Aggregation, Cohort, Privacy, Quantization, Schedule, TaskConfig, Timing, Training};
 use scale_proto::time::Timestamp;
 
-use super::{DeviceRow, Store, StoreError};
+use super::{DeviceRow, Store, StoreError, UsedTokenRow};
 use crate::round::SessionStage;
 use crate::rows::{
     Inserted, ModelRow, NewMessage, Origin, ParticipantRow, ParticipantStatus, RoundRow, SegmentRow, SessionRow,
@@ -108,6 +108,7 @@ fn participant(round: RoundId, n: u8, joined_at: u64) -> ParticipantRow {
 /// Everything that the driver relies on. `store` is empty at the beginning.
 pub(super) async fn conforms(store: &Store) {
     devices(store).await;
+    used_tokens(store).await;
     transactions(store).await;
     tasks(store).await;
     let round = rounds(store).await;
@@ -136,6 +137,21 @@ async fn devices(store: &Store) {
     }
     assert_eq!(tx!(store, |tx| tx.device(device(1)).await), Ok(Some(first)));
     assert_eq!(tx!(store, |tx| tx.device(device(9)).await), Ok(None));
+}
+
+async fn used_tokens(store: &Store) {
+    let row = move |id, key, end| UsedTokenRow { id: [id; 16], identity_key: [key; 32], expires_at: at(end) };
+    let used = async |id, key, end| tx!(store, |tx| tx.use_token(&row(id, key, end)).await);
+    assert_eq!(used(1, 7, 50).await, Ok([7; 32]));
+    assert_eq!(used(1, 7, 50).await, Ok([7; 32]), "the same key again");
+    assert_eq!(used(1, 8, 90).await, Ok([7; 32]), "the first key keeps the token");
+    assert_eq!(used(2, 8, 60).await, Ok([8; 32]));
+    let forget = async |before| tx!(store, |tx| tx.forget_used_tokens(at(before)).await);
+    assert_eq!(forget(50).await, Ok(0), "it ends at 50, not before");
+    assert_eq!(forget(60).await, Ok(1));
+    assert_eq!(used(1, 8, 50).await, Ok([8; 32]), "forgotten");
+    assert_eq!(used(2, 9, 60).await, Ok([8; 32]), "not forgotten");
+    assert_eq!(forget(1_000).await, Ok(2));
 }
 
 /// A refusal of the core, to see that it undoes what was written before it.

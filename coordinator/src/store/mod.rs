@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `identity` | `identity.rs` |
 //! | `devices` | `devices.rs` |
+//! | `used_tokens` | `used_tokens.rs` |
 //! | `tasks` | `tasks.rs` |
 //! | `rounds`, `participants` | `rounds.rs`, `participants.rs` |
 //! | `sessions`, `session_messages` | `sessions.rs` |
@@ -34,6 +35,7 @@ mod sessions;
 mod tasks;
 mod tx;
 mod uploads;
+mod used_tokens;
 
 #[cfg(test)]
 mod conformance;
@@ -45,6 +47,7 @@ pub use error::StoreError;
 pub use identity::IdentityRow;
 pub use lock::FolderLock;
 pub use tx::Tx;
+pub use used_tokens::UsedTokenRow;
 
 #[cfg(test)]
 pub(crate) fn example_task() -> crate::rows::TaskRow {

@@ -93,6 +93,10 @@ pub(crate) fn token(error: &TokenError) -> Status {
 pub(crate) fn enrollment(error: &EnrollError) -> Status {
     match error {
         EnrollError::Token(error) => token(error),
+        EnrollError::Used => {
+            let (code, sentence) = (error.code().to_owned(), error.to_string());
+            status(Code::PermissionDenied, &Problem { code, sentence, remedy: Remedy::Enroll })
+        }
         EnrollError::Signature => refusal(Code::PermissionDenied, error.code(), error.to_string()),
         EnrollError::Store(_) | EnrollError::Randomness(_) => {
             tracing::warn!(code = error.code(), %error, "an enrollment failed inside");
@@ -135,6 +139,15 @@ mod tests {
 
     use super::*;
     use crate::auth::Kind;
+
+    #[test]
+    fn an_enrollment_that_is_refused_says_what_the_table_says() {
+        for error in [EnrollError::Used, EnrollError::Signature] {
+            let said = scale_proto::status::read(enrollment(&error).details()).unwrap();
+            assert_eq!(said.code, error.code());
+            assert_eq!(Some(said.remedy.advice()), codes::find(error.code()).map(|code| code.advice), "{error:?}");
+        }
+    }
 
     #[test]
     fn what_is_said_about_a_token_is_what_the_table_says() {

@@ -15,7 +15,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
 use super::*;
-use crate::auth::{Kind, Secrets};
+use crate::auth::{Enrolls, Kind, Secrets};
 use crate::clock::{Clock as _, MockClock};
 use crate::driver::{Parts, Settings};
 use counting::Counting;
@@ -306,7 +306,8 @@ async fn tasks_are_administered_over_the_wire() {
 
     let minted =
         admin.mint_token(bearing(&operator, wire::MintTokenRequest { kind: "enroll".into(), ttl_s: 60 })).await;
-    assert_eq!(running.app.authority.check_enroll(&minted.unwrap().into_inner().token, running.clock.now()), Ok(()));
+    let minted = minted.unwrap().into_inner().token;
+    assert_eq!(running.app.authority.check_enroll(&minted, running.clock.now()), Ok(Enrolls::Many));
     for (kind, ttl_s) in [("device", 60), ("enroll", u64::MAX), ("", 0)] {
         let request = wire::MintTokenRequest { kind: kind.into(), ttl_s };
         assert_eq!(code(&admin.mint_token(bearing(&operator, request)).await.unwrap_err()), "invalid_argument");

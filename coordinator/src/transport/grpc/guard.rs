@@ -62,7 +62,7 @@ impl Guard {
                 Ok(())
             }
             Some(Kind::Operator) => self.authority.check_operator(bearer(request), now),
-            Some(Kind::Enroll) => self.authority.check_enroll(bearer(request), now),
+            Some(Kind::Enroll) => self.authority.check_enroll(bearer(request), now).map(drop),
         }
     }
 }
