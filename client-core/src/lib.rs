@@ -19,6 +19,8 @@ pub mod error;
 pub mod host;
 pub mod model;
 mod storage;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod train;
 pub mod trainer;
 pub mod transport;
