@@ -21,6 +21,8 @@ pub mod error;
 pub mod host;
 pub mod model;
 mod storage;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod train;
 pub mod trainer;
 pub mod transport;

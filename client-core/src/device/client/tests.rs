@@ -347,8 +347,8 @@ async fn killed_anywhere(config: fn(&Plan) -> RoundConfig, check: fn(&[Vec<i64>]
             let released = coordinator.released.as_ref().expect("released");
             assert_eq!(released.n_survivors as usize, COHORT - usize::from(paid_in_vain), "killed at {polls}");
             check(&released.vectors, paid_in_vain);
-            let sent = coordinator.sent.iter().filter(|(stage, who, _)| *stage == 2 && *who == identity);
-            sent.map(|(.., bytes)| Digest::of(bytes).hex()).collect::<Vec<_>>()
+            let sent = coordinator.sent.iter().filter(|sent| (sent.stage, sent.from) == (2, identity));
+            sent.map(|sent| Digest::of(&sent.payload).hex()).collect::<Vec<_>>()
         };
         let report = client(victim.clone()).privacy_report().await.expect("whole");
         let paid: Vec<_> = report.receipts.iter().filter(|receipt| receipt.number == Some(3)).collect();

@@ -1,4 +1,3 @@
-use rand_core::SeedableRng as _;
 use scale_privacy::guardrails::Limits;
 use scale_proto::ids::Digest;
 use scale_proto::manifest::Manifest;
@@ -6,89 +5,26 @@ use scale_proto::plan::Plan;
 use scale_proto::privacy::{ClipRange, Privacy};
 use scale_secagg::config::{Mechanism, RoundConfig, VectorSpec};
 use scale_secagg::roster::RosterForm;
-use scale_secagg::server::{self, Closed};
+use scale_secagg::server::Closed;
 
 use super::*;
-use crate::device::fixtures::{self, Adder, START_MS};
 use crate::device::{Part, Snapshot};
-use scale_privacy::ledger::Append;
+use crate::device::fixtures::{self, Adder, START_MS};
+use crate::testing::{self, Device, Training, effect_name};
 
 mod ledger;
 mod pauses;
+mod sequences;
 
-/// Everything a machine looks at, and a hand to turn it.
-struct Device {
-    rules: Rules,
-    history: History,
-    identity: IdentityKey,
-    certificate: Option<Certificate>,
-    keys: ChaCha20Rng,
-    rounding: Stream,
-    noise: Stream,
-    ledger: Ledger,
-    /// What the ledger's host has written.
-    log: Vec<u8>,
-    now: Timestamp,
-    examples: u32,
+/// The kit's device, stepped by hand: the states are the test's.
+trait ByHand {
+    fn check_in(&mut self, manifest: Manifest) -> Step;
+    fn keyed(&mut self) -> Step;
+    fn keyed_in(&mut self, config: &RoundConfig, plan: &Plan) -> Step;
+    fn settle(&mut self, step: Step) -> Step;
 }
 
-impl Device {
-    fn new(number: u8) -> Self {
-        let (ledger, log) = fixtures::ledger(&Limits::COMPILED);
-        Self {
-            rules: fixtures::rules(),
-            history: History::default(),
-            identity: IdentityKey::from_seed(&[number; 32]),
-            certificate: None,
-            keys: ChaCha20Rng::from_seed([number + 50; 32]),
-            rounding: Stream::new(&[number + 100; 32]),
-            noise: Stream::new(&[number + 150; 32]),
-            ledger,
-            log,
-            now: Timestamp::from_millis(START_MS),
-            examples: 10 + u32::from(number),
-        }
-    }
-
-    fn step(&mut self, state: State, event: Event) -> Step {
-        let Self { rules, history, identity, keys, rounding, noise, ledger, now, .. } = self;
-        let certificate = self.certificate.as_ref();
-        let now = *now;
-        state.handle(event, &mut Env { now, rules, history, identity, certificate, keys, rounding, noise, ledger })
-    }
-
-    /// As the host does it: stored round numbers count from now on.
-    fn perform(&mut self, effects: &[Effect]) {
-        for effect in effects {
-            if let Effect::Remember(task, number) = effect {
-                self.history.remember(task, *number, self.now);
-            }
-        }
-    }
-
-    /// Writes every record that the machine asks for, until it asks for something else; gives all its effects.
-    fn settle(&mut self, (mut state, mut all): Step) -> Step {
-        while let Some(Effect::Record(append)) = all.last() {
-            self.write(append.clone());
-            let (next, effects) = self.step(state, Event::Recorded);
-            state = next;
-            all.extend(effects);
-        }
-        (state, all)
-    }
-
-    fn write(&mut self, append: Append) {
-        assert_eq!(self.log.len() as u64, append.at, "records follow each other");
-        self.log.extend(append.bytes);
-    }
-
-    /// A new process: of the ledger only its log is left.
-    fn reopen_ledger(&mut self) {
-        let reopened = Ledger::open(&self.log, fixtures::ledger_key(), None).expect("its own log");
-        assert!(reopened.repair.is_none());
-        self.ledger = reopened.ledger;
-    }
-
+impl ByHand for Device {
     fn check_in(&mut self, manifest: Manifest) -> Step {
         self.step(State::Idle, Event::CheckedIn(CheckInAnswer::Manifest(manifest)))
     }
@@ -107,38 +43,33 @@ impl Device {
         let file = ModelFile::verify(fixtures::file(), Digest::of(&fixtures::file())).expect("the digest fits");
         let (state, effects) = self.step(state, Event::Downloaded(file));
         assert_eq!(names(&effects), ["install", "train"]);
-        let result = Adder { step: 0.125, examples: self.examples }.result(&fixtures::global());
+        let result = self.training.result(&fixtures::global());
         let (state, effects) = self.step(state, Event::Trained(Ok(result)));
         assert_eq!(names(&effects), ["persist", "report", "wake_at"]);
         let (state, effects) = self.step(state, Event::Woke);
-        self.perform(&effects);
+        // Stored round numbers count from now on.
+        for effect in &effects {
+            if let Effect::Remember(task, number) = effect {
+                self.history.remember(task, *number, self.now);
+            }
+        }
         (state, effects)
+    }
+
+    /// Writes every record that the machine asks for, until it asks for something else; gives all its effects.
+    fn settle(&mut self, (mut state, mut all): Step) -> Step {
+        while let Some(Effect::Record(append)) = all.last() {
+            self.write(append);
+            let (next, effects) = self.step(state, Event::Recorded);
+            state = next;
+            all.extend(effects);
+        }
+        (state, all)
     }
 }
 
 fn names(effects: &[Effect]) -> Vec<&'static str> {
-    let name = |effect: &Effect| match effect {
-        Effect::CheckIn(_) => "check_in",
-        Effect::Price(_) => "price",
-        Effect::Download(_) => "download",
-        Effect::Install(_) => "install",
-        Effect::Train(_) => "train",
-        Effect::Remember(..) => "remember",
-        Effect::Persist(_) => "persist",
-        Effect::Note(_) => "note",
-        Effect::Record(_) => "record",
-        Effect::DeleteSnapshot => "delete",
-        Effect::Send(Outgoing::AdvertiseKeys(_)) => "advertise_keys",
-        Effect::Send(Outgoing::ShareKeys(_)) => "share_keys",
-        Effect::Send(Outgoing::ConfirmSurvivors(_)) => "confirm_survivors",
-        Effect::Send(Outgoing::RevealShares(_)) => "reveal_shares",
-        Effect::Upload { ask: false, .. } => "upload",
-        Effect::Upload { ask: true, .. } => "resume_upload",
-        Effect::WakeAt(_) => "wake_at",
-        Effect::Report(_) => "report",
-        Effect::Leave(_) => "leave",
-    };
-    effects.iter().map(name).collect()
+    effects.iter().map(effect_name).collect()
 }
 
 /// The bytes that the last effect sends.
@@ -292,8 +223,7 @@ fn the_malicious_profile_needs_a_pinned_root_and_a_certificate() {
     let root = fixtures::root();
     let foreign = IdentityKey::from_seed(&[79; 32]);
     let end = config.closing[4];
-    let own = IdentityKey::from_seed(&[1; 32]).public();
-    let other = IdentityKey::from_seed(&[2; 32]).public();
+    let [own, other] = [1, 2].map(|number| Device::new(number).identity.public());
     let issue = |root: &IdentityKey, id_pk: &[u8; 32], end| Some(Certificate::issue(root, id_pk, end));
     let device = |pinned: Option<&IdentityKey>, certificate| {
         let mut device = Device::new(1);
@@ -459,44 +389,37 @@ fn anything_out_of_order_ends_the_round() {
 #[test]
 fn a_whole_session_with_a_restart_after_every_step() {
     let plan = fixtures::plan();
-    let config = fixtures::config(&plan);
-    let mut server = server::Session::new(config, []);
+    let manifest = fixtures::manifest(&fixtures::config(&plan), &plan);
+    let mut coordinator = testing::Coordinator::new(manifest, fixtures::file(), 12);
     let mut devices: Vec<Device> = (0..12).map(Device::new).collect();
     let mut states = vec![];
 
     for device in &mut devices {
         let (state, effects) = device.keyed();
         let sent = payload(&effects);
-        server.receive(0, None, &sent).expect("valid keys");
+        coordinator.receive(0, device.identity.public(), &sent).expect("valid keys");
         states.push(restarted(device, state, &sent));
     }
-    server.close(1).expect("twelve are enough");
-    let mut order = vec![];
-    let server::Down::Roster(_, roster) = server.message(0).expect("a roster") else { panic!("a roster") };
-    for device in &devices {
-        let place = roster.chunks(160).position(|entry| entry[..32] == device.identity.public());
-        order.push(place.expect("in the roster") as u32);
-    }
+    coordinator.close().expect("twelve are enough");
 
     for (stage, sends) in [(1, "share_keys"), (2, "upload"), (3, "confirm_survivors"), (4, "reveal_shares")] {
         let mut next = vec![];
-        for ((device, state), &index) in devices.iter_mut().zip(states).zip(&order) {
-            let bytes = match server.message(index).expect("expected") {
-                server::Down::Roster(_, bytes) | server::Down::Bytes(bytes) => bytes,
-            };
-            let step = device.step(state, down(stage, bytes.clone()));
+        for (device, state) in devices.iter_mut().zip(states) {
+            let identity = device.identity.public();
+            let down = coordinator.down(&identity, stage).expect("expected");
+            let step = device.step(state, Event::Down(down.clone()));
             let (state, effects) = device.settle(step);
             let expected: &[_] =
                 if stage == 2 { &["note", "record", "persist", "record", sends] } else { &["persist", sends] };
             assert_eq!(names(&effects), expected, "stage {stage}: {state:?}");
             let sent = payload(&effects);
-            server.receive(stage, Some(index), &sent).expect("valid");
+            coordinator.receive(stage, identity, &sent).expect("valid");
             let state = restarted(device, state, &sent);
 
             pauses::each_remedy_is_obeyed(device, &state);
             // The same stage again, in whatever words: never a second answer.
             let copy = copy_of(device, &state);
-            assert_eq!(cause(&device.step(copy, down(stage, bytes))).code(), "stage_order");
+            assert_eq!(cause(&device.step(copy, Event::Down(down))).code(), "stage_order");
             // A message of another session is refused too.
             let copy = copy_of(device, &state);
             if stage < 4 {
@@ -511,10 +434,10 @@ fn a_whole_session_with_a_restart_after_every_step() {
             next.push(state);
         }
         states = next;
-        let closed = server.close(1).expect("everybody is there");
-        if let Closed::Released(sum) = closed {
+        if let Closed::Released(sum) = coordinator.close().expect("everybody is there") {
             assert_eq!(sum.n_survivors, 12);
-            let examples: i64 = devices.iter().map(|device| i64::from(device.examples)).sum();
+            // Device n has seen 10 + n examples; all of them weigh.
+            let examples: i64 = (10..22).sum();
             assert_eq!((sum.vectors[1][0], sum.vectors[1][3]), (examples, examples));
         }
     }

@@ -13,70 +13,40 @@ use crate::device::{Epsilon, PrivacyReport, Protection, WithoutNoise};
 
 /// A cohort whose shares are ready to go down.
 struct Cohort {
-    server: server::Session,
+    coordinator: testing::Coordinator,
     devices: Vec<Device>,
-    states: Vec<State>,
-    /// Places in the roster.
-    order: Vec<u32>,
 }
 
 impl Cohort {
     /// Twelve devices that train the fixtures' model.
     fn new(config: &RoundConfig, plan: &Plan) -> Self {
-        Self::of(config, |device| device.keyed_in(config, plan))
+        Self::of(fixtures::manifest(config, plan), fixtures::file(), None)
     }
 
-    /// Twelve devices that leave the weights of another model where they are.
-    fn unmoved(config: &RoundConfig, plan: &Plan, file: &[u8], weights: &[f32]) -> Self {
-        Self::of(config, |device| {
-            let (state, _) = device.check_in(fixtures::manifest(config, plan));
-            let file = ModelFile::verify(file.to_vec(), Digest::of(file)).expect("its own digest");
-            let (state, _) = device.step(state, Event::Downloaded(file));
-            let (state, _) = device.step(state, Event::Trained(Ok(Adder { step: 0.0, examples: 5 }.result(weights))));
-            device.step(state, Event::Woke)
-        })
-    }
-
-    fn of(config: &RoundConfig, mut keyed: impl FnMut(&mut Device) -> Step) -> Self {
+    /// Twelve devices whose training is this one, if it is given.
+    fn of(manifest: Manifest, file: Vec<u8>, training: Option<&Training>) -> Self {
         let mut devices: Vec<Device> = (0..12).map(Device::new).collect();
-        let mut server = server::Session::new(config.clone(), []);
-        let mut states = vec![];
+        let mut coordinator = testing::Coordinator::new(manifest.clone(), file.clone(), devices.len());
         for device in &mut devices {
-            let (state, effects) = keyed(device);
-            server.receive(0, None, &payload(&effects)).expect("valid keys");
-            states.push(state);
+            device.training = training.unwrap_or(&device.training).clone();
+            let keys = device.take(manifest.clone(), &file).expect("a good round");
+            coordinator.receive(0, device.identity.public(), &keys).expect("valid keys");
         }
-        server.close(1).expect("enough");
-        let server::Down::Roster(_, roster) = server.message(0).expect("a roster") else { panic!("a roster") };
-        let place = |device: &Device| {
-            let found = roster.chunks(160).position(|entry| entry[..32] == device.identity.public());
-            found.expect("in the roster") as u32
-        };
-        let order = devices.iter().map(place).collect();
-        let mut cohort = Self { server, devices, states, order };
+        coordinator.close().expect("enough");
+        let mut cohort = Self { coordinator, devices };
         cohort.stage(1, 0);
         cohort
     }
 
-    /// What comes down to device `number` in `stage`.
-    fn down(&self, number: usize, stage: u8) -> Event {
-        let bytes = match self.server.message(self.order[number]).expect("expected") {
-            server::Down::Roster(_, bytes) | server::Down::Bytes(bytes) => bytes,
-        };
-        down(stage, bytes)
-    }
-
     /// All but the first `lost` answer `stage`.
     fn stage(&mut self, stage: u8, lost: usize) -> Closed {
-        for number in lost..self.devices.len() {
-            let state = std::mem::replace(&mut self.states[number], State::Idle);
-            let event = self.down(number, stage);
-            let step = self.devices[number].step(state, event);
-            let (state, effects) = self.devices[number].settle(step);
-            self.server.receive(stage, Some(self.order[number]), &payload(&effects)).expect("valid");
-            self.states[number] = state;
+        for device in &mut self.devices[lost..] {
+            let identity = device.identity.public();
+            let down = self.coordinator.down(&identity, stage).expect("expected");
+            let answer = device.answer(down).expect("the truth");
+            self.coordinator.receive(stage, identity, &answer).expect("valid");
         }
-        self.server.close(1).expect("enough are left")
+        self.coordinator.close().expect("enough are left")
     }
 
     /// The sum, when the first `lost` devices never send their masked inputs.
@@ -97,8 +67,10 @@ fn noisy() -> (Cohort, RoundConfig, Plan) {
 
 /// Device 0 with its shares down: its state, and what asks it for the masked input.
 fn asked(cohort: &mut Cohort) -> (Device, State, Event) {
-    let event = cohort.down(0, 2);
-    (cohort.devices.remove(0), cohort.states.remove(0), event)
+    let mut device = cohort.devices.remove(0);
+    let down = cohort.coordinator.down(&device.identity.public(), 2).expect("shares");
+    let state = std::mem::replace(&mut device.state, State::Idle);
+    (device, state, Event::Down(down))
 }
 
 #[test]
@@ -112,13 +84,13 @@ fn noise_is_drawn_after_the_reservation_and_sent_after_the_release() {
     assert_eq!(device.noise.drawn(), untouched, "nothing is drawn before the reservation is durable");
     assert!(state.snapshot().is_none(), "what is not masked yet is lost with the process");
     let Effect::Record(reservation) = &effects[1] else { panic!("a record") };
-    device.write(reservation.clone());
+    device.write(reservation);
 
     let (state, effects) = device.step(state, Event::Recorded);
     assert_eq!((state.name(), names(&effects)), ("releasing", vec!["persist", "record"]));
     assert!(device.noise.drawn() > untouched + u128::from(config.dim()), "every entry has its noise");
     let Effect::Record(release) = &effects[1] else { panic!("a record") };
-    device.write(release.clone());
+    device.write(release);
 
     let (state, effects) = device.step(state, Event::Recorded);
     assert_eq!((state.name(), names(&effects)), ("masked", vec!["upload"]));
@@ -146,7 +118,7 @@ fn killed_after_the_reservation_a_device_leaves_and_has_paid() {
     let stored = state.snapshot().expect("shared is stored");
     let (_, effects) = device.step(state, event);
     let Some(Effect::Record(reservation)) = effects.last() else { panic!("a record") };
-    device.write(reservation.clone());
+    device.write(reservation);
     device.reopen_ledger();
     let paid = device.ledger.lifetime_spent();
 
@@ -154,10 +126,8 @@ fn killed_after_the_reservation_a_device_leaves_and_has_paid() {
     let again = State::restore(&stored, &device.rules).expect("shared");
     let (again, effects) = device.step(again, Event::Resume);
     assert_eq!(names(&effects), ["share_keys"]);
-    let bytes = match cohort.server.message(cohort.order[0]).expect("shares") {
-        server::Down::Roster(_, bytes) | server::Down::Bytes(bytes) => bytes,
-    };
-    let step = device.step(again, down(2, bytes));
+    let shares = cohort.coordinator.down(&device.identity.public(), 2).expect("shares");
+    let step = device.step(again, Event::Down(shares));
     assert_eq!(cause(&step).code(), "already_reserved");
     assert_eq!(names(&step.1), ["delete", "leave"]);
     assert_eq!(device.noise.drawn(), untouched, "noise is drawn once");
@@ -170,7 +140,7 @@ fn killed_around_the_release_a_device_sends_the_identical_bytes() {
     let (mut device, state, event) = asked(&mut cohort);
     let (state, effects) = device.step(state, event);
     let Some(Effect::Record(reservation)) = effects.last() else { panic!("a record") };
-    device.write(reservation.clone());
+    device.write(reservation);
     let (state, effects) = device.step(state, Event::Recorded);
     let stored = state.snapshot().expect("the payload is stored");
     let Some(Effect::Record(release)) = effects.last() else { panic!("a record") };
@@ -196,7 +166,7 @@ fn killed_around_the_release_a_device_sends_the_identical_bytes() {
     assert_eq!(device.ledger.lifetime_spent(), spent);
 
     // A ledger that knows nothing of it, as after a reset: nothing is sent.
-    (device.ledger, device.log) = fixtures::ledger(&Limits::COMPILED);
+    device.limit(&Limits::COMPILED);
     let restored = State::restore(&stored, &device.rules).expect("sealed");
     let step = device.step(restored, Event::Resume);
     assert_eq!(cause(&step).code(), "nothing_to_release");
@@ -236,7 +206,7 @@ fn a_round_beyond_the_budget_is_left_with_the_date_of_the_next_one() {
     let plan = fixtures::plan();
     let config = fixtures::noisy(&plan, 1.5);
     let mut device = Device::new(1);
-    (device.ledger, device.log) = fixtures::ledger(&one_a_period(&config));
+    device.limit(&one_a_period(&config));
     spend_elsewhere(&mut device, &config);
     let step = device.check_in(fixtures::manifest(&config, &plan));
     let refused = cause(&step);
@@ -245,7 +215,10 @@ fn a_round_beyond_the_budget_is_left_with_the_date_of_the_next_one() {
     let until = refused.until().expect("it refills");
     assert_eq!(until.as_millis(), device.ledger.refills_ms(START_MS));
     // Thirty days are 2,592,000,000 ms; period 695 since 1970 begins on 2027-02-01.
-    assert_eq!(refused.to_string(), "the aggregate privacy budget of this period is used up; it refills on 2027-02-01");
+    assert_eq!(
+        refused.to_string(),
+        "the aggregate privacy budget of this period is used up; it refills on 2027-02-01"
+    );
     // A round without noise costs nothing that could be counted.
     let (_, effects) = device.check_in(fixtures::manifest(&fixtures::config(&plan), &plan));
     assert_eq!(names(&effects), ["persist", "price"]);
@@ -255,7 +228,7 @@ fn a_round_beyond_the_budget_is_left_with_the_date_of_the_next_one() {
 fn a_budget_that_is_gone_by_the_time_of_the_upload_ends_the_round() {
     let (mut cohort, config, _) = noisy();
     let (mut device, state, event) = asked(&mut cohort);
-    (device.ledger, device.log) = fixtures::ledger(&one_a_period(&config));
+    device.limit(&one_a_period(&config));
     spend_elsewhere(&mut device, &config);
     let untouched = device.noise.drawn();
     let step = device.step(state, event);
@@ -345,17 +318,11 @@ fn assert_no_bound_for_the_person(report: &PrivacyReport) {
 fn noise_on_gradients_is_paid_for_as_it_was() {
     let plan = fixtures::plan();
     let config = fixtures::config(&plan);
-    let mut cohort = Cohort::of(&config, |device| {
-        let (state, _) = device.check_in(fixtures::manifest(&config, &plan));
-        let file = ModelFile::verify(fixtures::file(), Digest::of(&fixtures::file())).expect("its own digest");
-        let (state, _) = device.step(state, Event::Downloaded(file));
-        let dp_sgd = Some(DpSgd::new(2.0, 0.1, 20).expect("sound"));
-        let trained = Trained { dp_sgd, ..Adder { step: 0.125, examples: 5 }.result(&fixtures::global()) };
-        let (state, _) = device.step(state, Event::Trained(Ok(trained)));
-        // Training is over, and so is the process.
-        let state = State::restore(&state.snapshot().expect("stored"), &device.rules).expect("restores");
-        device.step(state, Event::Woke)
-    });
+    let dp_sgd = DpSgd::new(2.0, 0.1, 20).expect("sound");
+    let training = Training::even(0.125, 5).with_noise_on_gradients(dp_sgd);
+    let mut cohort = Cohort::of(fixtures::manifest(&config, &plan), fixtures::file(), Some(&training));
+    // What training has cost survives the process.
+    cohort.devices[0].restart().expect("it has shared its keys");
     let (mut device, state, event) = asked(&mut cohort);
     let step = device.step(state, event);
     let (state, _) = device.settle(step);
@@ -414,7 +381,8 @@ fn the_noise_in_the_sum_is_what_was_promised() {
     for (lost, seen) in [(0, 12.0), (2, 10.0)] {
         let base = RoundConfig { grid: 2000, model_digest: Digest::of(&file).0, ..fixtures::noisy(&plan, 1.5) };
         let variance = base.mechanism.local_variance() as f64;
-        let cohort = Cohort::unmoved(&base, &plan, &file, &weights);
+        let manifest = fixtures::manifest_with(&base, &plan, &file);
+        let cohort = Cohort::of(manifest, file.clone(), Some(&Training::even(0.0, 5)));
         let sum = cohort.sum(lost);
         assert_eq!(sum[1].len(), 4, "the statistics carry noise and nothing else");
         // Nobody's weights moved, so the sum is noise alone.
