@@ -1,7 +1,7 @@
 //! People whose spending differs: each lives somewhere, has habits, and sees the merchants that fit both. What they buy
 //! is a device's local data, and very unlike its neighbour's.
 
-use scale_client_core::train::{Dataset, Example, Input};
+use scale_client_core::train::Dataset;
 
 use crate::merchants::{CATEGORIES, Merchant};
 use crate::random::Random;
@@ -116,8 +116,7 @@ impl Person {
             let Merchant { name, label, .. } = &merchants[index];
             let mut purchases = 0;
             while purchases == 0 || (purchases < 12 && random.chance(again)) {
-                let input = Input::Text(statements::line(name, &self.home, random));
-                self.statement.examples.push(Example { input, label: *label });
+                self.statement.push_text(statements::line(name, &self.home, random), *label);
                 purchases += 1;
             }
         }

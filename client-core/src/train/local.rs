@@ -8,6 +8,7 @@ use scale_proto::model::ModelSpec;
 use scale_proto::plan::Plan;
 use scale_proto::privacy::Privacy;
 
+use super::dataset::{Split, split};
 use super::example_privacy::PoissonSampling;
 use super::stepwise::Stepwise;
 use super::{Backend, Dataset, ExamplePrivacy, Prepared, build};
@@ -56,6 +57,10 @@ impl DatasetTrainer {
         self.dataset.examples.extend(more.examples);
     }
 
+    fn split(&self, plan: &Plan) -> Split {
+        split(self.dataset.examples.iter().map(|example| example.key), plan.holdout_permille)
+    }
+
     /// The noise on this number of training examples.
     fn privacy(&self, plan: &Plan, examples: usize) -> Result<Option<ExamplePrivacy>, TrainError> {
         if self.privacy.is_some() {
@@ -75,7 +80,7 @@ impl DatasetTrainer {
 
 impl Trainer for DatasetTrainer {
     fn price(&self, plan: &Plan) -> Result<Option<DpSgd>, TrainError> {
-        let examples = split(self.dataset.len(), plan.holdout_permille).own.len();
+        let examples = self.split(plan).own.len();
         let privacy = self.privacy(plan, examples)?;
         privacy.map(|privacy| cost(plan, examples, privacy, steps(plan, examples))).transpose()
     }
@@ -91,7 +96,7 @@ impl Trainer for DatasetTrainer {
         }
         let mut learner = build(&plan.model, self.backend)?;
         learner.load(weights)?;
-        let split = split(self.dataset.len(), plan.holdout_permille);
+        let split = self.split(plan);
         let privacy = self.privacy(plan, split.own.len())?;
         if self.prepared.as_ref().is_some_and(|(spec, _)| *spec != plan.model) {
             self.prepared = None;
@@ -131,27 +136,6 @@ pub(super) fn cost(plan: &Plan, examples: usize, privacy: ExamplePrivacy, steps:
 
 fn uncountable(steps: u64) -> TrainError {
     TrainError::Unsupported(format!("{steps} steps of DP-SGD cannot be accounted for"))
-}
-
-/// Which examples are for what, by index.
-pub(super) struct Split {
-    /// Those to train on.
-    pub(super) own: Vec<usize>,
-    /// Those that are held out, to measure on.
-    pub(super) held_out: Vec<usize>,
-}
-
-/// The same ones are held out in every round, or the model would have seen them; a device with a single example trains on
-/// it.
-pub(super) fn split(examples: usize, holdout_permille: u32) -> Split {
-    let (held_out, own) = (0..examples).partition(|index| is_held_out(*index, holdout_permille));
-    Split { own, held_out }
-}
-
-/// Spreads the held-out examples evenly: one whenever another whole example is due.
-fn is_held_out(index: usize, holdout_permille: u32) -> bool {
-    let due = |count: usize| count as u64 * u64::from(holdout_permille.min(500)) / 1000;
-    due(index + 1) > due(index)
 }
 
 #[cfg(test)]

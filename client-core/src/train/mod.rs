@@ -34,7 +34,7 @@ use std::borrow::Cow;
 
 use scale_proto::model::{Family, ModelSpec};
 
-pub use dataset::{Dataset, Example, Input};
+pub use dataset::{Dataset, Example, Input, SharedText, example_key, is_held_out};
 pub use example_privacy::{ExamplePrivacy, Protection};
 pub use fresh::fresh_weights;
 pub use local::DatasetTrainer;

@@ -9,8 +9,9 @@ use rand_chacha::{ChaCha8Rng, ChaCha20Rng};
 use rand_core::{Rng, SeedableRng};
 use scale_proto::plan::Plan;
 
+use super::dataset::Split;
 use super::example_privacy::PoissonSampling;
-use super::local::{Split, batch, cost, steps};
+use super::local::{batch, cost, steps};
 use super::{Example, ExamplePrivacy, Learner, Measured, Prepared, Protection, StepConfig};
 use crate::trainer::{Progressed, TrainError, Trained, Training};
 

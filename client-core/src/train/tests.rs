@@ -28,7 +28,7 @@ fn cnn_spec() -> ModelSpec {
 }
 
 fn text(text: &str, label: u32) -> Example {
-    Example { input: Input::Text(text.into()), label }
+    Example::new(text, Input::Text(text.into()), label)
 }
 
 /// Four examples that fit the spec, different for every seed.
@@ -45,7 +45,7 @@ fn examples(spec: &ModelSpec, seed: u64) -> Vec<Example> {
                 0 => Input::Text(LINES[index as usize].into()),
                 _ => Input::Dense(numbers(inputs as usize, seed + u64::from(index))),
             };
-            Example { input, label: index % spec.classes() }
+            Example::new(&index.to_string(), input, index % spec.classes())
         })
         .collect()
 }
@@ -235,7 +235,7 @@ fn cnn_learns_where_a_bar_is() {
         for row in 0..8 {
             pixels[row * 8 + 1 + 2 * label as usize] += 1.0;
         }
-        Example { input: Input::Dense(pixels), label }
+        Example::new(&seed.to_string(), Input::Dense(pixels), label)
     };
     let mut learner = build(&spec, Backend::Flex).expect("a model");
     learner.load(&fresh_weights(&spec, 4)).expect("the length fits");
@@ -258,7 +258,7 @@ fn cnn_learns_where_a_bar_is() {
 fn refuses_what_does_not_fit() {
     let text_model = build(&text_spec(), Backend::Flex).expect("a model");
     let mlp = build(&mlp_spec(), Backend::Flex).expect("a model");
-    let dense = |len| Example { input: Input::Dense(vec![0.0; len]), label: 0 };
+    let dense = |len| Example::new("zeros", Input::Dense(vec![0.0; len]), 0);
     for (name, refused) in [
         ("numbers for a text model", text_model.prepare(&dense(6)).is_err()),
         ("text for an MLP", mlp.prepare(&text("x", 0)).is_err()),

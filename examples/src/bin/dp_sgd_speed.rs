@@ -92,11 +92,11 @@ fn examples(spec: &ModelSpec, count: usize) -> Vec<Example> {
         let input = match inputs {
             0 => {
                 let letters = (0..20).map(|at| if at == 9 { ' ' } else { char::from(b'a' + (next() % 26) as u8) });
-                Input::Text(letters.collect())
+                Input::Text(letters.collect::<String>().into())
             }
             _ => Input::Dense((0..inputs).map(|_| (next() % 1000) as f32 / 1000.0).collect()),
         };
-        Example { input, label: index as u32 % spec.classes() }
+        Example::new(&index.to_string(), input, index as u32 % spec.classes())
     };
     (0..count).map(&mut example).collect()
 }

@@ -7,7 +7,7 @@ use scale_proto::model::Family;
 
 use super::*;
 use crate::train::stepwise::PIECE;
-use crate::train::{StepConfig, fresh_weights};
+use crate::train::{StepConfig, fresh_weights, is_held_out};
 use crate::trainer::{Progressed, Trained, run_to_end};
 
 fn plan() -> Plan {
@@ -118,6 +118,8 @@ fn held_out_examples_measure_and_do_not_train() {
     assert_eq!((trained.examples, trained.weight, steps), (2, 8, 8));
     let mut one = Dataset::default();
     one.push_text("cafe", 0);
+    assert!(is_held_out(one.examples[0].key, 300), "by its key alone it would be held out");
+    let plan = Plan { holdout_permille: 300, ..plan };
     let alone = run(&mut DatasetTrainer::new(one, Backend::Flex), &plan, &weights).expect("trains");
     assert_eq!((alone.examples, alone.weight), (1, 1), "a single example trains, and measures the incoming model");
 }

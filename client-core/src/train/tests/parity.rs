@@ -53,7 +53,7 @@ fn train(spec: &ModelSpec, backend: Backend, kind: Kind, steps: usize) -> Run {
     let mut data: Vec<Example> = (0..BATCH as u64).flat_map(|seed| examples(spec, 10 * seed)).take(2 * BATCH).collect();
     for (index, example) in data.iter_mut().enumerate() {
         if let Input::Text(line) = &mut example.input {
-            line.push_str(&format!(" {}", index * 7919));
+            *line = format!("{} {}", &**line, index * 7919).into();
         }
     }
     let data = prepare(learner.as_ref(), &data);

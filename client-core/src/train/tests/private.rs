@@ -107,7 +107,7 @@ fn gradients_that_are_not_finite_are_left_out() {
     let mut learner = build(&spec, Backend::Flex).expect("a model");
     let weights = numbers(learner.flat_len(), 2);
     let good = examples(&spec, 4);
-    let bad = |value: f32| Example { input: Input::Dense(vec![value; 6]), label: 0 };
+    let bad = |value: f32| Example::new("bad", Input::Dense(vec![value; 6]), 0);
     let mut step = |batch: &[Example]| clipped_step(learner.as_mut(), &weights, batch);
     let clean = step(&good[..2]);
     assert_eq!(clean, step(&[good[0].clone(), bad(f32::NAN), bad(f32::INFINITY), good[1].clone()]));
