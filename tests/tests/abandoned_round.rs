@@ -5,16 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use scale_client_core::device::{Client, ClientConfig, Outcome, Phase, Report, Requirements};
-use scale_client_core::host::memory::{FixedConditions, MemoryKeys, MemoryLedger, MemoryStore};
-use scale_client_core::host::native::{SystemClock, SystemRandomness};
-use scale_client_core::host::{DeviceConditions, Parts};
+use scale_client_core::device::{Cancel, Client, Outcome, Phase, Progress, RunOptions};
+use scale_client_core::host::Clock as _;
+use scale_client_core::host::native::SystemClock;
 use scale_client_core::trainer::{TrainError, Trainer, Training};
-use scale_client_core::transport::native::{Connection, GrpcTransport};
 use scale_proto::ids::TaskId;
 use scale_proto::plan::Plan;
 use scale_proto::wire;
 use scale_tests::device::RawDevice;
+use scale_tests::phone::{Host, enrolled};
 use scale_tests::process::CoordinatorProcess;
 use scale_tests::round::small_task;
 use scale_tests::trainer::Steady;
@@ -25,8 +24,6 @@ const TASK: &str = "fragile";
 const DEVICES: u8 = 12;
 /// From the end of the round to the next check-in.
 const BACK_WITHIN: Duration = Duration::from_secs(15);
-
-type Host = Parts<GrpcTransport, MemoryStore, MemoryKeys, FixedConditions, SystemClock, SystemRandomness, MemoryLedger>;
 
 /// Trains once it may.
 struct Held {
@@ -59,39 +56,20 @@ struct Stage {
     silent_after: Option<u8>,
 }
 
-async fn enrolled(url: String, number: u8, token: &str, task_key: [u8; 32]) -> Client<Host> {
-    let host = Host {
-        transport: GrpcTransport::new(Connection::new(url)).unwrap(),
-        store: MemoryStore::default(),
-        keys: MemoryKeys::new([number; 32]),
-        conditions: FixedConditions(DeviceConditions::FINE),
-        clock: SystemClock,
-        randomness: SystemRandomness,
-        ledger: MemoryLedger::default(),
-    };
-    let mut config = ClientConfig::new(vec![TASK.parse::<TaskId>().unwrap()], task_key);
-    config.requirements = Requirements::NONE;
-    let client = Client::new(host, config);
-    client.enroll(token).await.unwrap();
-    client
-}
-
 /// Takes part as an app does. Says when it reaches `phase`; gives the first outcome, and when it asked for work again.
-async fn lives(mut client: Client<Host>, mut trainer: Held, reached: watch::Sender<Phase>) -> (Outcome, Instant) {
-    let first = client
-        .participate(&mut trainer, &mut |report: Report| {
-            reached.send_replace(report.phase);
-        })
-        .await
-        .unwrap();
-    let Outcome::Waited { retry, .. } = &first else { return (first, Instant::now()) };
-    // The latest moment of the window: the slowest app that does as it is told.
-    tokio::time::sleep(retry.before).await;
+async fn lives(client: Client<Host>, mut trainer: Held, reached: watch::Sender<Phase>) -> (Outcome, Instant) {
+    let mut telling = |progress: Progress| {
+        reached.send_replace(progress.phase);
+    };
+    let first = client.participate(RunOptions::default(), &mut trainer, &Cancel::new(), &mut telling).await.unwrap();
+    let Outcome::Waited { until, .. } = &first else { return (first, Instant::now()) };
+    tokio::time::sleep(SystemClock.now().until(*until)).await;
     let mut asked = None;
-    let mut watching = |_: Report| {
+    let mut watching = |_: Progress| {
         asked.get_or_insert_with(Instant::now);
     };
-    let again = client.participate(&mut trainer, &mut watching);
+    let cancel = Cancel::new();
+    let again = client.participate(RunOptions::default(), &mut trainer, &cancel, &mut watching);
     let _next_round_is_open_for_as_long_as_it_likes = tokio::time::timeout(Duration::from_millis(500), again).await;
     (first, asked.unwrap())
 }
@@ -101,13 +79,14 @@ async fn abandoned_in(stage: Stage) {
     let mut admin = coordinator.admin().await.unwrap();
     admin.create_task(TASK, small_task(u32::from(DEVICES) + 1, 20_000)).await.unwrap();
     let token = admin.enroll_token().await.unwrap();
+    let task: TaskId = TASK.parse().unwrap();
     let mut silent = RawDevice::enroll(coordinator.url(), 200, &token).await.unwrap();
     let released = Arc::new(AtomicBool::new(stage.phase != Phase::Training));
 
     let mut phases = vec![];
     let mut running = vec![];
     for number in 1..=DEVICES {
-        let client = enrolled(coordinator.url(), number, &token, *silent.task_key()).await;
+        let client = enrolled(coordinator.url(), number, &token, &task, *silent.task_key()).await.unwrap();
         let (reached, phase) = watch::channel(Phase::Over);
         phases.push(phase);
         running.push(tokio::spawn(lives(client, Held { may: Arc::clone(&released), steady: Steady }, reached)));

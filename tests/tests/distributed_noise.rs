@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use futures::future::{join_all, try_join_all};
-use scale_client_core::device::{Client, ClientConfig, Outcome, Phase, Report};
+use scale_client_core::device::{Cancel, Client, ClientConfig, Outcome, Phase, Progress, RunOptions};
 use scale_client_core::host::DeviceConditions;
 use scale_client_core::host::Parts;
 use scale_client_core::host::memory::{FixedConditions, MemoryKeys, MemoryLedger, MemoryStore, SeededRandomness};
@@ -80,20 +80,23 @@ impl Trainer for Fixed {
 }
 
 /// Takes part once. `lost`: leaves when its shares are there and its update is due.
-async fn take_part(device: &mut Device, lost: bool) {
-    let cancel = device.cancel_handle();
-    let mut observer = move |report: Report| {
-        if lost && report.phase == Phase::Uploading {
+async fn take_part(device: &Device, lost: bool) {
+    let cancel = Cancel::new();
+    let mut observer = |progress: Progress| {
+        if lost && progress.phase == Phase::Uploading {
             cancel.cancel();
         }
     };
+    // Short waits for the round are sat out.
+    let options = RunOptions { budget: Some(Duration::from_secs(600)), ..RunOptions::default() };
     loop {
-        match device.participate(&mut Fixed, &mut observer).await.unwrap() {
+        match device.participate(options.clone(), &mut Fixed, &cancel, &mut observer).await.unwrap() {
             // Once there are shares enough to take the masks off, nobody waits for the rest.
             Outcome::Waited { code, .. } if code == "late" => return assert!(!lost, "it was to leave"),
             Outcome::Waited { .. } => tokio::time::sleep(Duration::from_millis(100)).await,
             Outcome::Contributed(_) => return assert!(!lost, "it was to leave"),
-            Outcome::Left { reason, .. } => return assert!(lost, "{}: {}", reason.code, reason.sentence),
+            Outcome::Left { cause, .. } => return assert!(lost, "{}: {cause}", cause.code()),
+            other => panic!("{other:?}"),
         }
     }
 }
@@ -137,13 +140,13 @@ async fn a_published_model_holds_the_noise_that_was_promised() {
             ledger: MemoryLedger::default(),
         };
         let device = Client::new(host, ClientConfig::new(vec!["noisy".parse().unwrap()], task_key));
-        async { device.enroll(&token).await.map(|_| device) }
+        async { device.enroll(&token, &Cancel::new()).await.map(|_| device) }
     });
-    let mut devices: Vec<Device> = try_join_all(enrolled).await.unwrap();
+    let devices: Vec<Device> = try_join_all(enrolled).await.unwrap();
     let mut base = newest_weights(&mut admin).await;
 
     for lost in [0, DEVICES - 1 - FLOOR] {
-        let taking_part = devices.iter_mut().zip(0..).map(|(device, number)| take_part(device, number < lost));
+        let taking_part = devices.iter().zip(0..).map(|(device, number)| take_part(device, number < lost));
         let (joined, _) = tokio::join!(look_in(&mut witness), join_all(taking_part));
         let round = admin.closed_round(&joined.manifest.round_id).await.unwrap();
         assert_eq!(round.phase, "finished", "{lost} lost: {} {}", round.reason_code, round.reason);

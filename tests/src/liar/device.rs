@@ -4,7 +4,7 @@ use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng as _;
 use scale_client_core::device::{
-    Effect, Env, Event as Happened, Guardrails, History, Outgoing, Reason, Rules, Snapshot, State,
+    Cause, Effect, Env, Event as Happened, Guardrails, History, Outgoing, Rules, Snapshot, State,
 };
 use scale_client_core::download::ModelFile;
 use scale_client_core::trainer::Trained;
@@ -91,7 +91,7 @@ impl Device {
         let was_over = self.state.is_over();
         let (state, effects) = std::mem::replace(&mut self.state, State::Idle).handle(event, &mut env);
         self.state = state;
-        let (mut payload, mut recorded) = (None, false);
+        let (mut payload, mut recorded, mut priced) = (None, false, false);
         for effect in effects {
             match effect {
                 Effect::Remember(task, number) => {
@@ -100,6 +100,7 @@ impl Device {
                 Effect::Persist(snapshot) => self.stored = Some(snapshot),
                 Effect::DeleteSnapshot => self.stored = None,
                 Effect::Record(_) => recorded = true,
+                Effect::Price(_) => priced = true,
                 effect => {
                     if let Some((name, bytes)) = message(effect) {
                         self.sent.push((name, bytes.len()));
@@ -109,8 +110,9 @@ impl Device {
             }
         }
         match &self.state {
-            State::Left(_, reason) if !was_over => Err(refused(reason)),
+            State::Left(_, cause) if !was_over => Err(refused(cause)),
             state if was_over => Err(Refused { check: String::new(), code: state.name().into() }),
+            _ if priced => self.step(Happened::Priced(Ok(None)), now_ms),
             _ if recorded => self.step(Happened::Recorded, now_ms),
             _ => Ok(payload),
         }
@@ -160,9 +162,8 @@ fn empty_ledger() -> Ledger {
     ledger
 }
 
-fn refused(reason: &Reason) -> Refused {
-    let check = reason.sentence.split_once("(check ").map_or("", |(_, rest)| rest.trim_end_matches(')'));
-    Refused { check: check.into(), code: reason.code.to_string() }
+fn refused(cause: &Cause) -> Refused {
+    Refused { check: cause.check().unwrap_or_default().into(), code: cause.code().to_owned() }
 }
 
 /// Session number 1, as every message of this kit says.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use scale_client_core::device::{Client, ClientConfig, Outcome};
+use scale_client_core::device::{Cancel, Client, ClientConfig, Outcome, RunOptions};
 use scale_client_core::error::{CallError, Error};
 use scale_client_core::host::memory::{FixedConditions, MemoryClock};
 use scale_client_core::host::native::{FileKeys, FileLedger, FolderStore, SystemRandomness};
@@ -40,12 +40,12 @@ pub async fn run(folder: &Path, state: &Path, number: u64, noise: bool, stop_at:
         ledger: Watched(FileLedger::open(&folder.join("ledger"))?, watch.clone()),
     };
     let config = ClientConfig::new(vec![setting::task()], setting::task_key().public());
-    let mut client = Client::new(host, config);
+    let client = Client::new(host, config);
     let (outcome, code) = if number == 0 {
         ("none", String::new())
     } else {
-        client.enroll("token").await?;
-        told(client.participate(&mut Steady, &mut ()).await)
+        client.enroll("token", &Cancel::new()).await?;
+        told(client.participate(RunOptions::default(), &mut Steady, &Cancel::new(), &mut ()).await)
     };
     let report = client.privacy_report().await;
     let code = match (&report, outcome) {
@@ -82,7 +82,9 @@ fn told(result: Result<Outcome, Error>) -> (&'static str, String) {
     match result {
         Ok(Outcome::Contributed(_)) => ("contributed", String::new()),
         Ok(Outcome::Waited { code, .. }) => ("waited", code),
-        Ok(Outcome::Left { reason, .. }) => ("left", reason.code.into_owned()),
+        Ok(Outcome::Left { cause, .. }) => ("left", cause.code().to_owned()),
+        Ok(Outcome::Paused { phase, .. }) => ("paused", format!("{phase:?}")),
+        Ok(Outcome::EnrollmentNeeded { code, .. }) => ("enrollment_needed", code),
         Err(error) => ("error", error.code().to_owned()),
     }
 }
