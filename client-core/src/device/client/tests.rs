@@ -30,7 +30,9 @@ use rand_core::SeedableRng as _;
 use scale_secagg::keys::IdentityKey;
 
 mod bytes_written;
+mod cancelling;
 mod ledger;
+mod pausing;
 
 const COHORT: usize = 12;
 

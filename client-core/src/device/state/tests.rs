@@ -8,8 +8,8 @@ use scale_secagg::roster::RosterForm;
 use scale_secagg::server::Closed;
 
 use super::*;
-use crate::device::{Part, Snapshot};
 use crate::device::fixtures::{self, Adder, START_MS};
+use crate::device::{Part, Snapshot};
 use crate::testing::{self, Device, Training, effect_name};
 
 mod ledger;

@@ -215,10 +215,7 @@ fn a_round_beyond_the_budget_is_left_with_the_date_of_the_next_one() {
     let until = refused.until().expect("it refills");
     assert_eq!(until.as_millis(), device.ledger.refills_ms(START_MS));
     // Thirty days are 2,592,000,000 ms; period 695 since 1970 begins on 2027-02-01.
-    assert_eq!(
-        refused.to_string(),
-        "the aggregate privacy budget of this period is used up; it refills on 2027-02-01"
-    );
+    assert_eq!(refused.to_string(), "the aggregate privacy budget of this period is used up; it refills on 2027-02-01");
     // A round without noise costs nothing that could be counted.
     let (_, effects) = device.check_in(fixtures::manifest(&fixtures::config(&plan), &plan));
     assert_eq!(names(&effects), ["persist", "price"]);
