@@ -9,7 +9,8 @@ use scale_proto::model::{Family, ModelSpec};
 use super::per_example::{self, Slopes, Watched, columns, watch};
 use super::tensors::{Leaf, cross_entropy, measure, read};
 use super::{
-    Backend, Example, Features, Input, Learner, Measured, Prepared, Protection, StepConfig, check_label, check_step,
+    Backend, Example, Features, Input, Learner, Measured, PREDICTED_AT_ONCE, Prepared, Protection, StepConfig,
+    check_label, check_step, probabilities,
 };
 use crate::trainer::TrainError;
 
@@ -377,9 +378,13 @@ impl Learner for Dense {
         Ok(measure(&read(log_softmax(logits, 1))?, &labels))
     }
 
-    fn predict(&mut self, input: &Input) -> Result<Vec<f32>, TrainError> {
-        let numbers = self.numbers(input)?.to_vec();
-        let logits = self.forward(numbers, 1).inner();
-        Ok(read(log_softmax(logits, 1))?.into_iter().map(f32::exp).collect())
+    fn predict_batch(&mut self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, TrainError> {
+        let inputs = inputs.iter().map(|input| self.numbers(input)).collect::<Result<Vec<_>, _>>()?;
+        let mut out = Vec::with_capacity(inputs.len());
+        for part in inputs.chunks(PREDICTED_AT_ONCE) {
+            let logits = self.forward(part.concat(), part.len()).inner();
+            out.extend(probabilities(&read(log_softmax(logits, 1))?, self.classes));
+        }
+        Ok(out)
     }
 }

@@ -186,11 +186,30 @@ pub trait Learner {
     /// [`TrainError::Failed`] from the back end.
     fn evaluate(&mut self, batch: &[&Prepared]) -> Result<Measured, TrainError>;
 
-    /// Probabilities of the classes, in the order of [`ModelSpec::labels`].
+    /// For each input the probabilities of the classes, in the order of [`ModelSpec::labels`]. Inputs go through the model
+    /// together, at most [`PREDICTED_AT_ONCE`] of them, which costs far less than one by one.
     ///
     /// # Errors
-    /// As [`Learner::prepare`], and [`TrainError::Failed`] from the back end.
-    fn predict(&mut self, input: &Input) -> Result<Vec<f32>, TrainError>;
+    /// As [`Learner::prepare`], and [`TrainError::Failed`] from the back end; there are no probabilities then, not even of
+    /// the inputs that fit.
+    fn predict_batch(&mut self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, TrainError>;
+
+    /// [`Learner::predict_batch`] of one input.
+    ///
+    /// # Errors
+    /// As there.
+    fn predict(&mut self, input: &Input) -> Result<Vec<f32>, TrainError> {
+        // One input has one answer.
+        Ok(self.predict_batch(std::slice::from_ref(input))?.pop().unwrap_or_default())
+    }
+}
+
+/// Inputs of one pass of [`Learner::predict_batch`]; bounds its memory.
+pub const PREDICTED_AT_ONCE: usize = 256;
+
+/// Log-probabilities `[batch, classes]` as one vector of probabilities for each of the batch.
+fn probabilities(log_probabilities: &[f32], classes: u32) -> impl Iterator<Item = Vec<f32>> {
+    log_probabilities.chunks_exact(classes.max(1) as usize).map(|row| row.iter().map(|log| log.exp()).collect())
 }
 
 /// Builds the model of a spec; its weights are zero until [`Learner::load`].

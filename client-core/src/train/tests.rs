@@ -9,6 +9,7 @@ use super::text_bag::TextBag;
 use super::*;
 
 mod parity;
+mod predict;
 mod private;
 
 fn spec(classes: usize, family: Family) -> ModelSpec {

@@ -72,19 +72,33 @@ impl NgramHasher {
         let normal = normalize(text);
         let (shortest, longest) = (self.ngram_min.max(1) as usize, self.ngram_max.max(1) as usize);
         let mut rows: Vec<WeightedRow> = Vec::new();
-        let mut marked = Vec::new();
+        // A word between its marks, and where each of its characters ends.
+        let (mut marked, mut ends) = (String::new(), Vec::new());
         for word in normal.split(' ').filter(|word| !word.is_empty()) {
             marked.clear();
             marked.push(MARK);
-            marked.extend(word.chars());
+            marked.push_str(word);
             marked.push(MARK);
-            for n in shortest..=longest.min(marked.len()) {
-                // A lone boundary mark says nothing.
-                let grams = marked.windows(n).filter(|gram| *gram != [MARK]);
-                rows.extend(grams.map(|gram| WeightedRow { row: self.row(gram), weight: n as f32 }));
+            ends.clear();
+            ends.extend(marked.char_indices().map(|(at, letter)| at + letter.len_utf8()));
+            let (mut begin, last) = (0, ends.len() - 1);
+            for first in 0..=last {
+                // Longer n-grams begin with the shorter ones, and FNV goes from byte to byte: one pass makes all of them.
+                let (mut hash, mut at) = (FNV_OFFSET, begin);
+                for n in 1..=longest.min(ends.len() - first) {
+                    let end = ends[first + n - 1];
+                    hash = fnv(hash, &marked.as_bytes()[at..end]);
+                    at = end;
+                    // A lone boundary mark says nothing.
+                    if n >= shortest && !(n == 1 && (first == 0 || first == last)) {
+                        rows.push(WeightedRow { row: self.row(hash), weight: n as f32 });
+                    }
+                }
+                begin = ends[first];
             }
-            if marked.len() > longest {
-                rows.push(WeightedRow { row: self.row(&marked), weight: longest as f32 });
+            if ends.len() > longest {
+                let row = self.row(fnv(FNV_OFFSET, marked.as_bytes()));
+                rows.push(WeightedRow { row, weight: longest as f32 });
             }
         }
         rows.sort_unstable_by_key(|feature| feature.row);
@@ -102,14 +116,8 @@ impl NgramHasher {
         rows
     }
 
-    fn row(&self, gram: &[char]) -> u32 {
-        let mut buffer = [0; 4];
-        let mut hash = FNV_OFFSET;
-        for letter in gram {
-            for byte in letter.encode_utf8(&mut buffer).bytes() {
-                hash = (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME);
-            }
-        }
+    /// The row of an n-gram with this FNV hash.
+    fn row(&self, mut hash: u64) -> u32 {
         // FNV's low bits are weak for short inputs, and the modulus reads them.
         hash ^= hash >> 33;
         hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
@@ -123,6 +131,11 @@ impl NgramHasher {
 
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
+
+/// FNV-1a, gone on with.
+fn fnv(hash: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME))
+}
 
 /// The text that n-grams are cut from: words in lower case, separated by single spaces.
 pub fn normalize(text: &str) -> String {
