@@ -3,6 +3,7 @@
 //! ```text
 //! driver ─Watch─▶ News ─▶ inbox ─▶ Hub          what devices report, and how their round ended
 //! facade ─LatestModel─▶ Coordinator             what `models/latest` answers
+//! facade ─MintEnrollment─▶ Authority            what `devices/enrollment` answers
 //! ```
 //!
 //! News are a shortcut, and one that is full drops them: once a minute jobs whose round is over are looked up.
@@ -14,9 +15,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use scale_proto::answer::Progress;
 use scale_proto::ids::{RoundId, TaskId};
+use scale_proto::time::Timestamp;
 use scale_records::store::{self, Location, Records};
 use scale_rest::auth::{DevIssuer, Verifier};
-use scale_rest::http::{Api, LatestModel, Model, ModelError};
+use scale_rest::config::EnrollmentConfig;
+use scale_rest::http::{Api, EnrollmentError, EnrollmentToken, LatestModel, MintEnrollment, Model, ModelError};
 use scale_rest::limit::Limiter;
 use scale_rest::redis::Link;
 use scale_rest::training::{Hub, Options, Outcome, Report};
@@ -25,6 +28,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::secrets::random;
+use crate::auth::{Authority, Minted};
 use crate::clock::SharedClock;
 use crate::driver::{Coordinator, Error, Watch};
 use crate::files;
@@ -32,7 +37,7 @@ use crate::round::{Phase, Round};
 
 /// News that wait for the facade.
 const INBOX: usize = 4096;
-/// Between two looks for jobs whose round is over.
+/// Between two looks for jobs whose round is over, and for enrollment tokens that no longer count.
 const LOOK: Duration = Duration::from_secs(60);
 
 /// Why the facade cannot be served.
@@ -80,6 +85,7 @@ impl Facade {
         config: &Config,
         folder: &Path,
         coordinator: &Coordinator,
+        authority: &Arc<Authority>,
         model_url_ttl: Duration,
         clock: &SharedClock,
         inbox: Inbox,
@@ -125,6 +131,7 @@ impl Facade {
             limiter: Limiter::new(&config.limit, redis),
             hub,
             models: Arc::new(models),
+            enrollment: Arc::new(Enrollments { authority: authority.clone(), clock: clock.clone() }),
             now,
             config: config.clone(),
         };
@@ -216,7 +223,10 @@ impl Follower {
                     Some(message) => self.take(message).await,
                     None => return,
                 },
-                _ = looks.tick() => self.look().await,
+                _ = looks.tick() => {
+                    self.look().await;
+                    self.forget_enrollments().await;
+                }
             }
         }
     }
@@ -239,10 +249,19 @@ impl Follower {
         }
     }
 
+    /// Removes the rows of enrollment tokens that count no longer: they are about a person, and of no use.
+    async fn forget_enrollments(&self) {
+        let day = u64::try_from(EnrollmentConfig::DAY.as_millis()).unwrap_or(u64::MAX);
+        let until = Timestamp::from_millis(self.clock.now().as_millis().saturating_sub(day));
+        if let Err(error) = self.records.forget_enrollments(until).await {
+            tracing::debug!(code = error.code(), %error, "rows of old enrollment tokens stay for now");
+        }
+    }
+
     /// Ends the jobs whose round ended unheard: the process was killed in between, or the inbox was full.
     async fn look(&self) {
         let before = self.clock.now().as_millis().saturating_sub(LOOK.as_millis() as u64);
-        let quiet = self.records.stale_jobs(scale_proto::time::Timestamp::from_millis(before)).await;
+        let quiet = self.records.stale_jobs(Timestamp::from_millis(before)).await;
         let mut rounds: Vec<_> = quiet.unwrap_or_default().iter().filter_map(|job| job.round_id).collect();
         rounds.sort();
         rounds.dedup();
@@ -259,6 +278,21 @@ impl Follower {
                 self.take(Message::Over(round, ended)).await;
             }
         }
+    }
+}
+
+/// Enrollment tokens for people.
+struct Enrollments {
+    authority: Arc<Authority>,
+    clock: SharedClock,
+}
+
+impl MintEnrollment for Enrollments {
+    fn mint(&self, ttl: Duration) -> Result<EnrollmentToken, EnrollmentError> {
+        // Random, so that it says nothing about the person: once the token is used, it is known by this id.
+        let id = random().map_err(|error| EnrollmentError(error.to_string()))?;
+        let Minted { token, expires_at } = self.authority.mint_enroll_one(id, ttl, self.clock.now());
+        Ok(EnrollmentToken { token, expires_at })
     }
 }
 

@@ -44,7 +44,7 @@ async fn conforms_as_the_owner() {
     // Even so a statement that does not say for whom it works finds nobody's rows and keeps nothing.
     somebody(&rows).await;
     let mut plain = Server::connect(&owner).await;
-    for table in ["transactions", "uploaded_files", "categories", "training_jobs"] {
+    for table in ["transactions", "uploaded_files", "categories", "training_jobs", "enrollment_tokens"] {
         let sql = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table} WHERE user_id IS NOT NULL"));
         assert_eq!(sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut plain).await.unwrap(), 0, "{table}");
     }
@@ -75,6 +75,7 @@ async fn row_level_security_says_no_by_itself() {
         "SELECT * FROM uploaded_files",
         "SELECT * FROM categories",
         "SELECT * FROM training_jobs",
+        "SELECT * FROM enrollment_tokens",
         "DELETE FROM transactions",
         "UPDATE transactions SET category = NULL",
     ] {
@@ -91,6 +92,7 @@ async fn row_level_security_says_no_by_itself() {
             ("transactions", 0),
             ("uploaded_files", 0),
             ("training_jobs", 0),
+            ("enrollment_tokens", 0),
             ("categories", before.categories.len() - 1),
         ] {
             let count = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
@@ -115,6 +117,8 @@ async fn row_level_security_says_no_by_itself() {
         "UPDATE transactions SET amount_minor = 0",
         "UPDATE training_jobs SET status = 'completed'",
         "UPDATE categories SET name = 'x'",
+        "INSERT INTO enrollment_tokens VALUES (gen_random_uuid(), gen_random_uuid(), now())",
+        "UPDATE enrollment_tokens SET created_at = '1970-01-01'",
         "TRUNCATE transactions",
         "SET LOCAL ROLE postgres",
         "CREATE TABLE mine (a int)",
@@ -178,6 +182,7 @@ async fn the_schema_goes_up_down_and_up_again() {
         "idx_transactions_raw_data",
         "idx_training_jobs_pending",
         "idx_training_jobs_user_status",
+        "idx_enrollment_tokens_user_created",
     ] {
         assert!(objects.iter().any(|name| name == index), "{index}");
     }
@@ -200,7 +205,7 @@ async fn unknown_schemas_are_refused() {
         ("UPDATE scale_records_migrations SET checksum = '\\x00'", "another file"),
         (
             "INSERT INTO scale_records_migrations (version, description, success, checksum, execution_time)
-             VALUES (999, 'from the future', true, '\\x00', 0); DELETE FROM scale_records_migrations WHERE version = 1",
+             VALUES (999, 'from the future', true, '\\x00', 0); DELETE FROM scale_records_migrations WHERE version < 999",
             "schema 999",
         ),
     ] {

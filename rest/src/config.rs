@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::HeaderValue;
+use scale_records::store::Allowance;
 use serde::Deserialize;
 
 use crate::auth::AuthConfig;
@@ -24,6 +25,8 @@ pub struct Config {
     pub auth: AuthConfig,
     /// How often one may ask.
     pub limit: LimitConfig,
+    /// Tokens that enroll people's devices.
+    pub enrollment: EnrollmentConfig,
     /// Origins of web pages that may call; `*` is any. Calls carry tokens and never cookies.
     pub cors_origins: Vec<String>,
     /// Whether people reach the API over HTTPS only: answers then say so to browsers for a year.
@@ -61,6 +64,7 @@ impl Default for Config {
             redis_url: None,
             auth: AuthConfig::default(),
             limit: LimitConfig::default(),
+            enrollment: EnrollmentConfig::default(),
             cors_origins: Vec::new(),
             https_only: false,
             max_body_kb: 256,
@@ -108,6 +112,7 @@ impl Config {
         if self.import_max_mb > 1024 {
             return wrong("import_max_mb", "more than 1024; a file is held in memory while it is read");
         }
+        self.enrollment.check()?;
         let is_one_of =
             |url: &SecretUrl, schemes: &[&str]| schemes.iter().any(|scheme| url.expose().starts_with(scheme));
         if self.database_url.as_ref().is_some_and(|url| !is_one_of(url, &["postgres://", "postgresql://"])) {
@@ -143,6 +148,46 @@ impl Config {
 
     pub(crate) fn max_import(&self) -> usize {
         self.import_max_mb as usize * 1024 * 1024
+    }
+}
+
+/// Section `[rest.enrollment]`: tokens with which a person who has signed in enrolls a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EnrollmentConfig {
+    /// Seconds that a token lives.
+    pub token_ttl_s: u64,
+    /// Tokens of one person in [`EnrollmentConfig::DAY`]; 0: nobody gets any.
+    pub per_day: u32,
+}
+
+impl Default for EnrollmentConfig {
+    fn default() -> Self {
+        Self { token_ttl_s: 600, per_day: 5 }
+    }
+}
+
+impl EnrollmentConfig {
+    /// How long a token that was given counts.
+    pub const DAY: Duration = Duration::from_secs(86_400);
+
+    /// How many tokens there are for one person; `None`: none at all.
+    pub(crate) fn allowance(&self) -> Option<Allowance> {
+        (self.per_day > 0).then_some(Allowance { most: self.per_day, within: Self::DAY })
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let wrong = |setting, problem: &str| Err(ConfigError { setting, problem: problem.to_owned() });
+        if !(60..=Self::DAY.as_secs()).contains(&self.token_ttl_s) {
+            return wrong("enrollment.token_ttl_s", "give between 60 (a device needs some time) and 86400 (a day)");
+        }
+        if self.per_day > 1000 {
+            return wrong(
+                "enrollment.per_day",
+                "more than 1000; each of them is a device, and devices are to cost something",
+            );
+        }
+        Ok(())
     }
 }
 
@@ -187,11 +232,19 @@ mod tests {
     #[test]
     fn defaults_are_good_and_bad_settings_are_named() {
         assert_eq!(Config::default().check(), Ok(()));
-        let cases: [(&str, Config); 7] = [
+        let enrollment = |change: fn(&mut EnrollmentConfig)| {
+            let mut config = Config::default();
+            change(&mut config.enrollment);
+            config
+        };
+        let cases: [(&str, Config); 10] = [
             ("rest.max_body_kb: 0", Config { max_body_kb: 0, ..Config::default() }),
             ("rest.import_max_mb: more than 1024", Config { import_max_mb: 1025, ..Config::default() }),
             ("rest.stream_idle_s: 0", Config { stream_idle_s: 0, ..Config::default() }),
             ("rest.database_url", Config { database_url: Some("mysql://x".to_owned().into()), ..Config::default() }),
+            ("rest.enrollment.token_ttl_s: give between 60", enrollment(|config| config.token_ttl_s = 59)),
+            ("rest.enrollment.token_ttl_s: give between 60", enrollment(|config| config.token_ttl_s = 86_401)),
+            ("rest.enrollment.per_day: more than 1000", enrollment(|config| config.per_day = 1001)),
             ("rest.redis_url", Config { redis_url: Some("localhost".to_owned().into()), ..Config::default() }),
             ("rest.cors_origins", Config { cors_origins: vec!["https://a/b".to_owned()], ..Config::default() }),
             ("rest.cors_origins", Config { cors_origins: vec!["app.example.com".to_owned()], ..Config::default() }),
@@ -200,6 +253,7 @@ mod tests {
             let refused = config.check().unwrap_err().to_string();
             assert!(refused.starts_with(expected), "{refused}");
         }
+        assert_eq!(enrollment(|config| config.per_day = 0).check(), Ok(()), "no tokens at all");
     }
 
     #[test]

@@ -32,6 +32,8 @@ stream_idle_s = 1
 ip_per_minute = 0
 user_per_minute = 0
 import_per_minute = 0
+[rest.enrollment]
+per_day = 1000
 ";
 
 /// The task that examples in the document speak of.

@@ -88,7 +88,7 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
     #[cfg(feature = "facade")]
     let facade = if config.rest.enabled {
         let ttl = Duration::from_secs(config.rounds.model_url_ttl_s);
-        Some(Facade::open(&config.rest, folder, &coordinator, ttl, &clock, inbox).await?)
+        Some(Facade::open(&config.rest, folder, &coordinator, &authority, ttl, &clock, inbox).await?)
     } else {
         None
     };

@@ -31,8 +31,8 @@ pub(super) trait Engine: Database + Send + Sync + 'static {
     /// What begins a transaction for `scope`; `None`: single statements need none.
     fn begin(scope: Scope, access: Access) -> Option<String>;
 
-    /// Waits for every import and deletion of this person that runs, and keeps further ones waiting until the transaction
-    /// ends; `None`: a transaction that writes has everything to itself.
+    /// Waits for every import, deletion and grant of this person that runs, and keeps further ones waiting until the
+    /// transaction ends; `None`: a transaction that writes has everything to itself.
     fn lock_person(user: UserId) -> Option<Statement>;
 
     /// Sorts a database error by what helps.

@@ -9,10 +9,13 @@
 //! | `uploaded_files` and their rows | [`Imports`] |
 //! | `categories` | [`Categories`] |
 //! | `training_jobs` | [`Jobs`] |
+//! | `enrollment_tokens` | [`Enrollments`] |
 //! | all of one person | [`People`] |
 //!
 //! [`open()`] gives all of them for a [`Location`]. Behind it each family is one file with one implementation, `Store<DB>`;
 //! `engine.rs` says in what the databases differ, and `sqlite.rs` and `postgres.rs` answer. SQL is nowhere else.
+
+use std::time::Duration;
 
 use async_trait::async_trait;
 use scale_proto::time::Timestamp;
@@ -26,6 +29,7 @@ use crate::domain::{
 mod categories;
 mod column;
 mod engine;
+mod enrollments;
 mod imports;
 mod jobs;
 mod migrations;
@@ -40,7 +44,7 @@ pub use migrations::Step;
 pub use open::{Location, migrate, missing_steps, open, revert};
 
 /// All families together: what the API holds, as `Arc<dyn Records>`.
-pub trait Records: Transactions + Imports + Categories + Jobs + People + std::fmt::Debug {}
+pub trait Records: Transactions + Imports + Categories + Jobs + Enrollments + People + std::fmt::Debug {}
 
 /// Which transactions; every condition that is there must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -184,6 +188,35 @@ pub trait Jobs: Send + Sync {
     async fn jobs_of_round(&self, round_id: uuid::Uuid) -> Result<Vec<TrainingJob>, Error>;
     /// Active jobs that have not changed since `before`, at most 1,000: their device has gone.
     async fn stale_jobs(&self, before: Timestamp) -> Result<Vec<TrainingJob>, Error>;
+}
+
+/// How many enrollment tokens a person may be given in how much time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// So many, at least 1.
+    pub most: u32,
+    /// In any span of this length.
+    pub within: Duration,
+}
+
+/// Whether a person may be given one more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Granted {
+    /// Yes, and it counts from now on.
+    Now,
+    /// No; from this moment on the next one is free. Nothing has changed.
+    NotBefore(Timestamp),
+}
+
+/// The `enrollment_tokens` table: when people were given tokens that enroll a device. What the tokens were is nowhere.
+#[async_trait]
+pub trait Enrollments: Send + Sync {
+    /// Counts one more token of the person, unless the allowance is used up. Of calls at once, each counts those before it.
+    async fn grant_enrollment(&self, user: UserId, allowance: Allowance, now: Timestamp) -> Result<Granted, Error>;
+    /// When tokens were given, newest first, at most `limit`.
+    async fn enrollments(&self, scope: Scope, limit: u16) -> Result<Vec<Timestamp>, Error>;
+    /// Removes what was given at `until` or before, of everybody, because it no longer counts; how many.
+    async fn forget_enrollments(&self, until: Timestamp) -> Result<u64, Error>;
 }
 
 /// Everything of one person. (An export reads the other families page by page.)

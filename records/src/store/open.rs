@@ -186,6 +186,7 @@ impl<DB: Engine> People for Store<DB> {
             "DELETE FROM uploaded_files WHERE user_id = ",
             "DELETE FROM categories WHERE user_id = ",
             "DELETE FROM training_jobs WHERE user_id = ",
+            "DELETE FROM enrollment_tokens WHERE user_id = ",
         ] {
             deleted += tx.execute(Statement::new(table).value(user)).await?;
         }

@@ -1,7 +1,5 @@
 //! Files.
 
-use std::time::Duration;
-
 use super::*;
 
 pub(super) async fn duplicates_are_skipped_wherever_they_are(rows: &Rows) {
@@ -116,7 +114,7 @@ pub(super) async fn a_deletion_waits_for_the_import(rows: &Rows) {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!deletion.is_finished());
     import.commit(UploadCounts { inserted: 1, ..UploadCounts::default() }).await.unwrap();
-    assert_eq!(deletion.await.unwrap().unwrap(), 7);
+    assert_eq!(deletion.await.unwrap().unwrap(), 8);
     let after = everything(rows, user).await;
     assert_eq!((after.transactions, after.uploads, after.jobs), (vec![], vec![], vec![]));
 }

@@ -3,15 +3,17 @@
 //! Every case makes people of its own, so that cases may share a database and run at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use scale_proto::time::Timestamp;
 use scale_records::domain::{
     Category, CategorySlug, CategorySource, Currency, Direction, FileHash, Fingerprint, JobId, Money, NewJob,
     NewTransaction, NewUpload, Scope, Status, Text, TrainingJob, Transaction, Upload, UploadCounts, UserId,
 };
-use scale_records::store::{Begun, Created, Filter, Import, Listed, Page, Records};
+use scale_records::store::{Allowance, Begun, Created, Filter, Granted, Import, Listed, Page, Records};
 use time::{Date, Month};
 
+mod enrollments;
 mod imports;
 mod jobs;
 mod lists;
@@ -45,6 +47,9 @@ pub(crate) async fn conforms(rows: &Rows) {
     jobs::of_two_jobs_at_once_one_is_made(rows).await;
     jobs::a_job_goes_forward_and_ends_once(rows).await;
     jobs::jobs_are_found_by_round_and_by_age(rows).await;
+    enrollments::each_token_is_free_again_after_its_day(rows).await;
+    enrollments::of_many_calls_at_once_no_more_than_allowed_are_granted(rows).await;
+    enrollments::what_no_longer_counts_is_forgotten(rows).await;
     rows.ping().await.unwrap();
 }
 
@@ -143,6 +148,7 @@ pub(crate) struct Everything {
     pub(crate) uploads: Vec<Upload>,
     pub(crate) categories: Vec<Category>,
     pub(crate) jobs: Vec<TrainingJob>,
+    pub(crate) enrollments: Vec<Timestamp>,
 }
 
 pub(crate) async fn everything(rows: &Rows, user: UserId) -> Everything {
@@ -151,15 +157,18 @@ pub(crate) async fn everything(rows: &Rows, user: UserId) -> Everything {
         uploads: rows.uploads(Scope::User(user), 100).await.unwrap(),
         categories: rows.categories(user).await.unwrap(),
         jobs: rows.jobs(Scope::User(user), 100).await.unwrap(),
+        enrollments: rows.enrollments(Scope::User(user), 100).await.unwrap(),
     }
 }
 
-/// Somebody who has two transactions, a file, a category and an active job.
+/// Somebody who has two transactions, a file, a category, an active job and an enrollment token.
 pub(crate) async fn somebody(rows: &Rows) -> UserId {
     let user = UserId::new();
     create(rows, user, &full(1)).await;
     import(rows, user, &file(1), &[expense(2)]).await;
     assert!(rows.create_category(user, &slug("own"), "Own").await.unwrap());
     assert!(matches!(rows.create_job(user, &new_job(), at(3)).await.unwrap(), Created::New(_)));
+    let once = Allowance { most: 1, within: Duration::from_secs(1) };
+    assert_eq!(rows.grant_enrollment(user, once, at(4)).await.unwrap(), Granted::Now);
     user
 }

@@ -107,9 +107,10 @@ pub(super) async fn categories_are_everybodys_and_ones_own(rows: &Rows) {
 pub(super) async fn a_deleted_person_leaves_nothing(rows: &Rows) {
     let (user, other) = (somebody(rows).await, somebody(rows).await);
     let before = everything(rows, other).await;
-    assert_eq!(rows.delete_person(user).await.unwrap(), 5);
+    assert_eq!(rows.delete_person(user).await.unwrap(), 6);
     let after = everything(rows, user).await;
     assert_eq!((after.transactions, after.uploads, after.jobs), (vec![], vec![], vec![]));
+    assert_eq!(after.enrollments, []);
     assert!(after.categories.iter().all(|category| !category.own));
     assert_eq!(rows.delete_person(user).await.unwrap(), 0);
     assert_eq!(everything(rows, other).await, before);

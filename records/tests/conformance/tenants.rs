@@ -10,6 +10,7 @@ pub(super) async fn nobody_sees_anybody_elses_rows(rows: &Rows) {
     let of_other = everything(rows, other).await;
     assert_eq!(of_owner.transactions.len(), 2);
     assert_eq!((of_other.transactions, of_other.uploads, of_other.jobs), (vec![], vec![], vec![]));
+    assert_eq!((of_owner.enrollments.len(), of_other.enrollments), (1, vec![]));
     assert!(of_other.categories.iter().all(|category| !category.own));
 
     let scope = Scope::User(other);

@@ -56,6 +56,8 @@ pub struct Api {
     pub hub: Hub,
     /// Models that rounds have made.
     pub models: Arc<dyn LatestModel>,
+    /// Tokens that enroll people's devices.
+    pub enrollment: Arc<dyn MintEnrollment>,
     /// What time it is.
     pub now: Now,
     /// Settings, [checked](Config::check).
@@ -101,6 +103,39 @@ pub struct Model {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the models cannot be read: {0}")]
 pub struct ModelError(pub String);
+
+/// Mints tokens with which devices enroll; the coordinator does.
+pub trait MintEnrollment: Send + Sync {
+    /// A token that enrolls one installation within `ttl`, and says nothing about who asked for it. Nothing is kept of it
+    /// until it is used.
+    ///
+    /// # Errors
+    /// [`EnrollmentError`] when the system has no randomness.
+    fn mint(&self, ttl: Duration) -> Result<EnrollmentToken, EnrollmentError>;
+}
+
+/// A token that enrolls one installation. Not printed by accident.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EnrollmentToken {
+    /// The token.
+    pub token: String,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+impl std::fmt::Debug for EnrollmentToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EnrollmentToken")
+            .field("token", &"redacted")
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// No enrollment token can be minted at the moment. The text is for logs only.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no enrollment token can be minted: {0}")]
+pub struct EnrollmentError(pub String);
 
 /// What every request sees.
 struct Shared {
@@ -171,7 +206,7 @@ fn probes() -> Routes {
 
 /// What is answered within the request's time.
 fn quick() -> Routes {
-    use routes::{category, model, person, training, transaction, upload};
+    use routes::{category, device, model, person, training, transaction, upload};
     OpenApiRouter::new()
         .routes(collect!(transaction::list, transaction::create))
         .routes(collect!(transaction::get, transaction::delete))
@@ -183,6 +218,7 @@ fn quick() -> Routes {
         .routes(collect!(training::status))
         .routes(collect!(training::stream))
         .routes(collect!(model::latest))
+        .routes(collect!(device::enroll))
         .routes(collect!(person::export))
         .routes(collect!(person::delete))
 }

@@ -17,7 +17,8 @@ const ABOUT: &str = "A person's transactions, and what training is doing.\n\n\
     Every answer has an `x-request-id`; a good one that a request brings is kept.\n\n\
     Lists are newest first and are paged by `cursor`. \
     Calls are limited by person and by address: `ratelimit-limit`, `ratelimit-remaining` and `ratelimit-reset` say how many \
-    are left until when, and a 429 or 503 says with `retry-after` when to come back.";
+    are left until when, and a 429 or 503 says with `retry-after` when to come back. \
+    Enrollment tokens are counted by the day as well.";
 
 /// Operations that anybody may call.
 const OPEN: [&str; 2] = ["health", "ready"];
@@ -81,6 +82,7 @@ pub(super) fn describe<const N: usize>(parts: [OpenApi; N], now: Timestamp) -> V
             { "name": "categories", "description": "What transactions are for" },
             { "name": "training", "description": "The person's device taking part in a round" },
             { "name": "models", "description": "What rounds have made" },
+            { "name": "devices", "description": "What a person's device needs to take part" },
             { "name": "me", "description": "Everything of one person" },
             { "name": "service", "description": "Whether the service runs" },
         ],
@@ -382,7 +384,7 @@ mod tests {
                 assert!(operation["operationId"].is_string() && operation["summary"].is_string(), "{name}");
             }
         }
-        assert_eq!(operations, 19);
+        assert_eq!(operations, 20);
     }
 
     #[test]

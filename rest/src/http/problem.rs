@@ -13,7 +13,7 @@ use scale_records::store;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::ModelError;
+use super::{EnrollmentError, ModelError};
 use crate::auth::AuthError;
 use crate::training;
 
@@ -220,5 +220,12 @@ impl From<ModelError> for Problem {
     fn from(error: ModelError) -> Self {
         tracing::warn!(%error, "the models cannot be read");
         Self::unavailable("storage_unavailable", "the models cannot be read at the moment")
+    }
+}
+
+impl From<EnrollmentError> for Problem {
+    fn from(error: EnrollmentError) -> Self {
+        tracing::error!(%error, "a request failed inside");
+        Self::internal()
     }
 }

@@ -1,6 +1,7 @@
 //! The API as a client sees it: the whole router over rows in memory, tokens of the development issuer.
 
 mod caching;
+mod devices;
 mod gate;
 mod imports;
 mod person;

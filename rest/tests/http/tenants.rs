@@ -46,6 +46,7 @@ async fn lists_and_exports_hold_ones_own_rows_only() {
     let (owner, other) = (world.person(), world.person());
     owner.transaction("2026-02-01", "3.20", "Coffee").await;
     owner.job().await;
+    assert_eq!(owner.post("/api/v1/devices/enrollment", &json!({})).await.status, StatusCode::CREATED);
     owner.post("/api/v1/categories", &json!({"slug": "own", "name": "Own"})).await;
     let file = "date,description,amount,currency\n2026-01-02,Tea,-3.20,EUR\n";
     assert_eq!(owner.import("", "text/csv", file).await.status, StatusCode::CREATED);
@@ -57,7 +58,7 @@ async fn lists_and_exports_hold_ones_own_rows_only() {
     assert!(own(owner.get("/api/v1/categories").await.json()));
     assert!(!own(other.get("/api/v1/categories").await.json()));
     let export = other.get("/api/v1/me/export").await.json();
-    for list in ["transactions", "uploads", "training_jobs", "categories"] {
+    for list in ["transactions", "uploads", "training_jobs", "categories", "enrollment_tokens"] {
         assert_eq!(export[list], json!([]), "{list}");
     }
     // The same file is new for somebody else, and so is the same transaction.

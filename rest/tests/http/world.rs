@@ -14,7 +14,7 @@ use scale_proto::time::Timestamp;
 use scale_records::domain::UserId;
 use scale_records::store::{self, Location, Records};
 use scale_rest::auth::{Assurance, DevIssuer, Role, Verifier};
-use scale_rest::http::{Api, LatestModel, Model, ModelError, router};
+use scale_rest::http::{Api, EnrollmentError, EnrollmentToken, LatestModel, MintEnrollment, Model, ModelError, router};
 use scale_rest::limit::Limiter;
 use scale_rest::training::{Hub, Options};
 use scale_rest::{Config, Now};
@@ -63,6 +63,7 @@ impl World {
             limiter: Limiter::new(&config.limit, None),
             hub: hub.clone(),
             models: Arc::new(Models),
+            enrollment: Arc::new(Enrollments { now: now.clone(), minted: AtomicU64::new(0) }),
             now,
             config,
         };
@@ -192,6 +193,25 @@ impl Answer {
         assert!(!problem["detail"].as_str().unwrap().is_empty());
         assert_eq!(problem["request_id"], self.header("x-request-id"));
         problem
+    }
+}
+
+/// Numbers its tokens. Those that would live for [`BROKEN_TTL_S`] cannot be minted.
+struct Enrollments {
+    now: Now,
+    minted: AtomicU64,
+}
+
+/// Life of the tokens that the world cannot mint.
+pub(crate) const BROKEN_TTL_S: u64 = 666;
+
+impl MintEnrollment for Enrollments {
+    fn mint(&self, ttl: Duration) -> Result<EnrollmentToken, EnrollmentError> {
+        if ttl.as_secs() == BROKEN_TTL_S {
+            return Err(EnrollmentError("there is no randomness left".to_owned()));
+        }
+        let number = self.minted.fetch_add(1, Ordering::SeqCst);
+        Ok(EnrollmentToken { token: format!("scale_enroll_{number}.x"), expires_at: (self.now)().plus(ttl) })
     }
 }
 

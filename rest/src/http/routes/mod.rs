@@ -1,6 +1,7 @@
 //! What is done at each path.
 
 pub(super) mod category;
+pub(super) mod device;
 pub(super) mod model;
 pub(super) mod person;
 pub(super) mod probe;

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::super::Shared;
 use super::super::extract::Person;
 use super::super::problem::Problem;
-use super::super::wire::{Category, Job, Transaction, Upload, moment, moment_schema, uuid_schema};
+use super::super::wire::{Category, GivenToken, Job, Transaction, Upload, moment, moment_schema, uuid_schema};
 
 /// Everything that is kept of a person.
 #[derive(Serialize, ToSchema)]
@@ -34,6 +34,8 @@ pub(in crate::http) struct Export<'a> {
     uploads: Vec<Upload<'a>>,
     /// Training jobs.
     training_jobs: Vec<Job<'a>>,
+    /// Enrollment tokens that the person was given and that still count, newest first.
+    enrollment_tokens: Vec<GivenToken>,
     /// Transactions, newest first.
     transactions: Vec<Transaction<'a>>,
 }
@@ -50,12 +52,14 @@ pub(in crate::http) async fn export(State(shared): State<Arc<Shared>>, person: P
     let categories = records.categories(person.user).await?;
     let uploads = records.uploads(person.scope(), u16::MAX).await?;
     let jobs = records.jobs(person.scope(), u16::MAX).await?;
+    let enrollments = records.enrollments(person.scope(), u16::MAX).await?;
     let head = Export {
         exported_at: moment((shared.api.now)()),
         user_id: person.user.0,
         categories: categories.iter().filter(|category| category.own).map(Category::from).collect(),
         uploads: uploads.iter().map(Upload::from).collect(),
         training_jobs: jobs.iter().map(Job::from).collect(),
+        enrollment_tokens: enrollments.into_iter().map(GivenToken::from).collect(),
         transactions: Vec::new(),
     };
     let mut text = serde_json::to_vec(&head).map_err(|_| Problem::internal())?;

@@ -4,12 +4,14 @@
 //! A type here says in its schema exactly what is accepted: what fits the schema is accepted, what does not is refused.
 
 mod category;
+mod device;
 mod job;
 mod model;
 mod transaction;
 mod upload;
 
 pub(super) use category::{Categories, Category, NewCategory};
+pub(super) use device::{EnrollmentToken, GivenToken};
 pub(super) use job::{CreatedJob, Job, Jobs, NewJob};
 pub(super) use model::Model;
 pub(super) use transaction::{
