@@ -197,3 +197,20 @@ fn a_ledger_that_was_touched_locks_until_the_user_resets_it() {
         assert_eq!(device.run(ROUND + 2).unwrap()["outcome"], "error", "{name}");
     }
 }
+
+/// Keys and count are kept together; without one of them the device cannot say what it has spent, or that it is itself.
+#[test]
+fn a_lost_key_or_count_is_told_from_a_new_device() {
+    for (lost, code) in [("keys/keys.secret", "keys_lost"), ("keys/ledger-count.secret", "ledger_count_lost")] {
+        let device = Installation::new(BINARY, true).unwrap();
+        let first = device.run(ROUND).unwrap();
+        assert_eq!(first["outcome"], "contributed", "{lost}: {first}");
+        let path = device.folder().join(lost);
+        let bytes = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert_eq!(device.report().unwrap()["code"], code, "{lost}");
+        assert!(!path.exists(), "{lost}: it is not made anew");
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(spent(&device.report().unwrap()), spent(&first), "{lost}: nothing else was lost");
+    }
+}

@@ -36,10 +36,11 @@ pub trait HeldLog: MaybeSend + MaybeSync {
     /// All of it; empty where there is none.
     fn read(&mut self) -> impl Future<Output = Result<Vec<u8>, HostError>> + MaybeSend;
 
-    /// Appends `bytes` to a log of `at` bytes.
+    /// Appends `bytes` to a log of `at` bytes. A log begins with [`Self::replace`], or it would look as if it began in the
+    /// middle.
     ///
     /// # Errors
-    /// [`HostError`] `ledger`, also for a log of another length: then nothing is written.
+    /// [`HostError`] `ledger`, also for a log of another length or an empty one: then nothing is written.
     fn append(&mut self, at: u64, bytes: &[u8]) -> impl Future<Output = Result<(), HostError>> + MaybeSend;
 
     /// Puts `bytes` in place of all of it, all or nothing: a reset that the user asked for, or the first record ever.
@@ -47,6 +48,12 @@ pub trait HeldLog: MaybeSend + MaybeSync {
     /// # Errors
     /// [`HostError`] `ledger`.
     fn replace(&mut self, bytes: &[u8]) -> impl Future<Output = Result<(), HostError>> + MaybeSend;
+
+    /// Removes all of it: the installation is forgotten, together with its keys and their count.
+    ///
+    /// # Errors
+    /// [`HostError`] `ledger`.
+    fn remove(&mut self) -> impl Future<Output = Result<(), HostError>> + MaybeSend;
 }
 
 /// Why a log cannot be had.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
@@ -10,15 +10,14 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
-use scale_privacy::ledger::Count;
 use scale_proto::time::Timestamp;
 use scale_secagg::keys::IdentityKey;
 use scale_secagg::roster::Certificate;
 use zeroize::Zeroizing;
 
 use super::{
-    Clock, Conditions, DeviceConditions, HeldLog, KeyStore, LedgerCount, LedgerLog, LogError, MaybeSend, Parts,
-    Randomness, Store,
+    Clock, Conditions, DeviceConditions, HeldLog, KeyStore as _, LedgerLog, LogError, MaybeSend, Parts, Randomness,
+    Store, Vault, VaultKeys,
 };
 use crate::error::HostError;
 
@@ -75,67 +74,74 @@ impl Store for MemoryStore {
         lock(&self.0).remove(key);
         Ok(())
     }
+    async fn clear(&self) -> Result<(), HostError> {
+        lock(&self.0).clear();
+        Ok(())
+    }
+}
+
+/// Secrets by name. Clones share them.
+#[derive(Clone, Default)]
+pub struct MemoryVault(Arc<Mutex<BTreeMap<String, Zeroizing<Vec<u8>>>>>);
+
+impl std::fmt::Debug for MemoryVault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MemoryVault(redacted)")
+    }
+}
+
+impl Vault for MemoryVault {
+    async fn get(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, HostError> {
+        Ok(lock(&self.0).get(name).cloned())
+    }
+    async fn put_new(&self, name: &str, bytes: &[u8]) -> Result<bool, HostError> {
+        let mut entries = lock(&self.0);
+        let is_new = !entries.contains_key(name);
+        if is_new {
+            entries.insert(name.to_owned(), Zeroizing::new(bytes.to_vec()));
+        }
+        Ok(is_new)
+    }
+    async fn put(&self, name: &str, bytes: &[u8]) -> Result<(), HostError> {
+        lock(&self.0).insert(name.to_owned(), Zeroizing::new(bytes.to_vec()));
+        Ok(())
+    }
+    async fn delete(&self, name: &str) -> Result<(), HostError> {
+        lock(&self.0).remove(name);
+        Ok(())
+    }
 }
 
 /// Secrets that follow from a seed.
-#[derive(Clone)]
-pub struct MemoryKeys {
-    identity: Zeroizing<[u8; 32]>,
-    sealing: Zeroizing<[u8; 32]>,
-    certificate: Option<Certificate>,
-    /// Clones share it.
-    ledger_count: Arc<Mutex<Option<Count>>>,
-}
+pub type MemoryKeys = VaultKeys<MemoryVault>;
 
 impl MemoryKeys {
-    /// Both secrets from one seed.
+    /// Both secrets from one seed, in a vault of their own.
     pub fn new(seed: [u8; 32]) -> Self {
         let mut rng = ChaCha20Rng::from_seed(seed);
         // Another stream than the one of `SeededRandomness`, which may have the same seed.
         rng.set_stream(u64::MAX);
-        let mut keys = Self {
-            identity: Zeroizing::default(),
-            sealing: Zeroizing::default(),
-            certificate: None,
-            ledger_count: Arc::default(),
-        };
-        rng.fill_bytes(&mut *keys.identity);
-        rng.fill_bytes(&mut *keys.sealing);
-        keys
+        Self::over(MemoryVault::default(), SeededRandomness(Arc::new(Mutex::new(rng))))
     }
 
-    /// The same identity, certified by `root` until `not_after_ms` (Unix milliseconds).
+    /// With the identity certified by `root` until `not_after_ms` (Unix milliseconds).
+    ///
+    /// # Panics
+    /// Never: nothing in memory fails or waits.
     #[must_use]
-    pub fn certified(mut self, root: &IdentityKey, not_after_ms: u64) -> Self {
-        let identity = IdentityKey::from_seed(&self.identity).public();
-        self.certificate = Some(Certificate::issue(root, &identity, not_after_ms));
+    pub fn certified(self, root: &IdentityKey, not_after_ms: u64) -> Self {
+        at_once(async {
+            let identity = IdentityKey::from_seed(&*self.identity_seed().await?).public();
+            self.put_certificate(&Certificate::issue(root, &identity, not_after_ms)).await
+        });
         self
     }
 }
 
-impl std::fmt::Debug for MemoryKeys {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("MemoryKeys(redacted)")
-    }
-}
-
-impl KeyStore for MemoryKeys {
-    async fn identity_seed(&self) -> Result<Zeroizing<[u8; 32]>, HostError> {
-        Ok(self.identity.clone())
-    }
-    async fn sealing_key(&self) -> Result<Zeroizing<[u8; 32]>, HostError> {
-        Ok(self.sealing.clone())
-    }
-    async fn certificate(&self) -> Result<Option<Certificate>, HostError> {
-        Ok(self.certificate)
-    }
-    async fn ledger_count(&self) -> Result<LedgerCount, HostError> {
-        Ok(lock(&self.ledger_count).map_or(LedgerCount::Never, LedgerCount::At))
-    }
-    async fn put_ledger_count(&self, count: Count) -> Result<(), HostError> {
-        *lock(&self.ledger_count) = Some(count);
-        Ok(())
-    }
+/// What a future in memory gives, which waits for nothing.
+fn at_once(future: impl Future<Output = Result<(), HostError>>) {
+    let polled = pin!(future).poll(&mut Context::from_waker(Waker::noop()));
+    assert_eq!(polled, Poll::Ready(Ok(())), "nothing in memory fails or waits");
 }
 
 /// The privacy ledger's log. Clones share it, and only one of them can hold it at a time.
@@ -184,14 +190,18 @@ impl HeldLog for HeldMemory {
     }
     async fn append(&mut self, at: u64, bytes: &[u8]) -> Result<(), HostError> {
         let mut log = lock(&self.0.log);
-        if log.len() as u64 != at {
-            return Err(HostError::new("ledger", format!("the log has {} bytes, not {at}", log.len())));
+        if log.len() as u64 != at || at == 0 {
+            return Err(HostError::new("ledger", format!("the log has {} bytes: nothing goes to {at}", log.len())));
         }
         log.extend_from_slice(bytes);
         Ok(())
     }
     async fn replace(&mut self, bytes: &[u8]) -> Result<(), HostError> {
         *lock(&self.0.log) = bytes.to_vec();
+        Ok(())
+    }
+    async fn remove(&mut self) -> Result<(), HostError> {
+        lock(&self.0.log).clear();
         Ok(())
     }
 }
@@ -312,9 +322,8 @@ impl Future for Sleep {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
-
     use super::*;
+    use crate::host::conformance::{self, block_on};
 
     /// A clock of this crate gives way exactly once; a platform that needs nothing of the kind writes nothing.
     #[test]
@@ -332,5 +341,29 @@ mod tests {
         assert!(breath.as_mut().poll(&mut context).is_pending());
         assert!(breath.as_mut().poll(&mut context).is_ready());
         assert!(pin!(Plain.breathe()).poll(&mut context).is_ready());
+    }
+
+    #[test]
+    fn memory_does_what_every_platform_has_to() {
+        let (store, ledger, vault) = (MemoryStore::default(), MemoryLedger::default(), MemoryVault::default());
+        block_on(conformance::store(async || store.clone()));
+        block_on(conformance::ledger(async || ledger.clone()));
+        block_on(conformance::vault(async || vault.clone()));
+        let vault = MemoryVault::default();
+        let randomness = SeededRandomness::new([1; 32]);
+        block_on(conformance::keys(async || VaultKeys::over(vault.clone(), randomness.clone())));
+    }
+
+    /// Tests of the whole device rest on these.
+    #[test]
+    fn a_seed_gives_the_same_secrets_as_ever() {
+        let keys = MemoryKeys::new([7; 32]);
+        let mut rng = ChaCha20Rng::from_seed([7; 32]);
+        rng.set_stream(u64::MAX);
+        let mut expected = [0; 32];
+        rng.fill_bytes(&mut expected);
+        assert_eq!(*block_on(keys.identity_seed()).expect("memory"), expected);
+        rng.fill_bytes(&mut expected);
+        assert_eq!(*block_on(keys.sealing_key()).expect("memory"), expected);
     }
 }

@@ -20,11 +20,14 @@ use zeroize::Zeroizing;
 use crate::error::{CallError, HostError};
 
 mod conditions;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 mod ledger;
 pub mod memory;
 #[cfg(all(feature = "native", not(target_arch = "wasm32")))]
 pub mod native;
 mod sealed;
+mod vault;
 
 #[cfg(not(target_arch = "wasm32"))]
 mod maybe {
@@ -47,6 +50,7 @@ mod maybe {
 pub use conditions::{Conditions, DeviceConditions};
 pub use ledger::{HeldLog, LedgerCount, LedgerLog, LogError};
 pub use maybe::{MaybeSend, MaybeSync};
+pub use vault::{Vault, VaultKeys};
 
 /// Bearer token of an enrolled device. Wiped on drop, not printed.
 #[derive(Clone)]
@@ -170,10 +174,13 @@ pub trait Store: MaybeSend + MaybeSync {
     fn put(&self, key: &str, bytes: &[u8]) -> impl Future<Output = Result<(), HostError>> + MaybeSend;
     /// Removes `key`, if it is there. Durable when it returns.
     fn delete(&self, key: &str) -> impl Future<Output = Result<(), HostError>> + MaybeSend;
+    /// Removes every key. Durable when it returns; some may be left if it fails or the process dies: then again.
+    fn clear(&self) -> impl Future<Output = Result<(), HostError>> + MaybeSend;
 }
 
 /// Keeps the two secrets of an installation, out of backups. Both are made on first use and never change. And it counts
-/// the records of the privacy ledger, where the platform has a place for that.
+/// the records of the privacy ledger, where the platform has a place for that. [`VaultKeys`] is one that does everything,
+/// over a [`Vault`] of the platform.
 pub trait KeyStore: MaybeSend + MaybeSync {
     /// Ed25519 seed of the installation's identity.
     fn identity_seed(&self) -> impl Future<Output = Result<Zeroizing<[u8; 32]>, HostError>> + MaybeSend;
@@ -201,6 +208,10 @@ pub trait KeyStore: MaybeSend + MaybeSync {
     fn put_ledger_count(&self, _: Count) -> impl Future<Output = Result<(), HostError>> + MaybeSend {
         async { Ok(()) }
     }
+
+    /// Removes all of it: what was sealed cannot be read any more, and the next use is that of a new installation. Durable
+    /// when it returns; some may be left if it fails or the process dies: then again.
+    fn delete_all(&self) -> impl Future<Output = Result<(), HostError>> + MaybeSend;
 
     /// Encrypts `plain` under the name it is stored by: ChaCha20-Poly1305 with `nonce`, which must be fresh and random.
     /// A platform with a better vault overrides this and [`Self::open`] together.

@@ -1,4 +1,4 @@
-//! A native program as a host: a folder for state, a file for keys, the system's clock and randomness.
+//! A native program as a host: folders for state, keys and ledger, the system's clock and randomness.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -12,15 +12,15 @@ use crate::error::HostError;
 use crate::transport::native::{Connection, GrpcTransport};
 
 mod files;
-mod keys;
 mod ledger;
 mod lock;
 mod store;
+mod vault;
 
 pub use files::private_folder;
-pub use keys::FileKeys;
 pub use ledger::{FileLedger, HeldFile};
 pub use store::FolderStore;
+pub use vault::{FileKeys, FileVault};
 
 /// A device in a folder. A program without batteries: conditions are always fine.
 pub type NativeHost =
@@ -105,7 +105,7 @@ mod tests {
         store.put("a/b", b"one").await.expect("writes");
         let keys = FileKeys::open(&device.join("keys")).expect("makes keys");
         keys.put_ledger_count(Count { epoch: 1, records: 2 }).await.expect("writes");
-        keys.put_certificate(&Certificate { not_after_ms: 5, signature: [7; 64] }).expect("writes");
+        keys.put_certificate(&Certificate { not_after_ms: 5, signature: [7; 64] }).await.expect("writes");
         let mut log = FileLedger::open(&device.join("ledger")).expect("opens").hold().await.expect("free");
         log.replace(b"record").await.expect("writes");
         let mut seen = vec![];

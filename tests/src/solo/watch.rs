@@ -64,6 +64,9 @@ impl Store for Watched<FolderStore> {
         self.1.point(&format!("before {key} is deleted"));
         self.0.delete(key).await
     }
+    async fn clear(&self) -> Result<(), HostError> {
+        self.0.clear().await
+    }
 }
 
 impl KeyStore for Watched<FileKeys> {
@@ -84,6 +87,9 @@ impl KeyStore for Watched<FileKeys> {
         self.0.put_ledger_count(count).await?;
         self.1.point("after the count");
         Ok(())
+    }
+    async fn delete_all(&self) -> Result<(), HostError> {
+        self.0.delete_all().await
     }
 }
 
@@ -123,5 +129,8 @@ impl HeldLog for WatchedLog {
         self.held.replace(bytes).await?;
         self.watch.point("after the first record");
         Ok(())
+    }
+    async fn remove(&mut self) -> Result<(), HostError> {
+        self.held.remove().await
     }
 }

@@ -59,6 +59,9 @@ impl Store for SlowStore {
         turn().await;
         Ok(())
     }
+    async fn clear(&self) -> Result<(), HostError> {
+        self.0.clear().await
+    }
 }
 
 /// The same for the ledger's log, whose record a kill may also cut in half.
@@ -97,6 +100,9 @@ impl HeldLog for SlowLog {
         self.0.replace(bytes).await?;
         turn().await;
         Ok(())
+    }
+    async fn remove(&mut self) -> Result<(), HostError> {
+        self.0.remove().await
     }
 }
 

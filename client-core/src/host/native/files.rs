@@ -68,7 +68,7 @@ impl Folder {
 #[cfg(test)]
 impl Folder {
     /// Whether nothing is being done here.
-    pub(super) fn is_free(&self) -> bool {
+    pub(in crate::host::native) fn is_free(&self) -> bool {
         self.turn.try_lock().is_ok()
     }
 }
@@ -135,6 +135,15 @@ fn unfinished(path: &Path) -> io::Result<(PathBuf, File)> {
 /// Removes a file, if it is there. It is gone from the disk when this returns.
 pub(super) fn remove_durably(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
+        Ok(()) => sync_folder(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes a folder and everything in it, if it is there.
+pub(super) fn remove_folder_durably(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
         Ok(()) => sync_folder(path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),

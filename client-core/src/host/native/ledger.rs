@@ -86,13 +86,17 @@ impl HeldLog for HeldFile {
         let bytes = bytes.to_vec();
         self.write(move |path| files::write_durably(path, &bytes)).await
     }
+
+    async fn remove(&mut self) -> Result<(), HostError> {
+        self.write(files::remove_durably).await
+    }
 }
 
 /// A log that is missing is not made here: it would look as if it began in the middle.
 fn append(path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().append(true).open(path)?;
     let length = file.metadata()?.len();
-    if length != at {
+    if length != at || at == 0 {
         let problem = format!("it has {length} bytes instead of {at}: something else wrote to it, open it again");
         return Err(io::Error::other(problem));
     }
@@ -109,27 +113,13 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::host::conformance;
 
     #[tokio::test]
-    async fn a_log_grows_only_at_its_end_and_has_one_holder() {
+    async fn a_file_does_what_every_log_has_to() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let ledger = FileLedger::open(&folder.path().join("ledger")).expect("opens");
-        let mut held = ledger.hold().await.expect("free");
-        assert_eq!(ledger.hold().await.err(), Some(LogError::InUse));
-        assert_eq!(held.read().await, Ok(vec![]));
-        assert_eq!(held.append(0, b"x").await.expect_err("no log").what, "ledger");
-        held.replace(b"one").await.expect("writes");
-        held.append(3, b"two").await.expect("writes");
-        for at in [0, 3, 7] {
-            assert_eq!(held.append(at, b"x").await.expect_err("another length").what, "ledger");
-        }
-        assert_eq!(held.read().await, Ok(b"onetwo".to_vec()));
-        let other = FileLedger::open(&folder.path().join("ledger")).expect("opens");
-        assert_eq!(LedgerLog::read(&other).await, Ok(b"onetwo".to_vec()), "read while another one holds it");
-        drop(held);
-        let mut held = ledger.hold().await.expect("free again");
-        held.replace(b"new").await.expect("writes");
-        assert_eq!(held.read().await, Ok(b"new".to_vec()));
+        let folder = folder.path().join("ledger");
+        conformance::ledger(async || FileLedger::open(&folder).expect("opens")).await;
     }
 
     #[tokio::test]

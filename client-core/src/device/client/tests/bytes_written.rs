@@ -23,6 +23,9 @@ impl Store for CountingStore {
     async fn delete(&self, key: &str) -> Result<(), HostError> {
         self.0.delete(key).await
     }
+    async fn clear(&self) -> Result<(), HostError> {
+        self.0.clear().await
+    }
 }
 
 /// Moves every weight by another small step, as training does.
