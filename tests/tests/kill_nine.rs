@@ -97,7 +97,7 @@ async fn round(world: &mut World) {
     }));
     world.passes_during("some have signed the survivors", sign).await;
     world.passes("all have the signatures").await;
-    let reveal = try_join_all(devices.iter().zip(&joined).map(|(device, joined)| device.reveal(joined)));
+    let reveal = try_join_all(devices.iter_mut().zip(&joined).map(|(device, joined)| device.reveal(joined)));
     world.passes_during("some have revealed their shares", reveal).await;
     world.passes("all have revealed their shares").await;
 
