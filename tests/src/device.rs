@@ -1,20 +1,20 @@
-//! A device that speaks the wire and the protocol, one message at a time.
+//! A device that speaks the wire one message at a time: a test decides on each. What it says is up to the machine that ships.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
-use rand_chacha::ChaCha20Rng;
-use rand_core::{Rng as _, SeedableRng as _};
+use scale_client_core::device::Rules;
+use scale_client_core::testing::{Device, Silence, setting};
+use scale_proto::answer::StageDown;
+use scale_proto::manifest::Manifest;
 use scale_proto::plan::Plan;
+use scale_proto::time::Timestamp;
 use scale_proto::{PROTOCOL, wire};
-use scale_secagg::client::{Answer, Event, Host, Participant};
-use scale_secagg::config::{Policy, RoundConfig};
-use scale_secagg::keys::IdentityKey;
-use scale_secagg::roster::RosterForm;
+use scale_secagg::config::RoundConfig;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::process::with_token;
+use crate::process::{http_get, with_token};
 
 /// Longest time that a call is repeated for, through waits and restarts of the coordinator.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -25,11 +25,8 @@ const PIECE: usize = 16;
 pub struct RawDevice {
     url: String,
     channel: Channel,
-    identity: IdentityKey,
-    rng: ChaCha20Rng,
     token: String,
-    task_key: [u8; 32],
-    last_round: u64,
+    device: Device,
 }
 
 /// One device in one round.
@@ -40,14 +37,12 @@ pub struct Joined {
     pub config: RoundConfig,
     /// The decoded plan.
     pub plan: Plan,
-    /// What this device puts into the sum, one vector after the other.
+    /// What this device puts into the sum of a round without noise, one vector after the other.
     pub input: Vec<Vec<i64>>,
     /// The session, from stage 1 on.
     pub session: Bytes,
     /// The last payload that went up.
     pub up: Bytes,
-    participant: Participant,
-    policy: Policy,
 }
 
 impl RawDevice {
@@ -56,28 +51,22 @@ impl RawDevice {
     /// # Errors
     /// What the coordinator answers.
     pub async fn enroll(url: String, number: u8, enroll_token: &str) -> anyhow::Result<Self> {
-        let identity = IdentityKey::from_seed(&[number; 32]);
+        let mut device = Device::at(number.into(), setting::rules(), now());
         let channel = Endpoint::from_shared(url.clone())?.connect_lazy();
-        let key = identity.public();
+        let key = device.identity.public();
         let request = wire::EnrollRequest {
             protocol: PROTOCOL,
             enroll_token: enroll_token.to_owned(),
             identity_key: Bytes::copy_from_slice(&key),
             signature: Bytes::copy_from_slice(
-                &identity.sign(&scale_proto::answer::Enroll::signed_bytes(enroll_token, &key)),
+                &device.identity.sign(&scale_proto::answer::Enroll::signed_bytes(enroll_token, &key)),
             ),
         };
         let answer =
             wire::enrollment_client::EnrollmentClient::new(channel.clone()).enroll(request).await?.into_inner();
-        Ok(Self {
-            url,
-            channel,
-            identity,
-            rng: ChaCha20Rng::from_seed([number ^ 0xA5; 32]),
-            token: answer.device_token,
-            task_key: answer.task_key.as_ref().try_into().context("task key")?,
-            last_round: 0,
-        })
+        let task_key = answer.task_key.as_ref().try_into().context("task key")?;
+        device.rules = Rules { task_key, tasks: vec![], ..setting::rules() };
+        Ok(Self { url, channel, token: answer.device_token, device })
     }
 
     /// The generated client.
@@ -92,7 +81,7 @@ impl RawDevice {
 
     /// Ed25519 key of the coordinator's tasks, as enrollment gave it.
     pub fn task_key(&self) -> &[u8; 32] {
-        &self.task_key
+        &self.device.rules.task_key
     }
 
     /// A request with this device's token.
@@ -109,11 +98,10 @@ impl RawDevice {
         Ok(())
     }
 
-    /// Checks in until a round takes this device, checks the configuration, and draws an input: any integers within the
-    /// grid, and statistics of 1 to 50 examples.
+    /// Checks in until a round takes this device, checks the round, loads the model and trains.
     ///
     /// # Errors
-    /// No round within the patience, or a configuration that the protocol refuses.
+    /// No round within the patience, or one that the device leaves.
     pub async fn join(&mut self) -> anyhow::Result<Joined> {
         let message =
             wire::CheckInRequest { protocol: PROTOCOL, tasks: vec![], model_families: vec!["mlp".to_owned()] };
@@ -128,52 +116,30 @@ impl RawDevice {
             .await?;
         let config = RoundConfig::decode(&manifest.round_config)?;
         let plan = Plan::decode(&manifest.plan)?;
-        let policy = Policy {
-            task_key: self.task_key,
-            model_digest: config.model_digest,
-            vectors: config.vectors.clone(),
-            last_round: self.last_round,
-            min_clients: 10,
-            identity_root: None,
-        };
-        self.last_round = config.round;
-        let mut participant = Participant::new();
-        let Self { identity, rng, .. } = self;
-        let mut host = Host { policy: &policy, identity, certificate: None, rng };
-        let event = Event::Config { bytes: &manifest.round_config, signature: &manifest.config_signature };
-        let Answer::Send(up) = participant.handle(event, now_ms(), &mut host)? else { bail!("no keys to advertise") };
-        let grid = i64::from(config.grid);
-        let update =
-            (0..config.vectors[0].len).map(|_| i64::from(self.rng.next_u32()) % (2 * grid + 1) - grid).collect();
-        let examples = 1 + i64::from(self.rng.next_u32() % 50);
-        let statistics = vec![examples, examples * 4, examples / 2, examples];
-        let (input, session) = (vec![update, statistics], Bytes::new());
-        Ok(Joined { manifest, config, plan, input, session, up: up.into(), participant, policy })
+        let file = http_get(&manifest.model_url).await?;
+        self.device.now = now();
+        let up = self.device.take(Manifest::try_from(manifest.clone())?, &file).map_err(silent)?;
+        let (input, session) = (self.device.input().to_vec(), Bytes::new());
+        Ok(Joined { manifest, config, plan, input, session, up })
     }
 
     /// Stage 0 up; returns when the roster is there.
     ///
     /// # Errors
-    /// The coordinator refuses, or the protocol does.
+    /// The coordinator refuses, or the device does.
     pub async fn advertise(&mut self, joined: &mut Joined) -> anyhow::Result<()> {
         let down = self.stage(0, joined).await?.context("no roster")?;
         joined.session = down.session_handle.clone();
-        let form = if down.sparse { RosterForm::Sparse } else { RosterForm::Complete };
-        self.take(joined, Event::Roster { form, bytes: &down.payload })
+        self.take(joined, down)
     }
 
     /// Stage 1 up; returns when the shares are there, with the input masked and packed.
     ///
     /// # Errors
-    /// The coordinator refuses, or the protocol does.
+    /// The coordinator refuses, or the device does.
     pub async fn share(&mut self, joined: &mut Joined) -> anyhow::Result<()> {
         let down = self.stage(1, joined).await?.context("no shares")?;
-        let Self { identity, rng, .. } = self;
-        let mut host = Host { policy: &joined.policy, identity, certificate: None, rng };
-        joined.participant.handle(Event::Shares(&down.payload), now_ms(), &mut host)?;
-        let input = joined.input.iter().map(|vector| vector.iter().map(|&entry| entry as u32).collect()).collect();
-        joined.up = joined.participant.mask(Some(input))?.into();
-        Ok(())
+        self.take(joined, down)
     }
 
     /// Stage 2 up in pieces, until the coordinator says that it is part of the sum. `pieces`: stop after so many.
@@ -221,7 +187,7 @@ impl RawDevice {
     /// Waits for the survivors and signs them.
     ///
     /// # Errors
-    /// The coordinator refuses, or the protocol does.
+    /// The coordinator refuses, or the device does.
     pub async fn survivors(&mut self, joined: &mut Joined) -> anyhow::Result<()> {
         use wire::upload_response::Answer;
         let request = self.piece(joined, joined.up.len(), Bytes::new());
@@ -233,31 +199,30 @@ impl RawDevice {
                 }
             })
             .await?;
-        self.take(joined, Event::Survivors(&down.payload))
+        self.take(joined, down)
     }
 
     /// Stage 3 up; returns when the signatures are there.
     ///
     /// # Errors
-    /// The coordinator refuses, or the protocol does.
+    /// The coordinator refuses, or the device does.
     pub async fn confirm(&mut self, joined: &mut Joined) -> anyhow::Result<()> {
         let down = self.stage(3, joined).await?.context("no signatures")?;
-        self.take(joined, Event::Signatures(&down.payload))
+        self.take(joined, down)
     }
 
-    /// Stage 4 up.
+    /// Stage 4 up: the device has done its part.
     ///
     /// # Errors
-    /// The coordinator refuses.
-    pub async fn reveal(&self, joined: &Joined) -> anyhow::Result<()> {
-        self.stage(4, joined).await.map(drop)
+    /// The coordinator refuses, or the device does.
+    pub async fn reveal(&mut self, joined: &Joined) -> anyhow::Result<()> {
+        self.stage(4, joined).await?;
+        self.device.accepted().map(drop).map_err(silent)
     }
 
-    fn take(&mut self, joined: &mut Joined, event: Event<'_>) -> anyhow::Result<()> {
-        let Self { identity, rng, .. } = self;
-        let mut host = Host { policy: &joined.policy, identity, certificate: None, rng };
-        let Answer::Send(up) = joined.participant.handle(event, now_ms(), &mut host)? else { bail!("nothing to send") };
-        joined.up = up.into();
+    fn take(&mut self, joined: &mut Joined, down: wire::StageDown) -> anyhow::Result<()> {
+        self.device.now = now();
+        joined.up = self.device.answer(StageDown::try_from(down)?).map_err(silent)?;
         Ok(())
     }
 
@@ -315,7 +280,11 @@ pub fn code(status: &tonic::Status) -> String {
     value.unwrap_or("no scale-error-code").to_owned()
 }
 
-fn now_ms() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+fn silent(silence: Silence) -> anyhow::Error {
+    anyhow!("the device sends nothing: {silence:?}")
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -1,7 +1,7 @@
 //! Whole rounds of SCALE FL against the real coordinator, in a process of its own that can be killed.
 //!
 //! [`process::CoordinatorProcess`] starts, kills and restarts it; [`device::RawDevice`] is a device that speaks the wire
-//! and the protocol and nothing else: no training, no state machine, so that a test decides on every single message.
+//! message by message, so that a test decides on every single one; its brain is the kit's device, the machine that ships.
 //! [`round::recovered_sum`] reads the integer sum back from what a round has published. [`liar`] is the other side of the
 //! coin: a coordinator that lies, in memory, to real clients. [`solo`] is a real client in a process that can be killed.
 

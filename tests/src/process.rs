@@ -214,6 +214,21 @@ impl Admin {
         Ok(self.client.get_round(with_token(request, &self.token)).await?.into_inner())
     }
 
+    /// Waits until the newest round of a task is as wanted.
+    ///
+    /// # Errors
+    /// It is not within 20 s.
+    pub async fn round_until(&mut self, task: &str, wanted: impl Fn(&wire::RoundInfo) -> bool) -> anyhow::Result<()> {
+        let started = Instant::now();
+        loop {
+            match self.newest_round(task).await {
+                Ok(round) if wanted(&round) => return Ok(()),
+                found if started.elapsed() > Duration::from_secs(20) => bail!("waited in vain: {found:?}"),
+                _ => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    }
+
     /// Waits until a round is finished or abandoned.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Whatever task a coordinator accepts, the device of the same build joins its rounds.
 //!
 //! Settings at and beyond their edges go to a coordinator in this process. What it takes, it opens a round of, and the
-//! real device's check ([`Round::check`]) has the last word: a task that every device refuses would stay without a sum
+//! device that ships has the last word: a task that every device refuses would stay without a sum
 //! for ever, and nobody would be told.
 
 use std::sync::Arc;
@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
-use scale_client_core::device::{Env, Guardrails, History, Round, Rules};
+use scale_client_core::device::{Event, Guardrails, Rules, State};
+use scale_client_core::testing::Device;
 use scale_coordinator::blobs::Blobs;
 use scale_coordinator::clock::{Clock as _, MockClock};
 use scale_coordinator::driver::{Caller, Coordinator, Parts, Settings};
 use scale_coordinator::store::Store;
-use scale_privacy::guardrails::Limits;
-use scale_privacy::ledger::{Ledger, LedgerKey};
 use scale_proto::answer::{CheckIn, CheckInAnswer};
 use scale_proto::ids::{DeviceId, TaskId};
 use scale_proto::manifest::Manifest;
@@ -24,7 +23,6 @@ use scale_proto::privacy::Privacy;
 use scale_proto::task::{Schedule, TaskConfig};
 use scale_proto::time::Timestamp;
 use scale_secagg::keys::IdentityKey;
-use scale_secagg::prg::Stream;
 use scale_tests::round::small_task;
 
 /// Tasks that are tried.
@@ -83,8 +81,8 @@ impl Bench {
     }
 }
 
-/// A device fresh from the shop.
-fn check(manifest: Manifest, task: &TaskId, family: &str, now: Timestamp) -> Result<Round, String> {
+/// What a new device of an app with this task says.
+fn check(manifest: Manifest, task: &TaskId, family: &str, now: Timestamp) -> Result<(), String> {
     let rules = Rules {
         task_key: IdentityKey::from_seed(&TASK_KEY).public(),
         identity_root: None,
@@ -92,20 +90,11 @@ fn check(manifest: Manifest, task: &TaskId, family: &str, now: Timestamp) -> Res
         families: vec![family.to_owned()],
         guardrails: Guardrails::default(),
     };
-    let (mut ledger, first) = Ledger::create(LedgerKey::new(&[3; 32]), &Limits::COMPILED, now.as_millis()).unwrap();
-    ledger.durable(first).unwrap();
-    let env = Env {
-        now,
-        rules: &rules,
-        history: &History::default(),
-        identity: &IdentityKey::from_seed(&[9; 32]),
-        certificate: None,
-        keys: &mut ChaCha20Rng::seed_from_u64(1),
-        rounding: &mut Stream::new(&[2; 32]),
-        noise: &mut Stream::new(&[3; 32]),
-        ledger: &mut ledger,
-    };
-    Round::check(manifest, &env).map_err(|reason| format!("{reason:?}"))
+    let checked_in = Event::CheckedIn(CheckInAnswer::Manifest(manifest));
+    match Device::at(9, rules, now).step(State::Idle, checked_in).0 {
+        State::Joined(_) => Ok(()),
+        other => Err(format!("{other:?}")),
+    }
 }
 
 fn one_of<T: Copy>(rng: &mut ChaCha20Rng, values: &[T]) -> T {

@@ -2,12 +2,15 @@
 //! acknowledged upload is in the sum, and none is in it twice.
 
 use futures::future::try_join_all;
+use scale_proto::wire::{RoundInfo, SessionInfo};
 use scale_tests::device::{Joined, RawDevice};
 use scale_tests::process::CoordinatorProcess;
 use scale_tests::round::{plain_sum, recovered_sum, small_model, small_task, weights};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_coordinator-under-test");
 const DEVICES: usize = 12;
+/// Devices whose calls are in flight when the coordinator dies in the middle of a stage.
+const EARLY: usize = 5;
 const TASK: &str = "killed";
 
 /// Moments of a round, in order. The coordinator dies at one of them, with some calls answered and some in flight.
@@ -43,39 +46,54 @@ impl World {
         }
     }
 
-    /// The same, while `calls` are in flight: some of them are answered before the process dies, the rest after.
-    async fn passes_during<T>(&mut self, moment: &str, calls: impl Future<Output = anyhow::Result<T>>) -> T {
+    /// The same in the middle of a stage, which all devices' `calls` make up: the coordinator dies when the messages of the
+    /// first five are kept (as `kept` counts them) and their calls wait; the others call after its restart.
+    async fn passes_during<T, F>(&mut self, moment: &str, calls: Vec<F>, kept: fn(&RoundInfo) -> u32) -> Vec<T>
+    where
+        F: Future<Output = anyhow::Result<T>>,
+    {
         if MOMENTS[self.moment] != moment {
-            return calls.await.unwrap();
+            return try_join_all(calls).await.unwrap();
         }
+        let mut early = calls;
+        let late = early.split_off(EARLY);
         let coordinator = &mut self.coordinator;
         let kill = async {
-            tokio::time::sleep(std::time::Duration::from_millis(15)).await;
+            let mut admin = coordinator.admin().await.unwrap();
+            admin.round_until(TASK, |round| kept(round) as usize == EARLY).await.unwrap();
             coordinator.kill().unwrap();
             coordinator.restart().await.unwrap();
+            try_join_all(late).await.unwrap()
         };
-        tokio::join!(calls, kill).0.unwrap()
+        let (early, late) = tokio::join!(try_join_all(early), kill);
+        early.unwrap().into_iter().chain(late).collect()
     }
+}
+
+/// Of all sessions of a round.
+fn sum(round: &RoundInfo, of_one: fn(&SessionInfo) -> u32) -> u32 {
+    round.sessions.iter().map(of_one).sum()
 }
 
 async fn round(world: &mut World) {
     let name = MOMENTS[world.moment];
     let mut devices = std::mem::take(&mut world.devices);
 
-    let join = try_join_all(devices.iter_mut().map(RawDevice::join));
-    let mut joined: Vec<Joined> = world.passes_during("some have checked in", join).await;
+    let join = devices.iter_mut().map(RawDevice::join).collect();
+    let mut joined: Vec<Joined> = world.passes_during("some have checked in", join, |round| round.cohort).await;
     let round_id = joined[0].manifest.round_id.clone();
     assert!(joined.iter().all(|joined| joined.manifest.round_id == round_id), "{name}: one round for all");
     world.passes("all hold a manifest").await;
 
     let pairs = devices.iter_mut().zip(&mut joined);
-    let advertise = try_join_all(pairs.map(|(device, joined)| device.advertise(joined)));
-    world.passes_during("some have advertised keys", advertise).await;
+    let advertise = pairs.map(|(device, joined)| device.advertise(joined)).collect();
+    let kept: fn(&RoundInfo) -> u32 = |round| sum(round, |session| session.advertised);
+    world.passes_during("some have advertised keys", advertise, kept).await;
     world.passes("all have the roster").await;
 
     let pairs = devices.iter_mut().zip(&mut joined);
-    let share = try_join_all(pairs.map(|(device, joined)| device.share(joined)));
-    world.passes_during("some have shared keys", share).await;
+    let share = pairs.map(|(device, joined)| device.share(joined)).collect();
+    world.passes_during("some have shared keys", share, |round| sum(round, |session| session.shared)).await;
     world.passes("all have their shares").await;
 
     for (device, joined) in devices.iter().zip(&joined) {
@@ -91,14 +109,17 @@ async fn round(world: &mut World) {
     world.passes("all uploads are committed").await;
 
     let pairs = devices.iter_mut().zip(&mut joined);
-    let sign = try_join_all(pairs.map(|(device, joined)| async {
+    let sign = pairs.map(|(device, joined)| async {
         device.survivors(joined).await?;
         device.confirm(joined).await
-    }));
-    world.passes_during("some have signed the survivors", sign).await;
+    });
+    let kept: fn(&RoundInfo) -> u32 = |round| sum(round, |session| session.confirmed);
+    world.passes_during("some have signed the survivors", sign.collect(), kept).await;
     world.passes("all have the signatures").await;
-    let reveal = try_join_all(devices.iter().zip(&joined).map(|(device, joined)| device.reveal(joined)));
-    world.passes_during("some have revealed their shares", reveal).await;
+    let reveal = devices.iter_mut().zip(&joined).map(|(device, joined)| device.reveal(joined)).collect();
+    world
+        .passes_during("some have revealed their shares", reveal, |round| sum(round, |session| session.revealed))
+        .await;
     world.passes("all have revealed their shares").await;
 
     let mut admin = world.coordinator.admin().await.unwrap();

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::SeedableRng as _;
+use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
+use scale_client_core::update;
 use scale_proto::ids::Digest;
-use scale_secagg::client::Event;
 use scale_secagg::config::RoundConfig;
 use scale_secagg::error::{Reason, Refusal};
 use scale_secagg::graph::{Members, survivor_statement};
@@ -17,9 +17,9 @@ use scale_secagg::roster::{self, Entry, RosterForm, Sid, SparseRoster, Tree, adv
 use scale_secagg::shamir::Polynomial;
 use scale_secagg::{pack, prg};
 
-use super::setting::Offer;
+use super::setting::{self, GRID, Offer};
 use super::shown::Rule;
-use super::victim::{Refused, Victim, draw_input, identity};
+use super::victim::{Message, Refused, Victim};
 
 /// The client without checks.
 pub struct Gullible {
@@ -173,13 +173,12 @@ impl Victim for Gullible {
         Ok([&id_pk[..], &c_pk, &s_pk, &cfg, &sig].concat())
     }
 
-    fn handle(&mut self, event: Event<'_>, _: u64) -> Result<Vec<u8>, Refused> {
-        Ok(match event {
-            Event::Config { .. } => return Err(Refusal::from(Reason::StageOrder).into()),
-            Event::Roster { form, bytes } => self.share(form, bytes)?,
-            Event::Shares(bytes) => self.mask(bytes)?,
-            Event::Survivors(bytes) => self.agree(bytes)?,
-            Event::Signatures(_) => self.reveal()?,
+    fn handle(&mut self, message: Message<'_>, _: u64) -> Result<Vec<u8>, Refused> {
+        Ok(match message {
+            Message::Roster { form, bytes } => self.share(form, bytes)?,
+            Message::Shares(bytes) => self.mask(bytes)?,
+            Message::Survivors(bytes) => self.agree(bytes)?,
+            Message::Signatures(_) => self.reveal()?,
         })
     }
 
@@ -194,4 +193,17 @@ impl Victim for Gullible {
     fn is_over(&self) -> bool {
         false
     }
+}
+
+/// The key that client `number` enrolled with.
+fn identity(number: u32) -> IdentityKey {
+    let mut seed = [7; 32];
+    seed[..4].copy_from_slice(&number.to_le_bytes());
+    IdentityKey::from_seed(&seed)
+}
+
+/// Small signed numbers in the shape of a configuration's vectors, as residues modulo 2^32.
+fn draw_input(rng: &mut ChaCha20Rng) -> Vec<Vec<u32>> {
+    let entry = |rng: &mut ChaCha20Rng| (rng.next_u32() % (2 * GRID)).wrapping_sub(GRID);
+    update::vectors(&setting::plan()).iter().map(|spec| (0..spec.len).map(|_| entry(rng)).collect()).collect()
 }

@@ -19,4 +19,4 @@ mod script;
 pub use leak::Leak;
 pub use script::{Crew, Liar, Refusal, Report};
 pub use shown::Shown;
-pub use victim::{Habits, Victim};
+pub use victim::{Habits, Message, Victim};

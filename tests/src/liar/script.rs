@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use scale_proto::plan::Plan;
-use scale_secagg::client::Event;
 use scale_secagg::config::RoundConfig;
 use scale_secagg::graph::Members;
 use scale_secagg::keys::{IdentityKey, SEALED_LEN};
@@ -18,15 +17,15 @@ use super::leak::{self, Leak, Learned};
 use super::puppet::Puppet;
 use super::setting::{self, Offer};
 use super::shown::{Rule, Shown};
-use super::victim::{Client, Habits, Refused, Victim};
+use super::victim::{Habits, Message, Refused, Victim};
 
 /// Who the victims are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crew {
-    /// The protocol's own client.
-    Client,
-    /// The whole device.
+    /// The device that ships.
     Device,
+    /// The same, killed and brought back before everything that it is told.
+    Restarted,
     /// Clients that check nothing, and believe a threshold if they are told one.
     Gullible(Option<u32>),
 }
@@ -34,7 +33,7 @@ pub enum Crew {
 impl Crew {
     fn rule(self) -> Rule {
         match self {
-            Self::Client | Self::Device => Rule::Protocol,
+            Self::Device | Self::Restarted => Rule::Protocol,
             Self::Gullible(threshold) => Rule::Told(threshold),
         }
     }
@@ -106,8 +105,8 @@ impl Liar {
     pub fn new(crew: Crew, victims: usize, puppets: usize, habits: Habits) -> Self {
         let victim = |number: u32| -> Box<dyn Victim> {
             match crew {
-                Crew::Client => Box::new(Client::new(number, habits)),
                 Crew::Device => Box::new(Device::new(number, habits)),
+                Crew::Restarted => Box::new(Device::restarting(number, habits)),
                 Crew::Gullible(_) => Box::new(Gullible::new(number, crew.rule())),
             }
         };
@@ -222,7 +221,7 @@ impl Liar {
     pub fn share(&mut self, victim: usize, shown: &Rc<Shown>) {
         let Some(own) = shown.place(&self.victims[victim].identity()) else {
             let (form, bytes) = shown.message(0);
-            self.tell(victim, Event::Roster { form, bytes: &bytes });
+            self.tell(victim, Message::Roster { form, bytes: &bytes });
             return;
         };
         let (form, bytes) = shown.message(own);
@@ -239,7 +238,7 @@ impl Liar {
         form: RosterForm,
         bytes: &[u8],
     ) {
-        let Some(message) = self.tell(victim, Event::Roster { form, bytes }) else { return };
+        let Some(message) = self.tell(victim, Message::Roster { form, bytes }) else { return };
         let shown = Rc::clone(shown);
         self.knowledge.shared(victim, &shown, index, neighbours.clone(), &message);
         self.views[victim] = View { shown: Some(shown), index, neighbours, ..View::default() };
@@ -291,7 +290,7 @@ impl Liar {
 
     /// Stage 2 to one victim in the liar's own words, which show `sharers`.
     pub fn collect_as(&mut self, victim: usize, sharers: &Members, bytes: &[u8]) {
-        let Some(upload) = self.tell(victim, Event::Shares(bytes)) else { return };
+        let Some(upload) = self.tell(victim, Message::Shares(bytes)) else { return };
         let one = &self.victims[victim];
         let truth = Truth { input: one.input(), model: one.trained_on() };
         let view = &mut self.views[victim];
@@ -305,7 +304,7 @@ impl Liar {
 
     /// Stage 3 to one victim: these survivors.
     pub fn agree(&mut self, victim: usize, survivors: &Members) {
-        let Some(message) = self.tell(victim, Event::Survivors(survivors.as_bytes())) else { return };
+        let Some(message) = self.tell(victim, Message::Survivors(survivors.as_bytes())) else { return };
         let view = &mut self.views[victim];
         let Some(shown) = &view.shown else { return };
         view.survivors = Some(survivors.clone());
@@ -341,7 +340,7 @@ impl Liar {
     pub fn unmask_as(&mut self, victim: usize, signatures: &[(u32, [u8; 64])]) {
         let bytes: Vec<u8> =
             signatures.iter().flat_map(|(index, signature)| [&index.to_le_bytes()[..], signature].concat()).collect();
-        let Some(message) = self.tell(victim, Event::Signatures(&bytes)) else { return };
+        let Some(message) = self.tell(victim, Message::Signatures(&bytes)) else { return };
         let view = &self.views[victim];
         let (Some(shown), Some(sharers), Some(survivors)) = (&view.shown, &view.sharers, &view.survivors) else {
             return;
@@ -353,15 +352,15 @@ impl Liar {
         }
     }
 
-    /// Everybody is killed and comes back with what was stored.
-    pub fn restart_all(&mut self) {
-        self.victims.iter_mut().for_each(|victim| victim.restart());
+    /// Everybody is killed and comes back with what was stored: what each of them sends then.
+    pub fn restart_all(&mut self) -> Vec<Option<Vec<u8>>> {
+        self.victims.iter_mut().map(|victim| victim.restart()).collect()
     }
 
     /// Any message to one victim; the bytes that it answers with.
-    pub fn tell(&mut self, victim: usize, event: Event<'_>) -> Option<Vec<u8>> {
-        let stage = event.stage();
-        match self.victims[victim].handle(event, self.now_ms) {
+    pub fn tell(&mut self, victim: usize, message: Message<'_>) -> Option<Vec<u8>> {
+        let stage = message.stage();
+        match self.victims[victim].handle(message, self.now_ms) {
             Ok(bytes) => Some(bytes),
             Err(why) => {
                 self.refused(victim, stage, why);

@@ -9,6 +9,7 @@ use scale_client_core::error::{CallError, Error};
 use scale_client_core::host::memory::{FixedConditions, MemoryClock};
 use scale_client_core::host::native::{FileKeys, FileLedger, FolderStore, SystemRandomness};
 use scale_client_core::host::{Body, DeviceConditions, DeviceToken, Download, Parts, Transport};
+use scale_client_core::testing::setting;
 use scale_proto::answer::{
     CheckIn, CheckInAnswer, Enroll, Enrolled, Leave, ModelManifest, ModelRequest, Progress, StageAnswer, UploadAnswer,
 };
@@ -19,7 +20,6 @@ use serde_json::{Value, json};
 
 use super::watch::{Watch, Watched};
 use super::world::World;
-use crate::liar::setting;
 use crate::trainer::Steady;
 
 /// Takes part in round `number` with everything of the device below `folder`, or only reports with `number` 0. Gives what

@@ -29,11 +29,10 @@ pub(crate) fn lies() -> Vec<Lie> {
             let offer = Offer { signature, ..liar.true_offer() };
             liar.all().for_each(|victim| liar.offer(victim, &offer));
         }),
-        lie("other model bytes than the signed ones", &["C02"], ("C02", "model_digest"), |liar| {
+        lie("other model bytes than the signed ones", &["C02"], ("", "digest_mismatch"), |liar| {
             liar.model = setting::model_of(0.5);
             liar.play();
         })
-        .device_says("", "digest_mismatch")
         .would_leak(),
         lie("the round is run again", &["C03"], ("C03", "round_not_newer"), |liar| {
             liar.play();
@@ -111,12 +110,10 @@ pub(crate) fn lies() -> Vec<Lie> {
             liar.config.grid = 20;
             liar.play();
         }),
-        lie("noise that the privacy ledger does not pay for", &["C14"], ("C14", "ledger"), |liar| {
+        lie("noise that the privacy ledger does not pay for", &["C14"], ("C14", "round_too_costly"), |liar| {
             noise(liar, 4, 8);
             liar.play();
-        })
-        .with(Habits { ledger: false, ..Habits::default() })
-        .device_says("C14", "round_too_costly"),
+        }),
         lie("a vector more than the plan has", &["C26"], ("C26", "plan"), |liar| {
             let mut third = liar.config.vectors[0].clone();
             third.name = "third".into();

@@ -1,30 +1,16 @@
-//! Lies that only the whole device can hear: what it downloads, what it remembers, what its host may loosen.
+//! Lies that no roster and no set can tell: what a device downloads, what it remembers, what its host may loosen.
 
 use bytes::Bytes;
 use scale_client_core::device::{Event, Guardrails};
 use scale_client_core::download::ModelFile;
 use scale_proto::answer::{CheckInAnswer, StageDown};
-use scale_proto::ids::{Digest, ModelVersion, RoundId, SessionId};
+use scale_proto::ids::{Digest, SessionId};
 use scale_proto::manifest::Manifest;
-use scale_secagg::client;
 use scale_secagg::config::Mechanism;
 use scale_secagg::roster::RosterForm;
 use scale_tests::liar::device::Device;
 use scale_tests::liar::setting::{self, START_MS};
-use scale_tests::liar::{Crew, Habits, Liar, Victim as _};
-
-fn manifest(liar: &Liar) -> Manifest {
-    let offer = liar.true_offer();
-    Manifest {
-        round: RoundId::from_random([9; 16]),
-        round_config: offer.config,
-        config_signature: offer.signature,
-        plan: offer.plan,
-        model_url: "https://models.invalid/1".into(),
-        model_bytes: offer.model.len() as u64,
-        model_version: ModelVersion(1),
-    }
-}
+use scale_tests::liar::{Crew, Habits, Liar, Message, Victim as _};
 
 fn word(result: Result<Option<Bytes>, scale_tests::liar::victim::Refused>) -> (String, String) {
     let refused = result.expect_err("a lie");
@@ -36,11 +22,13 @@ fn word(result: Result<Option<Bytes>, scale_tests::liar::victim::Refused>) -> (S
 fn a_file_that_carries_its_own_digest_is_not_the_signed_one() {
     let liar = Liar::new(Crew::Device, 0, 0, Habits::default());
     let mut device = Device::new(1, Habits::default());
-    device.step(Event::CheckedIn(CheckInAnswer::Manifest(manifest(&liar))), START_MS).expect("a true manifest");
+    device
+        .happen(Event::CheckedIn(CheckInAnswer::Manifest(liar.true_offer().manifest())), START_MS)
+        .expect("a true manifest");
     let other = setting::model_of(0.5);
     let digest = Digest::of(&other);
     let file = ModelFile::verify(other, digest).expect("its own digest");
-    assert_eq!(word(device.step(Event::Downloaded(file), START_MS)), ("C02".into(), "model_digest".into()));
+    assert_eq!(word(device.happen(Event::Downloaded(file), START_MS)), ("C02".into(), "model_digest".into()));
 }
 
 /// The plan is signed through its digest: other epochs, another model or another weight limit do not pass.
@@ -49,9 +37,9 @@ fn another_plan_than_the_signed_one() {
     let liar = Liar::new(Crew::Device, 0, 0, Habits::default());
     let mut plan = setting::plan();
     plan.epochs = 100;
-    let lie = Manifest { plan: plan.encode(), ..manifest(&liar) };
+    let lie = Manifest { plan: plan.encode(), ..liar.true_offer().manifest() };
     let mut device = Device::new(1, Habits::default());
-    let refused = device.step(Event::CheckedIn(CheckInAnswer::Manifest(lie)), START_MS);
+    let refused = device.happen(Event::CheckedIn(CheckInAnswer::Manifest(lie)), START_MS);
     assert_eq!(word(refused), (String::new(), "plan_digest".into()));
 }
 
@@ -62,7 +50,7 @@ fn noise_that_costs_more_than_it_says() {
     liar.config.mechanism = Mechanism::DistributedGaussian { local_variance: 4, n_honest: 8, rho: 1 };
     liar.config.wire_bits = 32;
     let mut device = Device::new(1, Habits::default());
-    let refused = device.step(Event::CheckedIn(CheckInAnswer::Manifest(manifest(&liar))), START_MS);
+    let refused = device.happen(Event::CheckedIn(CheckInAnswer::Manifest(liar.true_offer().manifest())), START_MS);
     assert_eq!(word(refused), ("C05".into(), "understated_cost".into()));
 }
 
@@ -91,13 +79,14 @@ fn another_sessions_message() {
     device.offer(&liar.true_offer(), START_MS).expect("a true offer");
     // Its twin in the liar's hands has the same keys: the roster fits both.
     let (_, roster) = shown.message(0);
-    let down = |session: u8, stage: u8, payload: &[u8]| {
+    let down = |session: SessionId, stage: u8, payload: &[u8]| {
         let payload = Bytes::copy_from_slice(payload);
         let roster = (stage == 1).then_some(RosterForm::Complete);
-        Event::Down(StageDown { session: SessionId::from_random([session; 16]), stage, payload, roster })
+        Event::Down(StageDown { session, stage, payload, roster })
     };
-    device.step(down(1, 1, &roster), START_MS).expect("the true roster");
-    let refused = device.step(down(2, 2, &[0; 722]), START_MS);
+    let (first, other) = (scale_client_core::testing::session(), SessionId::from_random([66; 16]));
+    device.happen(down(first, 1, &roster), START_MS).expect("the true roster");
+    let refused = device.happen(down(other, 2, &[0; 722]), START_MS);
     assert_eq!(word(refused), (String::new(), "stage_order".into()));
 }
 
@@ -146,21 +135,16 @@ fn nothing_leaves_the_device_beside_the_protocol() {
     let signatures = liar.signatures_for(0);
     let signatures: Vec<u8> =
         signatures.iter().flat_map(|(index, signature)| [&index.to_le_bytes()[..], signature].concat()).collect();
-    for event in [
-        client::Event::Roster { form, bytes: &roster },
-        client::Event::Shares(&shares),
-        client::Event::Survivors(sharers.as_bytes()),
-        client::Event::Signatures(&signatures),
+    for message in [
+        Message::Roster { form, bytes: &roster },
+        Message::Shares(&shares),
+        Message::Survivors(sharers.as_bytes()),
+        Message::Signatures(&signatures),
     ] {
-        device.handle(event, START_MS).expect("the truth");
+        device.handle(message, START_MS).expect("the truth");
     }
     let k = 9;
-    let expected = [
-        ("advertise_keys", 192),
-        ("share_keys", 80 * k + 32),
-        ("masked_input", liar.config.masked_input_len() as usize),
-        ("confirm_survivors", 64),
-        ("reveal_shares", 32 * k),
-    ];
-    assert_eq!(device.sent(), expected);
+    let sent: Vec<(u8, usize)> = device.sent().iter().map(|sent| (sent.stage, sent.payload.len())).collect();
+    let masked_input = liar.config.masked_input_len() as usize;
+    assert_eq!(sent, [(0, 192), (1, 80 * k + 32), (2, masked_input), (3, 64), (4, 32 * k)]);
 }

@@ -1,9 +1,14 @@
 //! Messages out of turn: every stage in every state, and what a device holds afterwards (C22, C23).
 
-use scale_secagg::client::Event;
-use scale_tests::liar::{Crew, Habits, Liar};
+use scale_client_core::device::Event;
+use scale_proto::answer::CheckInAnswer;
+use scale_secagg::roster::RosterForm;
+use scale_tests::liar::device::Device;
+use scale_tests::liar::setting::START_MS;
+use scale_tests::liar::{Crew, Habits, Liar, Message, Victim as _};
 
 use super::rosters::begin;
+use super::table::OUT_OF_TURN;
 
 /// Brings everybody to the state behind `stage`: 0 is before the configuration, 5 after the last answer.
 fn advance(liar: &mut Liar, stages: u8) {
@@ -28,65 +33,66 @@ fn advance(liar: &mut Liar, stages: u8) {
     }
 }
 
-/// The word for a message of `stage` in the state after `answered` stages.
-fn word(answered: u8, stage: u8) -> (&'static str, &'static str) {
-    match (answered, stage) {
-        (3, 2) => ("C15", "second_input"),
-        (4, 3) => ("C19", "second_statement"),
-        _ => ("C22", "stage_order"),
-    }
-}
-
 #[test]
 fn no_stage_is_skipped_and_none_comes_twice() {
-    let offer = Liar::new(Crew::Client, 0, 0, Habits::default()).true_offer();
     for answered in 0..=5 {
-        for stage in (0..=4).filter(|stage| *stage != answered) {
-            for crew in [Crew::Client, Crew::Device] {
-                if crew == Crew::Device && (answered == 0 || stage == 0) {
-                    // A manifest is the device's only way into a round, and no stage's message is one.
-                    continue;
-                }
-                let mut liar = Liar::new(crew, 10, 0, Habits::default());
-                advance(&mut liar, answered);
-                // Other bytes than before: the same ones are a retry, which has its own test below.
-                let event = match stage {
-                    0 => Event::Config { bytes: &offer.config[1..], signature: &offer.signature },
-                    1 => Event::Roster { form: scale_secagg::roster::RosterForm::Complete, bytes: &[1; 160] },
-                    2 => Event::Shares(&[1; 722]),
-                    3 => Event::Survivors(&[0xff, 1]),
-                    _ => Event::Signatures(&[1; 68]),
-                };
-                let case = format!("{crew:?}: stage {stage} after {answered} answers");
-                assert_eq!(liar.tell(0, event), None, "{case}");
-                assert!(liar.victims[0].is_over(), "{case}: every secret is gone");
-                let report = liar.finish();
-                let why = &report.refusals[0].why;
-                let expected = match crew {
-                    Crew::Device => ("", "stage_order"),
-                    _ => word(answered, stage),
-                };
-                assert_eq!((why.check.as_str(), why.code.as_str()), expected, "{case}");
-                assert_eq!(report.refusals.len(), 1, "{case}");
-                assert!(report.leaks.is_empty(), "{case}: {:?}", report.leaks);
-            }
+        for stage in (1..=4).filter(|stage| *stage != answered) {
+            let mut liar = Liar::new(Crew::Device, 10, 0, Habits::default());
+            advance(&mut liar, answered);
+            let message = match stage {
+                1 => Message::Roster { form: RosterForm::Complete, bytes: &[1; 160] },
+                2 => Message::Shares(&[1; 722]),
+                3 => Message::Survivors(&[0xff, 1]),
+                _ => Message::Signatures(&[1; 68]),
+            };
+            let case = format!("stage {stage} after {answered} answers");
+            assert_eq!(liar.tell(0, message), None, "{case}");
+            assert!(liar.victims[0].is_over(), "{case}: every secret is gone");
+            let report = liar.finish();
+            let [refusal] = &report.refusals[..] else { panic!("{case}: {:?}", report.refusals) };
+            assert_eq!((refusal.why.check.as_str(), refusal.why.code.as_str()), OUT_OF_TURN, "{case}");
+            assert!(report.leaks.is_empty(), "{case}: {:?}", report.leaks);
         }
     }
 }
 
-/// The identical message again is a retry: it gets the identical bytes, and nothing is learned from them (C15, C19).
+/// Another round while one is on: a manifest is the device's only way into a round, and there is one round at a time.
+#[test]
+fn a_manifest_in_the_middle_of_a_round_ends_it() {
+    let manifest = Liar::new(Crew::Device, 0, 0, Habits::default()).true_offer().manifest();
+    let mut device = Device::new(0, Habits::default());
+    let offer = Liar::new(Crew::Device, 0, 0, Habits::default()).true_offer();
+    device.offer(&offer, START_MS).expect("a true offer");
+    let refused = device.happen(Event::CheckedIn(CheckInAnswer::Manifest(manifest)), START_MS).expect_err("a lie");
+    assert_eq!((refused.check.as_str(), refused.code.as_str()), OUT_OF_TURN);
+    assert!(device.is_over());
+}
+
+/// A device that is killed after an answer, whenever that is, sends the identical bytes again, and nothing is learned from
+/// them (C15, C19).
 #[test]
 fn a_retry_gets_the_same_bytes() {
-    let mut liar = Liar::new(Crew::Client, 12, 2, Habits::default());
+    let mut liar = Liar::new(Crew::Device, 12, 2, Habits::default());
     let shown = begin(&mut liar);
-    liar.all().for_each(|victim| liar.share(victim, &shown));
-    let sharers = liar.sharers(&shown);
-    for _ in 0..2 {
-        liar.all().for_each(|victim| liar.collect(victim, &sharers));
-    }
-    let survivors = liar.survivors(&shown);
-    for _ in 0..2 {
-        liar.all().for_each(|victim| liar.agree(victim, &survivors));
+    let mut before = vec![];
+    for stage in 0..4 {
+        match stage {
+            0 => {}
+            1 => liar.all().for_each(|victim| liar.share(victim, &shown)),
+            2 => {
+                let sharers = liar.sharers(&shown);
+                liar.all().for_each(|victim| liar.collect(victim, &sharers));
+            }
+            _ => {
+                let survivors = liar.survivors(&shown);
+                liar.all().for_each(|victim| liar.agree(victim, &survivors));
+            }
+        }
+        let sent = liar.restart_all();
+        assert!(sent.iter().all(Option::is_some), "stage {stage}: {sent:?}");
+        assert_eq!(liar.restart_all(), sent, "stage {stage}");
+        assert_ne!(sent, before, "stage {stage}: another message than that of the stage before");
+        before = sent;
     }
     liar.all().for_each(|victim| liar.unmask(victim));
     let report = liar.finish();
@@ -97,7 +103,7 @@ fn a_retry_gets_the_same_bytes() {
 /// After any refusal nothing answers any more, whatever it is told (C22, C23).
 #[test]
 fn a_refusal_is_the_end() {
-    let mut liar = Liar::new(Crew::Client, 12, 2, Habits::default());
+    let mut liar = Liar::new(Crew::Device, 12, 2, Habits::default());
     let (shown, all) = super::sets::uploaded(&mut liar);
     let mut without = all.clone();
     without.remove(liar.place(0));
@@ -108,5 +114,5 @@ fn a_refusal_is_the_end() {
     liar.share(0, &shown);
     let report = liar.finish();
     let codes: Vec<&str> = report.refusals.iter().map(|refusal| refusal.why.code.as_str()).collect();
-    assert_eq!(codes, ["survivors", "stage_order", "stage_order", "stage_order"]);
+    assert_eq!(codes, ["survivors", "left", "left", "left"]);
 }

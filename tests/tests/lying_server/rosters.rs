@@ -68,8 +68,8 @@ pub(crate) fn lies() -> Vec<Lie> {
         .would_leak(),
         lie("one peer's mask key is the coordinator's", &["C07"], signature, |liar| {
             let s_pk = liar.puppets[0].entry.s_pk;
-            to_each(liar, |_, victim, shown| {
-                let own = shown.place(&scale_tests::liar::victim::identity(victim as u32).public());
+            to_each(liar, |liar, victim, shown| {
+                let own = shown.place(&liar.victims[victim].identity());
                 let other = (0..shown.n()).find(|index| Some(*index) != own).expect("others");
                 shown.sorted_with(|entries| entries[other as usize].s_pk = s_pk)
             });

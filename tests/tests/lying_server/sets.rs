@@ -2,13 +2,12 @@
 
 use std::rc::Rc;
 
-use scale_secagg::client::Event;
 use scale_secagg::graph::Members;
 use scale_secagg::params::{self, Class, Profile};
-use scale_tests::liar::{Liar, Shown};
+use scale_tests::liar::{Liar, Message, Shown};
 
 use super::rosters::begin;
-use super::table::{Lie, harmless, lie};
+use super::table::{Lie, OUT_OF_TURN, harmless, lie};
 
 pub(crate) fn sharers() -> Vec<Lie> {
     let share = ("C12", "bad_share");
@@ -80,7 +79,7 @@ pub(crate) fn sharers() -> Vec<Lie> {
             liar.all().for_each(|victim| liar.agree(victim, &halves[victim % 2]));
             liar.all().for_each(|victim| liar.unmask(victim));
         }),
-        lie("a second request for the input, for other sharers", &["C15"], ("C15", "second_input"), |liar| {
+        lie("a second request for the input, for other sharers", &["C15"], OUT_OF_TURN, |liar| {
             let (shown, all) = shared(liar);
             liar.all().for_each(|victim| liar.collect(victim, &all));
             let mut fewer = all.clone();
@@ -90,7 +89,7 @@ pub(crate) fn sharers() -> Vec<Lie> {
             liar.play_from_inputs(&shown, &liar.all().collect::<Vec<_>>());
         })
         .would_leak(),
-        lie("a second request for the input, after a crash", &["C15"], ("C15", "second_input"), |liar| {
+        lie("a second request for the input, after a crash", &["C15"], OUT_OF_TURN, |liar| {
             let (shown, mut all) = shared(liar);
             liar.all().for_each(|victim| liar.collect(victim, &all));
             liar.restart_all();
@@ -140,16 +139,16 @@ pub(crate) fn survivors() -> Vec<Lie> {
         lie("a set of survivors cut short", &["C16"], malformed, |liar| {
             uploaded(liar);
             for victim in liar.all() {
-                liar.tell(victim, Event::Survivors(&[0xff]));
+                liar.tell(victim, Message::Survivors(&[0xff]));
             }
         }),
         lie("a survivor beyond the roster", &["C16"], malformed, |liar| {
             uploaded(liar);
             for victim in liar.all() {
-                liar.tell(victim, Event::Survivors(&[0xff, 0x7f]));
+                liar.tell(victim, Message::Survivors(&[0xff, 0x7f]));
             }
         }),
-        lie("a second set of survivors to sign", &["C19"], ("C19", "second_statement"), |liar| {
+        lie("a second set of survivors to sign", &["C19"], OUT_OF_TURN, |liar| {
             let (shown, all) = uploaded(liar);
             liar.all().for_each(|victim| liar.agree(victim, &all));
             let mut fewer = all.clone();
@@ -157,7 +156,7 @@ pub(crate) fn survivors() -> Vec<Lie> {
             liar.all().for_each(|victim| liar.agree(victim, &fewer));
         })
         .would_leak(),
-        lie("a second set of survivors to sign, after a crash", &["C19"], ("C19", "second_statement"), |liar| {
+        lie("a second set of survivors to sign, after a crash", &["C19"], OUT_OF_TURN, |liar| {
             let (shown, mut all) = uploaded(liar);
             liar.all().for_each(|victim| liar.agree(victim, &all));
             liar.restart_all();
@@ -203,12 +202,10 @@ pub(crate) fn survivors() -> Vec<Lie> {
             }
         })
         .among(RING, 0)
-        .in_profile_s()
-        .clients_only(),
+        .in_profile_s(),
         lie("the ring cut in two places", &["C18", "C17"], ("C18", "window"), cut_ring)
             .among(RING, 0)
             .in_profile_s()
-            .clients_only()
             // Half of the neighbours: what the table never gives.
             .would_leak_at(half_of_the_neighbours()),
     ]
@@ -255,8 +252,7 @@ pub(crate) fn signatures() -> Vec<Lie> {
             });
         })
         .among(RING, 0)
-        .in_profile_s()
-        .clients_only(),
+        .in_profile_s(),
         lie("a signer who is no survivor", &["C20"], agreement, |liar| {
             let (shown, mut all) = uploaded(liar);
             let lost = shown.place(&liar.puppets[0].entry.id_pk).expect("in the roster");
@@ -273,10 +269,10 @@ pub(crate) fn signatures() -> Vec<Lie> {
             let (_, all) = uploaded(liar);
             liar.all().for_each(|victim| liar.agree(victim, &all));
             for victim in liar.all() {
-                liar.tell(victim, Event::Signatures(&[0; 67]));
+                liar.tell(victim, Message::Signatures(&[0; 67]));
             }
         }),
-        lie("a second unmask request, for the other kind of share", &["C21", "C22"], ("C22", "stage_order"), |liar| {
+        lie("a second unmask request, for the other kind of share", &["C21", "C22"], OUT_OF_TURN, |liar| {
             let (shown, all) = uploaded(liar);
             liar.play_from_inputs(&shown, &liar.all().collect::<Vec<_>>());
             let mut others = all.clone();
@@ -285,14 +281,14 @@ pub(crate) fn signatures() -> Vec<Lie> {
             liar.all().skip(1).for_each(|victim| liar.unmask(victim));
         })
         .would_leak(),
-        lie("a second roster, after a crash", &["C22"], ("C22", "stage_order"), |liar| {
+        lie("a second roster, after a crash", &["C22"], OUT_OF_TURN, |liar| {
             let (shown, _) = shared(liar);
             liar.restart_all();
             let gone = liar.puppets[0].entry.id_pk;
             let other = Rc::new(shown.sorted_with(|entries| entries.retain(|entry| entry.id_pk != gone)));
             liar.all().for_each(|victim| liar.share(victim, &other));
         }),
-        lie("the whole session over again", &["C22"], ("C22", "stage_order"), |liar| {
+        lie("the whole session over again", &["C22"], OUT_OF_TURN, |liar| {
             let (shown, _) = uploaded(liar);
             let everybody: Vec<usize> = liar.all().collect();
             liar.play_from_inputs(&shown, &everybody);

@@ -8,6 +8,9 @@ use scale_tests::liar::{Crew, Habits, Liar, Report};
 /// Seed of the authority that certifies devices in profile M.
 pub(crate) const AUTHORITY: [u8; 32] = [88; 32];
 
+/// What a device says of every message out of turn: the checks C15, C19 and C22 are one word of its machine.
+pub(crate) const OUT_OF_TURN: (&str, &str) = ("", "stage_order");
+
 /// A lie, the client-side check that has to stop it, and the word that it is refused with.
 pub(crate) struct Lie {
     pub(crate) name: &'static str,
@@ -15,13 +18,9 @@ pub(crate) struct Lie {
     pub(crate) checks: &'static [&'static str],
     /// Check and word of the first refusal; none: the lie changes nothing.
     pub(crate) refused: Option<(&'static str, &'static str)>,
-    /// The same where the whole device refuses in other words.
-    pub(crate) on_device: Option<(&'static str, &'static str)>,
     pub(crate) victims: usize,
     pub(crate) puppets: usize,
     pub(crate) habits: Habits,
-    /// Told to whole devices too.
-    pub(crate) devices: bool,
     /// Told in profile M too.
     pub(crate) certified: bool,
     /// Clients that check nothing, who must lose something to this lie.
@@ -38,19 +37,7 @@ pub(crate) fn lie(
 ) -> Lie {
     let habits = Habits::default();
     let refused = Some(refused);
-    Lie {
-        name,
-        checks,
-        refused,
-        on_device: None,
-        victims: 12,
-        puppets: 2,
-        habits,
-        devices: true,
-        certified: true,
-        control: None,
-        tell,
-    }
+    Lie { name, checks, refused, victims: 12, puppets: 2, habits, certified: true, control: None, tell }
 }
 
 /// Something that needs no refusal: it teaches nothing as it is.
@@ -65,16 +52,6 @@ impl Lie {
 
     pub(crate) fn with(self, habits: Habits) -> Self {
         Self { habits, ..self }
-    }
-
-    /// The whole device refuses in these words.
-    pub(crate) fn device_says(self, check: &'static str, code: &'static str) -> Self {
-        Self { on_device: Some((check, code)), ..self }
-    }
-
-    /// For the protocol's client alone, because it takes many of them.
-    pub(crate) fn clients_only(self) -> Self {
-        Self { devices: false, ..self }
     }
 
     /// For profile S alone: profile M has no rings, or the lie has its own certificates.
@@ -103,17 +80,7 @@ impl Lie {
         liar.finish()
     }
 
-    fn expected(&self, crew: Crew) -> Option<(&'static str, &'static str)> {
-        // The device's machine knows one word for every message out of turn.
-        let out_of_turn = |word: &str| matches!(word, "second_input" | "second_statement" | "stage_order");
-        match (crew, self.refused) {
-            (Crew::Device, _) if self.on_device.is_some() => self.on_device,
-            (Crew::Device, Some((_, word))) if out_of_turn(word) => Some(("", "stage_order")),
-            (_, refused) => refused,
-        }
-    }
-
-    /// What is wrong about how the lie went with a real crew; empty if nothing is.
+    /// What is wrong about how the lie went with real devices; empty if nothing is.
     pub(crate) fn faults(&self, crew: Crew, profile: Profile) -> Vec<String> {
         let report = self.run(crew, profile);
         let mut faults = vec![];
@@ -121,8 +88,8 @@ impl Lie {
             faults.push(format!("LEAK: {:?}", report.leaks));
         }
         let first = report.refusals.first().map(|refusal| (refusal.why.check.as_str(), refusal.why.code.as_str()));
-        if first != self.expected(crew) {
-            faults.push(format!("first refusal {first:?}, expected {:?}", self.expected(crew)));
+        if first != self.refused {
+            faults.push(format!("first refusal {first:?}, expected {:?}", self.refused));
         }
         faults
     }
