@@ -3,8 +3,8 @@
 use scale_privacy::ledger;
 use scale_proto::error::{Invalid, Problem};
 
+use crate::examples::ExampleError;
 use crate::host::LogError;
-use crate::provisional::ExampleError;
 use crate::trainer::TrainError;
 
 /// A call to the coordinator, or a download, that gave no answer.

@@ -14,10 +14,11 @@
 //! the model, how things stand. Start at [`app::App`].
 #![forbid(unsafe_code)]
 
-//pub mod app;
+pub mod app;
 pub mod device;
 pub mod download;
 pub mod error;
+pub mod examples;
 pub mod host;
 pub mod model;
 mod storage;
@@ -27,16 +28,3 @@ pub mod train;
 pub mod trainer;
 pub mod transport;
 pub mod update;
-
-pub mod provisional {
-    #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-    pub enum ExampleError {
-        #[error("x")]
-        Host(crate::error::HostError),
-    }
-    impl ExampleError {
-        pub fn code(&self) -> &str {
-            "x"
-        }
-    }
-}

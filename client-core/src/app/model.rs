@@ -64,9 +64,12 @@ impl Predictor {
     }
 
     fn predict(&mut self, texts: &[String], top: usize) -> Result<Vec<Prediction>, TrainError> {
-        let inputs: Vec<Input> = texts.iter().cloned().map(Input::Text).collect();
+        let inputs: Vec<Input> = texts.iter().map(|text| Input::Text(text.as_str().into())).collect();
         let probabilities = self.learner.predict_batch(&inputs)?;
-        Ok(probabilities.iter().map(|of_one| Prediction { top: most_probable(&self.info.labels, of_one, top) }).collect())
+        Ok(probabilities
+            .iter()
+            .map(|of_one| Prediction { top: most_probable(&self.info.labels, of_one, top) })
+            .collect())
     }
 }
 

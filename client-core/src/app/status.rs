@@ -4,11 +4,11 @@ use scale_proto::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{App, ModelInfo, opened};
-use crate::device::{Outcome, Phase};
+use crate::device::{Condition, Outcome, Phase};
 use crate::download;
 use crate::error::Error;
 use crate::examples::ExampleCounts;
-use crate::host::{Clock as _, Condition, Conditions as _, Durability, Host, Store as _};
+use crate::host::{Clock as _, Conditions as _, Durability, Host, Store as _};
 use crate::storage;
 
 /// Key of the store. Its content is sealed under this name.
@@ -57,11 +57,8 @@ impl<H: Host> App<H> {
         let host = self.host();
         let client = &self.0.client;
         let model = download::installed_info(host, &self.0.task).await?;
-        let model = model.map(|model| ModelInfo {
-            version: model.version,
-            digest: model.digest,
-            labels: model.spec.labels,
-        });
+        let model =
+            model.map(|model| ModelInfo { version: model.version, digest: model.digest, labels: model.spec.labels });
         let labels = model.as_ref().map(|model| model.labels.as_slice());
         let examples = opened(&mut *self.examples().await?).counts(labels);
         Ok(Status {

@@ -17,7 +17,10 @@ use super::{
 };
 use crate::download::{self, Installed, Wanted};
 use crate::error::{CallError, Error, ModelError};
-use crate::host::{Clock as _, Conditions as _, DeviceToken, Host, MaybeSend, Transport as _};
+use crate::host::{
+    Clock as _, Conditions as _, DeviceToken, HeldLog as _, Host, KeyStore as _, LedgerLog as _, MaybeSend, Store as _,
+    Transport as _,
+};
 use crate::model::{self, Model};
 use crate::storage;
 use crate::trainer::Trainer;
@@ -388,6 +391,20 @@ impl<H: Host> Client<H> {
     /// [`Error::LedgerInUse`], [`Error::Ledger`], [`Error::Host`].
     pub async fn reset_privacy_ledger(&self) -> Result<bool, Error> {
         OpenLedger::reset(&self.host, &self.rules.guardrails.privacy).await
+    }
+
+    /// Deletes everything of this installation: store, privacy ledger, keys. The next call makes a new one. A call that
+    /// failed half way may be repeated.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyRunning`], and [`Error::LedgerInUse`] while another process participates: nothing is deleted then;
+    /// [`Error::Host`].
+    pub async fn forget_everything(&self) -> Result<(), Error> {
+        let _running = self.activity.start()?;
+        let mut log = self.host.ledger().hold().await?;
+        self.host.store().clear().await?;
+        log.remove().await?;
+        Ok(self.host.keys().delete_all().await?)
     }
 
     async fn pace(&self) -> Result<Pace, Error> {

@@ -74,27 +74,28 @@ pub async fn installed_info<H: Host>(host: &H, task: &TaskId) -> Result<Option<I
     Ok(entries.into_iter().filter_map(|entry| entry.installed).find(|model| model.task == *task))
 }
 
-/// The installed model of a task, verified again; `None` if there is none, or what is stored is damaged.
+/// The installed model of a task, verified again; `None` if there is none. One whose file is damaged is not installed any
+/// more: the next [`super::fetch`] loads what is wrong with it.
 ///
 /// # Errors
 /// [`HostError`] of the store.
 pub async fn installed<H: Host>(host: &H, task: &TaskId) -> Result<Option<Model>, HostError> {
     let store = host.store();
-    for entry in list(store).await? {
-        let Some(model) = entry.installed.filter(|model| model.task == *task) else { continue };
-        let bytes = Cache { store, digest: entry.digest, bytes: entry.bytes }.load().await?;
-        let verified =
-            ModelFile::verify(bytes, entry.digest).and_then(|file| model::weights(file.bytes(), task, &model.spec));
-        let Installed { task, version, digest, spec } = model;
-        return match verified {
-            Ok(weights) => Ok(Some(Model { task, version, digest, spec, weights })),
-            Err(problem) => {
-                tracing::warn!(%problem, "the installed model is damaged: it has to be loaded again");
-                Ok(None)
-            }
-        };
+    let mut entries = list(store).await?;
+    let of_task = |entry: &&mut Entry| entry.installed.as_ref().is_some_and(|model| model.task == *task);
+    let Some(entry) = entries.iter_mut().find(of_task) else { return Ok(None) };
+    let Some(Installed { task, version, digest, spec }) = entry.installed.clone() else { return Ok(None) };
+    let bytes = Cache { store, digest, bytes: entry.bytes }.load().await?;
+    let verified = ModelFile::verify(bytes, digest).and_then(|file| model::weights(file.bytes(), &task, &spec));
+    match verified {
+        Ok(weights) => Ok(Some(Model { task, version, digest, spec, weights })),
+        Err(problem) => {
+            tracing::warn!(%problem, "the installed model is damaged: it has to be loaded again");
+            entry.installed = None;
+            put_list(store, &entries).await?;
+            Ok(None)
+        }
     }
-    Ok(None)
 }
 
 /// One file in the store.

@@ -176,6 +176,19 @@ pub trait Store: MaybeSend + MaybeSync {
     fn delete(&self, key: &str) -> impl Future<Output = Result<(), HostError>> + MaybeSend;
     /// Removes every key. Durable when it returns; some may be left if it fails or the process dies: then again.
     fn clear(&self) -> impl Future<Output = Result<(), HostError>> + MaybeSend;
+    /// Whether the platform may delete what is stored by itself.
+    fn durability(&self) -> Durability {
+        Durability::Persistent
+    }
+}
+
+/// What a platform promises about what an app stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Durability {
+    /// It stays until the app or the person deletes it.
+    Persistent,
+    /// The platform may delete it when it needs room, or after a while without use, as browsers do.
+    BestEffort,
 }
 
 /// Keeps the two secrets of an installation, out of backups. Both are made on first use and never change. And it counts

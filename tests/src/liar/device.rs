@@ -1,8 +1,8 @@
 //! The device that ships as a victim.
 
 use bytes::Bytes;
-use scale_client_core::device::{Event, Reason, State};
-use scale_client_core::testing::{self, Sent, Silence, check, session};
+use scale_client_core::device::{Cause, Event, State};
+use scale_client_core::testing::{self, Sent, Silence, session};
 use scale_proto::answer::StageDown;
 use scale_proto::ids::Digest;
 use scale_proto::time::Timestamp;
@@ -49,9 +49,10 @@ impl Device {
     }
 
     fn refused(&self, silence: Silence) -> Refused {
-        let left = |reason: Reason| Refused { check: check(&reason).into(), code: reason.code.into_owned() };
+        let left =
+            |cause: Cause| Refused { check: cause.check().unwrap_or_default().into(), code: cause.code().to_owned() };
         match silence {
-            Silence::Left(reason) => left(reason),
+            Silence::Left(cause) => left(cause),
             _ => Refused { check: String::new(), code: self.kit.state().name().into() },
         }
     }

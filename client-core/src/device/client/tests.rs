@@ -18,7 +18,6 @@ use crate::device::fixtures::coordinator::{Coordinator, Line, turn};
 use crate::device::fixtures::{self, Adder};
 use crate::device::{Phase, Progress, ProgressEvent};
 use crate::error::HostError;
-use crate::host::KeyStore as _;
 use crate::host::memory::{
     FixedConditions, HeldMemory, MemoryClock, MemoryHost, MemoryKeys, MemoryLedger, MemoryStore, SeededRandomness,
 };
