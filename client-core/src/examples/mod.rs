@@ -38,6 +38,7 @@ mod change;
 mod error;
 mod limits;
 mod shard;
+mod trainer;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -46,11 +47,12 @@ use zeroize::Zeroize as _;
 
 pub use error::ExampleError;
 pub use limits::{ExampleLimits, ID_BYTES, LABEL_BYTES};
+pub use trainer::ExampleTrainer;
 
 use crate::error::HostError;
 use crate::host::{Clock as _, Host, Store as _};
 use crate::storage;
-use crate::train::{Dataset, Example, Input};
+use crate::train::{Backend, Dataset, Example, Input};
 use change::Change;
 use shard::{Entries, Found, SHARDS, key_of};
 
@@ -227,6 +229,12 @@ impl Examples {
     /// because it does not know their label. Texts are shared, not copied.
     pub fn dataset(&self, labels: &[String]) -> (Dataset, u32) {
         dataset(self.shards.iter().flatten(), labels)
+    }
+
+    /// Trains on the examples as they are now. Cheap: texts are shared, not copied.
+    pub fn trainer(&self, backend: Backend) -> ExampleTrainer {
+        let all = self.shards.iter().flatten().map(|(digest, entry)| (*digest, entry.clone()));
+        ExampleTrainer::new(all.collect(), backend)
     }
 
     fn total(&self) -> u32 {

@@ -19,6 +19,7 @@ use crate::train::is_held_out;
 mod crashes;
 #[cfg(all(feature = "native", not(target_arch = "wasm32")))]
 mod folder;
+mod training;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const START: Timestamp = Timestamp::from_millis(fixtures::START_MS);

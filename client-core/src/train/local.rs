@@ -80,6 +80,10 @@ impl DatasetTrainer {
 
 impl Trainer for DatasetTrainer {
     fn price(&self, plan: &Plan) -> Result<Option<DpSgd>, TrainError> {
+        // Said before anything is downloaded.
+        if self.dataset.is_empty() {
+            return Err(TrainError::NoExamples);
+        }
         let examples = self.split(plan).own.len();
         let privacy = self.privacy(plan, examples)?;
         privacy.map(|privacy| cost(plan, examples, privacy, steps(plan, examples))).transpose()

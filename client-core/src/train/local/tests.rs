@@ -130,6 +130,7 @@ fn says_why_there_is_nothing() {
     let weights = fresh_weights(&plan.model, 1);
     let mut empty = DatasetTrainer::new(Dataset::default(), Backend::Flex);
     assert_eq!(run(&mut empty, &plan, &weights).expect_err("no examples"), TrainError::NoExamples);
+    assert_eq!(empty.price(&plan), Err(TrainError::NoExamples), "before anything is downloaded");
     let mut trainer = DatasetTrainer::new(shops(), Backend::Flex);
     assert!(matches!(run(&mut trainer, &plan, &weights[1..]), Err(TrainError::Unsupported(_))));
     let wild = Plan { learning_rate: 1e30, ..plan.clone() };
