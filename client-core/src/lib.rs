@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | ask for work, check what comes | [`device`] | [`device::Round`] |
 //! | download and verify the model | [`download`], [`model`] | `Vec<f32>` |
-//! | train on local examples | [`train`], [`trainer`] | [`trainer::Trained`] |
+//! | keep the examples of the app | [`examples`] | [`train::Dataset`] |
+//! | train on them | [`train`], [`trainer`] | [`trainer::Trained`] |
 //! | clip, scale, round to integers | [`update`] | [`update::QuantizedUpdate`] |
 //! | mask, agree, unmask | `scale_secagg::client` | bytes |
 //! | send, resume, retry | [`device::Client`], [`transport`] | |
