@@ -18,6 +18,8 @@ pub mod download;
 pub mod error;
 pub mod host;
 pub mod model;
+#[cfg(all(test, target_arch = "wasm32"))]
+mod single_thread;
 mod storage;
 pub mod train;
 pub mod trainer;

@@ -4,6 +4,8 @@ use super::*;
 use crate::device::fixtures::coordinator::{Coordinator, Line};
 use crate::device::fixtures::{self, coordinator};
 use crate::host::memory::{MemoryClock, MemoryHost};
+#[cfg(target_arch = "wasm32")]
+use crate::single_thread as tokio;
 
 type Shared = std::sync::Arc<std::sync::Mutex<Coordinator>>;
 

@@ -20,6 +20,8 @@ use crate::host::memory::{
     FixedConditions, HeldMemory, MemoryClock, MemoryHost, MemoryKeys, MemoryLedger, MemoryStore, SeededRandomness,
 };
 use crate::host::{DeviceConditions, HeldLog, LedgerLog, LogError, Parts, Store};
+#[cfg(target_arch = "wasm32")]
+use crate::single_thread as tokio;
 use crate::update::Update;
 
 mod bytes_written;

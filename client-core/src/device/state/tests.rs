@@ -11,6 +11,8 @@ use scale_secagg::server::{self, Closed};
 use super::*;
 use crate::device::Part;
 use crate::device::fixtures::{self, Adder, START_MS};
+#[cfg(target_arch = "wasm32")]
+use crate::single_thread::test;
 
 mod ledger;
 mod pauses;
