@@ -22,6 +22,8 @@ pub mod error;
 pub mod examples;
 pub mod host;
 pub mod model;
+#[cfg(all(test, target_arch = "wasm32"))]
+mod single_thread;
 mod storage;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

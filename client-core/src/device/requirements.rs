@@ -117,6 +117,8 @@ impl Condition {
 mod tests {
     use super::Condition::{Idle, NotSaving, Online, Power as Charge, Unmetered};
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use crate::single_thread::test;
 
     const FINE: DeviceConditions = DeviceConditions::FINE;
     const UNKNOWN: DeviceConditions = DeviceConditions::UNKNOWN;

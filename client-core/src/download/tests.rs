@@ -6,6 +6,8 @@ use crate::device::fixtures::coordinator::{Coordinator, Line};
 use crate::device::fixtures::{self, coordinator};
 use crate::host::Store as _;
 use crate::host::memory::{MemoryClock, MemoryHost};
+#[cfg(target_arch = "wasm32")]
+use crate::single_thread as tokio;
 
 type Shared = std::sync::Arc<std::sync::Mutex<Coordinator>>;
 

@@ -324,6 +324,8 @@ impl Future for Sleep {
 mod tests {
     use super::*;
     use crate::host::conformance::{self, block_on};
+    #[cfg(target_arch = "wasm32")]
+    use crate::single_thread::test;
 
     /// A clock of this crate gives way exactly once; a platform that needs nothing of the kind writes nothing.
     #[test]

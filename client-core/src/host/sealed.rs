@@ -49,6 +49,8 @@ pub(super) fn ledger_key(sealing: &[u8; 32]) -> Zeroizing<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use crate::single_thread::test;
 
     #[test]
     fn opens_only_under_its_name_and_key() {

@@ -2,6 +2,7 @@
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Tensor, TensorData};
+#[cfg(not(target_arch = "wasm32"))]
 use proptest::prelude::*;
 use scale_proto::model::{Family, ModelSpec};
 
@@ -286,6 +287,7 @@ fn refuses_what_does_not_fit() {
     }
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

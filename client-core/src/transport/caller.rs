@@ -112,6 +112,8 @@ fn range_start(content_range: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(target_arch = "wasm32")]
+    use crate::single_thread::test;
 
     fn failed(code: i32, details: Bytes) -> CallError {
         RpcFailure::Status { code, message: "from a proxy".into(), details }.into()

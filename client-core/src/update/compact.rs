@@ -77,6 +77,7 @@ const fn unfold(value: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(not(target_arch = "wasm32"))]
     use proptest::prelude::*;
 
     use super::*;
@@ -111,6 +112,7 @@ mod tests {
         assert_eq!(read(&[33; 200], 8), None, "wider than a number");
     }
 
+    #[cfg(not(target_arch = "wasm32"))]
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]

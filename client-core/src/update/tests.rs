@@ -1,3 +1,4 @@
+#[cfg(not(target_arch = "wasm32"))]
 use proptest::prelude::*;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -172,6 +173,7 @@ fn a_damaged_encoding_is_refused() {
     assert!(QuantizedUpdate::restore(bent.into(), len).is_none(), "neither noise nor none");
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     /// Whatever finite thing training gives: the integer norm keeps its bound and every statistic fits the grid.

@@ -170,7 +170,7 @@ pub fn examples(statement: Dataset, labels: &[String]) -> Vec<TextExample> {
         .filter_map(|(number, example)| match example.input {
             Input::Text(text) => {
                 let label = labels[example.label as usize].clone();
-                Some(TextExample { id: format!("{number}"), text, label, time: None })
+                Some(TextExample { id: format!("{number}"), text: text.to_string(), label, time: None })
             }
             Input::Dense(_) => None,
         })

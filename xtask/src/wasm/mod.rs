@@ -31,11 +31,18 @@ const PACKAGES: &[&str] = &["scale-secagg", "scale-privacy", "scale-proto", "sca
 const NOT_RUN_HERE: &[&str] =
     &["burn-flex", "burn-tensor", "burn-autodiff", "gemm", "gemm-common", "gemm-f32", "macerator"];
 
-/// Test targets that run in Node.js.
-const TESTS: &[(&str, &str)] = &[("scale-secagg", "vectors"), ("scale-privacy", "known_answers")];
+/// Tests that run in Node.js: of a package, the target that these arguments name.
+type Target = (&'static str, &'static [&'static str]);
+
+/// Of scale-client-core these are the device's machine and the client around it, on a host in memory.
+const TESTS: &[Target] = &[
+    ("scale-secagg", &["--test", "vectors"]),
+    ("scale-privacy", &["--test", "known_answers"]),
+    ("scale-client-core", &["--lib"]),
+];
 
 /// Says what noise costs; run optimized.
-const SPEED: (&str, &str) = ("scale-secagg", "wasm_speed");
+const SPEED: Target = ("scale-secagg", &["--test", "wasm_speed"]);
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -81,14 +88,13 @@ pub(crate) fn steps(report: &mut Report, options: &Options) {
 /// Prints what noise costs.
 fn speed(toolchain: &toolchain::Toolchain) -> Result<()> {
     let (runner, node) = (test_runner()?, Node::ensure()?);
-    let (package, target) = SPEED;
-    command::run(test(toolchain, &runner, &node, package, target).args(["--release", "--", "--nocapture"]))
+    command::run(test(toolchain, &runner, &node, &SPEED).args(["--release", "--", "--nocapture"]))
 }
 
 /// The command that runs one test target in Node.js.
-fn test(toolchain: &toolchain::Toolchain, runner: &Path, node: &Node, package: &str, target: &str) -> Command {
+fn test(toolchain: &toolchain::Toolchain, runner: &Path, node: &Node, (package, target): &Target) -> Command {
     let mut cargo = cargo("test", toolchain);
-    cargo.args(["--package", package, "--test", target]);
+    cargo.args(["--package", package]).args(*target);
     cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
     node.configure(&mut cargo);
     cargo
@@ -99,11 +105,15 @@ fn tests(toolchain: &toolchain::Toolchain, tally: &mut Tally) -> Result<()> {
     let node = Node::ensure()?;
     let mut result = Ok(());
     let mut wasm = Tally::default();
-    for (package, target) in TESTS {
-        let mut cargo = test(toolchain, &runner, &node, package, target);
+    for target in TESTS {
+        let mut cargo = test(toolchain, &runner, &node, target);
         let mut one = Tally::default();
         let ran = command::run_reading(&mut cargo, |line| one.read_line(line)).and_then(|()| {
-            ensure!(one.passed() > 0, "{package} ran no test from {target}: is everything in it left out on wasm32?");
+            let (package, arguments) = target;
+            ensure!(
+                one.passed() > 0,
+                "{package} ran no test of {arguments:?}: is everything in it left out on wasm32?"
+            );
             Ok(())
         });
         result = result.and(ran);

@@ -11,6 +11,8 @@ use super::*;
 use crate::device::fixtures::{self, Adder, START_MS};
 use crate::device::{Part, Snapshot};
 use crate::testing::{self, Device, Training, effect_name};
+#[cfg(target_arch = "wasm32")]
+use crate::single_thread::test;
 
 mod ledger;
 mod pauses;

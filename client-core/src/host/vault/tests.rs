@@ -1,6 +1,8 @@
 use super::*;
 use crate::host::conformance::block_on;
 use crate::host::memory::{MemoryKeys, MemoryVault, SeededRandomness};
+#[cfg(target_arch = "wasm32")]
+use crate::single_thread::test;
 
 fn keys(vault: &MemoryVault, seed: u8) -> VaultKeys<MemoryVault> {
     VaultKeys::over(vault.clone(), SeededRandomness::new([seed; 32]))

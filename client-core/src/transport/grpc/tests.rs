@@ -13,6 +13,8 @@ use scale_proto::time::RetryWindow;
 use super::*;
 use crate::device::fixtures;
 use crate::host::Body;
+#[cfg(target_arch = "wasm32")]
+use crate::single_thread::test;
 
 /// Answers from a list, and remembers what it was asked.
 #[derive(Clone, Default)]

@@ -10,6 +10,8 @@ use scale_secagg::config;
 
 use super::*;
 use crate::device::{Epsilon, PrivacyReport, Protection, WithoutNoise};
+#[cfg(target_arch = "wasm32")]
+use crate::single_thread::test;
 
 /// A cohort whose shares are ready to go down.
 struct Cohort {

@@ -3,6 +3,8 @@
 use scale_proto::error::{Problem, Remedy};
 
 use super::*;
+#[cfg(target_arch = "wasm32")]
+use crate::single_thread::test;
 
 fn refused(code: &str, remedy: Remedy) -> Event {
     Event::Refused(Problem { code: code.into(), sentence: "said the coordinator".into(), remedy })
