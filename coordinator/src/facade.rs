@@ -225,7 +225,7 @@ impl Follower {
                 },
                 _ = looks.tick() => {
                     self.look().await;
-                    self.forget_enrollments().await;
+                    forget_enrollments(&*self.records, self.clock.now()).await;
                 }
             }
         }
@@ -249,15 +249,6 @@ impl Follower {
         }
     }
 
-    /// Removes the rows of enrollment tokens that count no longer: they are about a person, and of no use.
-    async fn forget_enrollments(&self) {
-        let day = u64::try_from(EnrollmentConfig::DAY.as_millis()).unwrap_or(u64::MAX);
-        let until = Timestamp::from_millis(self.clock.now().as_millis().saturating_sub(day));
-        if let Err(error) = self.records.forget_enrollments(until).await {
-            tracing::debug!(code = error.code(), %error, "rows of old enrollment tokens stay for now");
-        }
-    }
-
     /// Ends the jobs whose round ended unheard: the process was killed in between, or the inbox was full.
     async fn look(&self) {
         let before = self.clock.now().as_millis().saturating_sub(LOOK.as_millis() as u64);
@@ -278,6 +269,15 @@ impl Follower {
                 self.take(Message::Over(round, ended)).await;
             }
         }
+    }
+}
+
+/// Removes the rows of enrollment tokens that no longer count: they are about people, and of no use.
+async fn forget_enrollments(records: &dyn Records, now: Timestamp) {
+    let day = u64::try_from(EnrollmentConfig::DAY.as_millis()).unwrap_or(u64::MAX);
+    let until = Timestamp::from_millis(now.as_millis().saturating_sub(day));
+    if let Err(error) = records.forget_enrollments(until).await {
+        tracing::debug!(code = error.code(), %error, "rows of old enrollment tokens stay for now");
     }
 }
 
@@ -331,4 +331,54 @@ impl LatestModel for Models {
 
 fn unreadable(error: Error) -> ModelError {
     ModelError(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use scale_records::domain::{Scope, UserId};
+    use scale_records::store::{Allowance, Granted};
+
+    use super::*;
+    use crate::auth::Enrolls;
+    use crate::clock::MockClock;
+
+    #[tokio::test]
+    async fn rows_of_enrollment_tokens_are_removed_when_they_no_longer_count() {
+        let records = store::open(&Location::Memory).await.unwrap();
+        let start = Timestamp::from_millis(1_700_000_000_000);
+        let allowance = Allowance { most: 5, within: EnrollmentConfig::DAY };
+        let (early, late) = (UserId::new(), UserId::new());
+        for (user, at) in [(early, start), (late, start.plus(LOOK))] {
+            assert_eq!(records.grant_enrollment(user, allowance, at).await.unwrap(), Granted::Now);
+        }
+        let left = async || {
+            let count = async |user| records.enrollments(Scope::User(user), 9).await.unwrap().len();
+            (count(early).await, count(late).await)
+        };
+        let end = start.plus(EnrollmentConfig::DAY);
+        forget_enrollments(&*records, Timestamp::from_millis(end.as_millis() - 1)).await;
+        assert_eq!(left().await, (1, 1), "a day is not over");
+        forget_enrollments(&*records, end).await;
+        assert_eq!(left().await, (0, 1));
+    }
+
+    #[test]
+    fn a_persons_token_enrolls_one_key_and_no_two_are_alike() {
+        let clock = MockClock::at(Timestamp::from_millis(1_700_000_000_000));
+        let authority = Arc::new(Authority::new(&[1; 32]));
+        let shared: SharedClock = Arc::new(clock.clone());
+        let enrollments = Enrollments { authority: authority.clone(), clock: shared.clone() };
+        let ten_minutes = Duration::from_secs(600);
+        let mut ids = std::collections::HashSet::new();
+        for _ in 0..3 {
+            let minted = enrollments.mint(ten_minutes).unwrap();
+            assert_eq!(minted.expires_at, shared.now().plus(ten_minutes));
+            let Enrolls::One { id, .. } = authority.check_enroll(&minted.token, shared.now()).unwrap() else {
+                panic!("it enrolls any number of keys");
+            };
+            ids.insert(id);
+            assert!(!format!("{minted:?}").contains(&minted.token));
+        }
+        assert_eq!(ids.len(), 3);
+    }
 }

@@ -64,6 +64,10 @@ class Coordinator:
             raise RuntimeError(f"{' '.join(arguments)}: {done.stderr}")
         return json.loads(done.stdout)
 
+    def person_token(self, user):
+        """What a person who has signed in sends to the REST API."""
+        return self.command("token", "mint", "--kind", "person", "--user", user)["token"]
+
     def create_task(self, name, initial_model, *settings):
         file = pathlib.Path(self.folder.name) / f"{name}.safetensors"
         file.write_bytes(initial_model)

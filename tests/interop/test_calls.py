@@ -26,8 +26,8 @@ class Calls(unittest.TestCase):
         identity = Identity(self.coordinator.address, self.coordinator.enroll_token)
         return identity, Line(self.coordinator.address, identity.token)
 
-    def enroll(self, seed, signer):
-        token = self.coordinator.enroll_token
+    def enroll(self, seed, signer, token=None):
+        token = token or self.coordinator.enroll_token
         public = reference.ed_public(seed)
         signature = reference.ed_sign(signer, b"FLSA1/enroll" + reference.H(token.encode()) + public)
         return messages.EnrollRequest(protocol=PROTOCOL, enroll_token=token, identity_key=public, signature=signature)
@@ -47,6 +47,34 @@ class Calls(unittest.TestCase):
     def test_another_key_cannot_sign_for_it(self):
         request = self.enroll(reference.H(b"one key"), reference.H(b"another"))
         self.refused("bad_signature", Line(self.coordinator.address), "Enrollment", "Enroll", request)
+
+    def post(self, path, person):
+        url = f"http://{self.coordinator.address}/api/v1{path}"
+        headers = {"authorization": f"Bearer {person}"}
+        return urllib.request.urlopen(urllib.request.Request(url, headers=headers, method="POST"), timeout=30)
+
+    def test_a_person_who_has_signed_in_enrolls_one_installation(self):
+        with self.post("/devices/enrollment", self.coordinator.person_token("interop")) as answer:
+            self.assertEqual(answer.status, 201)
+            token = json.load(answer)["token"]
+        ours, other = reference.H(b"the person's phone"), reference.H(b"somebody else's phone")
+        line = Line(self.coordinator.address)
+        first, again = (line.call("Enrollment", "Enroll", self.enroll(ours, ours, token)) for _ in range(2))
+        self.assertEqual(first.device_id, again.device_id)
+        self.refused("used_token", line, "Enrollment", "Enroll", self.enroll(other, other, token))
+        line = Line(self.coordinator.address, again.device_token)
+        answer = line.call("Rounds", "CheckIn", messages.CheckInRequest(protocol=PROTOCOL, model_families=["mlp"]))
+        self.assertTrue(answer.WhichOneof("answer"))
+        line.close()
+
+    def test_there_are_five_enrollment_tokens_a_day(self):
+        person = self.coordinator.person_token("interop five")
+        for _ in range(5):
+            self.post("/devices/enrollment", person).close()
+        with self.assertRaises(urllib.error.HTTPError) as raised:
+            self.post("/devices/enrollment", person)
+        self.assertEqual((raised.exception.code, json.load(raised.exception)["code"]), (429, "too_many_enrollment_tokens"))
+        self.assertAlmostEqual(int(raised.exception.headers["retry-after"]), 86_400, delta=60)
 
     def test_a_call_without_its_token(self):
         request = messages.CheckInRequest(protocol=PROTOCOL)

@@ -45,7 +45,7 @@ const STATUS: &[(Status, &[&str])] = &[
         "zaksiegowana", "zrealizowana", "concluido", "concluida",
     ]),
     (Status::Pending, &[
-        "pending", "authorized", "authorized", "vorgemerkt", "ausstehend", "pendiente", "enattente", "attente",
+        "pending", "authorized", "authorised", "vorgemerkt", "ausstehend", "pendiente", "enattente", "attente",
         "inbehandeling", "gereserveerd", "inattesa", "oczekujaca", "pendente",
     ]),
     (Status::Failed, &[
