@@ -33,11 +33,9 @@ type Turn = tokio::sync::Mutex<()>;
 impl Folder {
     /// Makes the folder if it is not there, and removes what writes of killed processes have left in it.
     pub(super) fn open(what: &'static str, path: &Path) -> Result<Self, HostError> {
-        let opened = private_folder(path).and_then(|()| {
-            sync_folder(path)?;
-            path.canonicalize()
-        });
-        let path = opened.map_err(|error| failed(what, path, error))?;
+        make_folder(path).map_err(|error| failed(what, path, error))?;
+        // One name for one folder; where the system does not tell, the name that was given.
+        let path = path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned());
         remove_left_behind(&path);
         Ok(Self { what, turn: turn(&path), path: Arc::new(path) })
     }
@@ -99,9 +97,8 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 
 /// Writes a file, all or nothing, readable by its owner only. It is on the disk when this returns.
 pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) {
-        private_folder(folder)?;
-        sync_folder(folder)?;
+    if let Some(folder) = path.parent() {
+        make_folder(folder)?;
     }
     let (unfinished, file) = unfinished(path)?;
     let written = write_all(file, bytes).and_then(|()| fs::rename(&unfinished, path));
@@ -164,6 +161,15 @@ fn remove_left_behind(folder: &Path) {
             }
         }
     }
+}
+
+/// [`private_folder`], on the disk when it returns.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    private_folder(folder)?;
+    sync_folder(folder)
 }
 
 /// Makes a folder and those above it, where they are not there; new ones are for their owner only.
