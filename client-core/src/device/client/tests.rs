@@ -22,9 +22,9 @@ use crate::host::memory::{
     FixedConditions, HeldMemory, MemoryClock, MemoryHost, MemoryKeys, MemoryLedger, MemoryStore, SeededRandomness,
 };
 use crate::host::{DeviceConditions, HeldLog, LedgerLog, LogError, Parts, Store};
-use crate::trainer::{TrainError, Trained, Training, in_one_step};
 #[cfg(target_arch = "wasm32")]
 use crate::single_thread as tokio;
+use crate::trainer::{TrainError, Trained, Training, in_one_step};
 use crate::update::Update;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;

@@ -10,9 +10,9 @@ use scale_secagg::server::Closed;
 use super::*;
 use crate::device::fixtures::{self, Adder, START_MS};
 use crate::device::{Part, Snapshot};
-use crate::testing::{self, Device, Training, effect_name};
 #[cfg(target_arch = "wasm32")]
 use crate::single_thread::test;
+use crate::testing::{self, Device, Training, effect_name};
 
 mod ledger;
 mod pauses;

@@ -64,6 +64,9 @@ impl Store for Failing {
     async fn delete(&self, key: &str) -> Result<(), HostError> {
         self.write(self.inner.delete(key)).await
     }
+    async fn clear(&self) -> Result<(), HostError> {
+        self.write(self.inner.clear()).await
+    }
 }
 
 /// Some are there.
@@ -198,6 +201,10 @@ impl Store for Slow {
         self.0.delete(key).await?;
         turn().await;
         Ok(())
+    }
+    async fn clear(&self) -> Result<(), HostError> {
+        turn().await;
+        self.0.clear().await
     }
 }
 
