@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use futures::future::{join_all, try_join_all};
+use scale_proto::plan::STATISTICS_LEN;
 use scale_tests::device::{Joined, RawDevice};
 use scale_tests::process::CoordinatorProcess;
 use scale_tests::round::{plain_sum, recovered_sum, small_model, small_task, weights};
@@ -64,8 +65,8 @@ async fn a_round_ten_times_as_long_as_the_budget_is_joined_from_process_to_proce
     assert_eq!(phone.call(&["enroll", &token]).await["outcome"], "enrolled");
 
     // A hundred grid units on the first weight: far enough from the rounding of f32 to be exact.
-    let dim = small_model().flat_len() as f64;
-    let unit = (1.0 + 2f64.powi(-20)) / (64.0 * dim.sqrt()).ceil();
+    let grid = (64.0 * ((small_model().flat_len() + STATISTICS_LEN) as f64).sqrt()).ceil();
+    let unit = (1.0 + 2f64.powi(-20)) / grid;
     let step = (100.0 * unit) as f32;
     let joining = tokio::spawn(async move {
         let joined: Vec<Joined> = try_join_all(devices.iter_mut().map(RawDevice::join)).await.unwrap();
@@ -74,6 +75,7 @@ async fn a_round_ten_times_as_long_as_the_budget_is_joined_from_process_to_proce
     let mut pauses = vec![phone.turn(step).await.unwrap()];
     let (mut devices, mut joined) = joining.await.unwrap();
     let round_id = joined[0].manifest.round_id.clone();
+    assert_eq!(f64::from(joined[0].config.grid), grid);
     let mut ended = None;
     for stage in 0..5 {
         // Everybody else is through with the stage, and the phone is called twice: to go on, and too early.
@@ -87,8 +89,9 @@ async fn a_round_ten_times_as_long_as_the_budget_is_joined_from_process_to_proce
             }
             _ => device.reveal(joined).await,
         });
+        let turns = if ended.is_none() { 2 } else { 0 };
         let phone_goes_on = async {
-            for _ in 0..2 {
+            for _ in 0..turns {
                 match phone.turn(step).await {
                     Ok(phase) => pauses.push(phase),
                     Err(said) => return Some(said),
@@ -96,12 +99,9 @@ async fn a_round_ten_times_as_long_as_the_budget_is_joined_from_process_to_proce
             }
             None
         };
-        let (answers, said) = futures::join!(join_all(answers), phone_goes_on);
+        let (answers, said) = tokio::join!(join_all(answers), phone_goes_on);
         answers.into_iter().for_each(|answer| answer.unwrap());
         ended = ended.or(said);
-        if ended.is_some() && stage < 4 {
-            continue;
-        }
     }
     while ended.is_none() {
         ended = phone.turn(step).await.err();
