@@ -6,11 +6,13 @@
 //! does. What is shown, signed or kept is wall time; how long something may still take is counted by the steady clock
 //! (docs/adr/0011).
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use scale_proto::time::Timestamp;
+use tokio::sync::Notify;
 
 /// Tells the time.
 pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
@@ -20,7 +22,13 @@ pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
     /// The steady clock: time since a moment that is the same for the life of this process. It goes on while the machine
     /// is suspended, where the system has such a clock.
     fn steady(&self) -> Duration;
+
+    /// Returns once the steady clock shows `until`.
+    fn sleep_until(&self, until: Duration) -> Sleep;
 }
+
+/// A wait for a moment of the steady clock.
+pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A clock that many parts hold at once.
 pub type SharedClock = Arc<dyn Clock>;
@@ -46,6 +54,16 @@ impl Clock for SystemClock {
     fn steady(&self) -> Duration {
         static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
         START.get_or_init(std::time::Instant::now).elapsed()
+    }
+
+    fn sleep_until(&self, until: Duration) -> Sleep {
+        let clock = *self;
+        Box::pin(async move {
+            // The runtime's timer counts by another clock, so it may be early.
+            while clock.steady() < until {
+                tokio::time::sleep(until.saturating_sub(clock.steady())).await;
+            }
+        })
     }
 }
 
@@ -97,7 +115,8 @@ impl std::fmt::Display for Step {
     }
 }
 
-/// A clock for tests. All clones show the same time, so a test that holds any of them moves the whole system.
+/// A clock for tests. All clones show the same time, so a test that holds any of them moves the whole system: deadlines and
+/// calls that wait alike.
 #[derive(Clone, Debug, Default)]
 pub struct MockClock(Arc<Hands>);
 
@@ -105,6 +124,8 @@ pub struct MockClock(Arc<Hands>);
 struct Hands {
     wall_ms: AtomicU64,
     steady_ms: AtomicU64,
+    /// Told when time passes.
+    moved: Notify,
 }
 
 impl MockClock {
@@ -120,6 +141,7 @@ impl MockClock {
         let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
         self.0.wall_ms.fetch_add(by, Ordering::SeqCst);
         self.0.steady_ms.fetch_add(by, Ordering::SeqCst);
+        self.0.moved.notify_waiters();
     }
 
     /// Somebody sets the wall clock, back as well; no time passes.
@@ -136,10 +158,27 @@ impl Clock for MockClock {
     fn steady(&self) -> Duration {
         Duration::from_millis(self.0.steady_ms.load(Ordering::SeqCst))
     }
+
+    fn sleep_until(&self, until: Duration) -> Sleep {
+        let clock = self.clone();
+        Box::pin(async move {
+            loop {
+                let mut moved = pin!(clock.0.moved.notified());
+                // From here on no movement is missed.
+                moved.as_mut().enable();
+                if clock.steady() >= until {
+                    return;
+                }
+                moved.await;
+            }
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::task::{Context, Waker};
+
     use super::*;
 
     #[test]
@@ -158,10 +197,27 @@ mod tests {
         assert_eq!(anchor.set_since(&clock).map(|step| step.to_string()).as_deref(), Some("forward by 3600.0 s"));
     }
 
-    #[test]
-    fn the_machines_steady_clock_counts() {
+    #[tokio::test]
+    async fn the_machines_steady_clock_counts_and_wakes() {
         let before = SystemClock.steady();
-        std::thread::sleep(Duration::from_millis(5));
+        SystemClock.sleep_until(before + Duration::from_millis(5)).await;
         assert!(SystemClock.steady() >= before + Duration::from_millis(5));
+        SystemClock.sleep_until(before).await;
+    }
+
+    #[tokio::test]
+    async fn waits_end_when_the_time_of_the_test_has_come() {
+        let second = Duration::from_secs(1);
+        let clock = MockClock::default();
+        let mut waiting = clock.sleep_until(2 * second);
+        let mut is_over = || waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        assert!(!is_over());
+        clock.advance(second);
+        assert!(!is_over(), "a second early");
+        clock.set(Timestamp::from_millis(3_600_000));
+        assert!(!is_over(), "no time has passed");
+        clock.advance(second);
+        assert!(is_over());
+        clock.sleep_until(second).await;
     }
 }

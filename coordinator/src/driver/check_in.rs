@@ -7,7 +7,6 @@ use std::time::Duration;
 use scale_proto::answer::{CheckIn, CheckInAnswer, Leave, Progress, Wait};
 use scale_proto::manifest::Manifest;
 use scale_proto::time::{RetryWindow, Timestamp};
-use tokio::time::Instant;
 
 use super::live::{Inner, Live, Member, State, guard, is_selecting};
 use super::step::Change;
@@ -227,7 +226,7 @@ impl Inner {
 
     async fn await_manifest(self: &Arc<Self>, caller: &Caller, live: &Arc<Live>) -> Result<CheckInAnswer, Error> {
         let mut changed = live.changed.subscribe();
-        let until = Instant::now() + self.settings.long_poll;
+        let until = self.clock.steady() + self.settings.long_poll;
         let mut poll = None;
         loop {
             {
@@ -240,7 +239,7 @@ impl Inner {
                 let Some(member) = state.members.get_mut(&caller.device) else { return Err(Error::NotParticipant) };
                 member.seen_at = now;
                 poll.get_or_insert_with(|| Poll::new(&member.polls));
-                if Instant::now() >= until {
+                if self.clock.steady() >= until {
                     let sentence = "this device is selected; the round begins as soon as enough others are";
                     let retry = pace(Some(Duration::from_millis(100)), cohort.into());
                     return Ok(CheckInAnswer::Wait(Wait {
@@ -316,16 +315,16 @@ impl Inner {
         Wait { retry: pace(until, crowd), code: code.into(), sentence: sentence.into() }
     }
 
-    /// Waits for the round's next step, but not beyond `until`.
+    /// Waits for the round's next step, but not beyond `until` of the steady clock.
     pub(super) async fn changed(
         &self,
         changed: &mut tokio::sync::watch::Receiver<u64>,
-        until: Instant,
+        until: Duration,
     ) -> Result<(), Error> {
         tokio::select! {
             // The sender lives as long as the round, which the caller holds.
             _ = changed.changed() => Ok(()),
-            () = tokio::time::sleep_until(until) => Ok(()),
+            () = self.clock.sleep_until(until) => Ok(()),
             () = self.stop.cancelled() => Err(Error::Stopping),
         }
     }

@@ -9,7 +9,6 @@ use scale_proto::ids::{Digest, RoundId, SessionId};
 use scale_proto::stage::StageUp;
 use scale_secagg::error::Reason;
 use scale_secagg::server::{Down, Receipt};
-use tokio::time::Instant;
 
 use super::check_in::{POLL_AGAIN, participant};
 use super::live::{Inner, Live, State, answered};
@@ -112,7 +111,7 @@ impl Inner {
         payload: Bytes,
     ) -> Result<StageAnswer, Error> {
         let mut changed = live.changed.subscribe();
-        let until = Instant::now() + self.settings.long_poll;
+        let until = self.clock.steady() + self.settings.long_poll;
         let (inner, round, who) = (Arc::clone(self), Arc::clone(&live), *caller);
         self.to_the_end(async move { inner.take(&who, &round, session, stage, payload).await }).await?;
         loop {
@@ -122,7 +121,7 @@ impl Inner {
                     return Ok(answer);
                 }
             }
-            if Instant::now() >= until {
+            if self.clock.steady() >= until {
                 let sentence = "the stage is still open; send the same message again";
                 return Ok(StageAnswer::Wait(Wait {
                     retry: POLL_AGAIN,

@@ -1,4 +1,4 @@
-//! Whole rounds with raw protocol clients, in one process, on a clock that the tests move.
+//! Whole rounds with the device that ships, in one process, on a clock that the tests move.
 
 mod clocks;
 pub(crate) mod fleet;
@@ -14,7 +14,6 @@ use scale_proto::ids::{Digest, ModelVersion, RoundId, SessionId, TaskId};
 use scale_proto::stage::{StageUp, UploadPiece};
 use scale_proto::task::{IdentityRoot, Sessions};
 use scale_proto::time::Timestamp;
-use scale_secagg::client::{Answer, Event, Participant};
 use scale_secagg::params::Profile;
 use scale_secagg::roster::Certificate;
 
@@ -27,11 +26,11 @@ use crate::round::{Phase, SessionStage};
 use crate::rows::TaskState;
 
 /// What the sum of these inputs makes of the first model.
-fn expected(inputs: &[(Vec<i64>, [i64; 4])]) -> Vec<f32> {
+fn expected(inputs: &[Vec<Vec<i64>>]) -> Vec<f32> {
     let config = task("manual");
     let mut totals = Totals::new(ENTRIES);
-    for (update, statistics) in inputs {
-        totals.add(&[update.clone(), statistics.to_vec()], 1).expect("the shape fits");
+    for input in inputs {
+        totals.add(input, 1).expect("the shape fits");
     }
     let grid = crate::noise::of(&config).expect("a small model").grid;
     let mean = totals.mean(&Scale { clip: 1.0, grid, max_weight: 50, noisy: false }).expect("there is weight");
@@ -52,7 +51,7 @@ async fn assert_exact(site: &Site, told: &Told, devices: u32) {
     assert_eq!(told.info.survivors(), devices);
     assert_eq!(told.inputs.len(), devices as usize);
     let summary = told.info.round.summary.expect("finished rounds have one");
-    assert_eq!(summary.examples as i64, told.inputs.iter().map(|(_, statistics)| statistics[3]).sum::<i64>());
+    assert_eq!(summary.examples as i64, told.inputs.iter().map(|input| input[1][3]).sum::<i64>());
     let weights = site.now().0.weights_of(&task_id()).await.expect("a model");
     assert_eq!(weights, expected(&told.inputs), "the sum is exact");
     let model = site.now().get_model_info(&task_id(), None).await.expect("a model");
@@ -68,16 +67,13 @@ async fn assert_exact(site: &Site, told: &Told, devices: u32) {
         assert_eq!(read.await.expect("rows"), 0, "rows of uploads or segments are left");
     }
     // Nothing of the round is left but the models.
-    for _ in 0..500 {
-        let left = site.blobs.list("segments").await.expect("no error").len()
-            + site.blobs.list("sums").await.expect("no error").len()
-            + std::fs::read_dir(site.folder.path().join("staging")).expect("a folder").count();
-        if left == 0 {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("segments, sums or staged files are left");
+    site.now().shutdown().await;
+    let mut left = site.blobs.list("segments").await.expect("no error");
+    left.extend(site.blobs.list("sums").await.expect("no error"));
+    let staged = std::fs::read_dir(site.folder.path().join("staging")).expect("a folder");
+    left.extend(staged.map(|file| format!("{:?}", file.expect("an entry").path())));
+    assert_eq!(left, Vec::<String>::new(), "segments, sums or staged files are left");
+    site.start().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -185,15 +181,15 @@ async fn certified_devices_sum_up_and_others_are_refused() {
     let mut phones = gather(&site, 13).await;
 
     let mut odd = phones.pop().expect("thirteen");
-    let good = odd.keys();
+    let good = odd.keys().await;
     let foreign = IdentityKey::from_seed(&[44; 32]);
     let identity = odd.caller.identity_key;
-    let with = |certificate: Certificate| [&good[..192], &certificate.encode()].concat();
+    let with = |certificate: Certificate| Bytes::from([&good[..192], &certificate.encode()].concat());
     for (name, payload, expected) in [
-        ("none", good[..192].to_vec(), "certificate_missing"),
-        ("cut short", good[..good.len() - 1].to_vec(), "wrong_length"),
+        ("none", good.slice(..192), "certificate_missing"),
+        ("cut short", good.slice(..good.len() - 1), "wrong_length"),
         ("another authority's", with(Certificate::issue(&foreign, &identity, u64::MAX)), "certificate"),
-        ("another device's", with(phones[0].certificate), "certificate"),
+        ("another device's", with(phones[0].device.certificate.expect("it has one")), "certificate"),
         ("an old one", with(Certificate::issue(&root(), &identity, 1_600_000_000_000)), "certificate_expired"),
     ] {
         let error = odd.send(SessionStage::Keys, payload).await.expect_err(name);
@@ -217,21 +213,20 @@ async fn certified_devices_sum_up_and_others_are_refused() {
 async fn keys_of_earlier_rounds_are_refused() {
     let site = manual_site().await;
     let mut phones = gather(&site, 12).await;
-    let frozen = phones[0].rng.clone();
+    let frozen = phones[0].device.keys.clone();
     let told = go_on(&site, std::mem::take(&mut phones), Story::default()).await;
     assert_exact(&site, &told, 12).await;
 
     site.now().open_round(&task_id()).await.expect("none is open");
     let mut phones = gather(&site, 12).await;
     site.restart().await;
-    let stuck = phones.iter_mut().find(|phone| phone.identity.public() == Phone::new(&site, 1).caller.identity_key);
-    let stuck = stuck.expect("it is in");
-    stuck.rng = frozen;
-    let payload = stuck.keys();
+    let stuck = phones.iter_mut().find(|phone| phone.caller == Phone::new(&site, 1).caller).expect("it is in");
+    stuck.device.keys = frozen;
+    let payload = stuck.keys().await;
     let refused = stuck.send(SessionStage::Keys, payload).await.expect_err("its channel key is an old one");
     assert_eq!(refused.code(), "duplicate_key");
     // With fresh ones it is welcome.
-    stuck.participant = Participant::new();
+    *stuck = Phone { manifest: stuck.manifest.clone(), ..Phone::new(&site, 1) };
     let told = go_on(&site, phones, Story::default()).await;
     assert!(told.errors.is_empty(), "{:?}", told.errors);
     assert_eq!(told.info.new_version(), Some(ModelVersion(3)));
@@ -246,10 +241,7 @@ async fn wrong_messages_are_refused_and_change_nothing() {
     let coordinator = site.now();
     let round = site.round().await.round.id;
     let manifest = phones[0].manifest.clone().expect("checked in");
-    let advertise =
-        phones[0].handle(Event::Config { bytes: &manifest.round_config, signature: &manifest.config_signature });
-    let Answer::Send(payload) = advertise else { panic!("stage 0 sends") };
-    let payload = Bytes::from(payload);
+    let payload = phones[0].keys().await;
     let mut broken = payload.to_vec();
     broken[191] ^= 1;
     let up = |payload: &Bytes| StageUp { handle: round, payload: payload.clone() };
@@ -416,13 +408,13 @@ async fn schedules_open_rounds_and_pausing_stops_them() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_finished_task_sends_its_devices_away_for_hours() {
     let site = Site::new().await;
-    let coordinator = site.now();
     let mut config = task("manual");
     config.max_rounds = Some(1);
-    coordinator.create_task(task_id(), config, None).await.expect("a good task");
-    coordinator.open_round(&task_id()).await.expect("none is open");
+    site.now().create_task(task_id(), config, None).await.expect("a good task");
+    site.now().open_round(&task_id()).await.expect("none is open");
     assert_exact(&site, &tell(&site, 12, Story::default()).await, 12).await;
 
+    let coordinator = site.now();
     let device = Phone::new(&site, 1).caller;
     let ask = async |tasks: Vec<TaskId>| {
         let answer = coordinator.check_in(&device, CheckIn { tasks, ..CheckIn::default() }).await.expect("an answer");
@@ -493,8 +485,10 @@ async fn patient_selection_drops_the_absent() {
     coordinator.tick().await.expect("no storage error");
     // One that hangs up at once, and eleven that stay on the line.
     let gone = Phone::new(&site, 200);
-    let hang_up = coordinator.check_in(&gone.caller, CheckIn::default());
-    tokio::time::timeout(Duration::from_millis(300), hang_up).await.expect_err("selection is not over");
+    tokio::select! {
+        answer = coordinator.check_in(&gone.caller, CheckIn::default()) => panic!("selection is not over: {answer:?}"),
+        _ = site.until("an admission", |info| info.round.cohort == 1) => {}
+    }
     let phones: Vec<Phone> = (1..=9).map(|number| Phone::new(&site, number)).collect();
     let waiting = tokio::spawn(together(phones, |mut phone| async move { phone.check_in().await.map(|()| phone) }));
     site.until("ten admissions", |info| info.round.cohort == 10).await;
@@ -539,13 +533,8 @@ async fn a_lost_race_for_the_row_is_read_again() {
     let last = phones.pop().expect("twelve");
     let act = |mut phone: Phone| async move { phone.act(SessionStage::Keys).await.map(|()| phone) };
     let mut sender = last;
-    let manifest = sender.manifest.clone().expect("checked in");
-    let Answer::Send(payload) =
-        sender.handle(Event::Config { bytes: &manifest.round_config, signature: &manifest.config_signature })
-    else {
-        panic!("stage 0 sends")
-    };
-    let up = StageUp { handle: round, payload: payload.clone().into() };
+    let payload = sender.keys().await;
+    let up = StageUp { handle: round, payload: payload.clone() };
     let lost = site.now().advertise_keys(&sender.caller, up).await.expect_err("the revision is another one");
     assert_eq!(lost.code(), "conflict");
     assert_eq!(site.round().await.round.sessions[0].answered[0], 0);

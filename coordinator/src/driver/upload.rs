@@ -9,7 +9,6 @@ use scale_proto::stage::UploadPiece;
 use scale_proto::time::Timestamp;
 use scale_secagg::error::Reason;
 use scale_secagg::server::Stage;
-use tokio::time::Instant;
 
 use super::check_in::{POLL_AGAIN, participant};
 use super::live::{Inner, Live, State, Tracked, answered};
@@ -55,7 +54,7 @@ impl Coordinator {
         let session = piece.session;
         let Some(live) = inner.round_of(caller, session).await? else { return Err(Error::Late) };
         let mut changed = live.changed.subscribe();
-        let until = Instant::now() + inner.settings.long_poll;
+        let until = inner.clock.steady() + inner.settings.long_poll;
         let asks = piece.data.is_empty();
         let (this, round, who) = (Arc::clone(inner), Arc::clone(&live), *caller);
         let held = inner.to_the_end(async move { this.take_piece(&who, &round, piece).await }).await?;
@@ -69,7 +68,7 @@ impl Coordinator {
                     return Ok(answer);
                 }
             }
-            if Instant::now() >= until {
+            if inner.clock.steady() >= until {
                 let sentence = "the upload is complete and waits; ask again with an empty piece";
                 return Ok(UploadAnswer::Wait(Wait {
                     retry: POLL_AGAIN,

@@ -1,30 +1,35 @@
-//! A coordinator that can be restarted, and raw protocol clients that run rounds against it.
+//! A coordinator that can be restarted, and devices that run rounds against it: the machine that ships, called by hand.
 
+use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rand_chacha::ChaCha20Rng;
-use rand_core::SeedableRng;
+use futures::future::select_all;
+use scale_client_core::device::Rules;
+use scale_client_core::testing::{Device, setting};
 use scale_proto::answer::{CheckIn, CheckInAnswer, StageAnswer, StageDown, UploadAnswer};
 use scale_proto::ids::{DeviceId, Digest, SessionId, TaskId};
 use scale_proto::manifest::Manifest;
-use scale_proto::plan::Plan;
 use scale_proto::stage::{StageUp, UploadPiece};
 use scale_proto::task::TaskConfig;
 use scale_proto::time::Timestamp;
-use scale_secagg::client::{Answer, Event, Host, Participant};
-use scale_secagg::config::{Policy, VectorSpec};
+use scale_secagg::config::RoundConfig;
 use scale_secagg::keys::IdentityKey;
 use scale_secagg::params::Profile;
 use scale_secagg::roster::Certificate;
+use tokio::sync::watch;
 
 use crate::clock::{Anchor, Clock as _, MockClock};
 use crate::driver::*;
 use crate::round::SessionStage;
 
+/// Something that a test waits for has not come in this time: the test fails instead of hanging.
+const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) const ENTRIES: usize = 8;
+/// In front of a model's blob.
+const URL: &str = "https://fl.example.org/";
 /// No window of any stage is longer.
 pub(super) const WINDOW: Duration = Duration::from_secs(61);
 
@@ -51,6 +56,9 @@ pub(super) fn root() -> IdentityKey {
     IdentityKey::from_seed(&[43; 32])
 }
 
+/// A wait for the next value of a channel.
+type Change<'a> = Pin<Box<dyn Future<Output = Result<(), watch::error::RecvError>> + Send + 'a>>;
+
 /// One coordinator after the other on the same rows and blobs.
 pub(super) struct Site {
     pub(super) store: Store,
@@ -61,7 +69,7 @@ pub(super) struct Site {
     pub(super) standstill: Duration,
     pub(super) task_key: Arc<IdentityKey>,
     pub(super) folder: tempfile::TempDir,
-    pub(super) current: RwLock<Coordinator>,
+    current: watch::Sender<Coordinator>,
 }
 
 impl Site {
@@ -81,7 +89,7 @@ impl Site {
         let task_key = Arc::new(IdentityKey::from_seed(&[42; 32]));
         let right = Anchor::at(&clock);
         let current = Self::begin(&store, &blobs, &clock, &task_key, folder.path(), standstill).await;
-        let current = RwLock::new(current);
+        let current = watch::Sender::new(current);
         Arc::new(Self { store, blobs, clock, right, standstill, task_key, folder, current })
     }
 
@@ -101,7 +109,7 @@ impl Site {
             blobs: blobs.clone(),
             clock: Arc::new(clock.clone()),
             task_key: Arc::clone(task_key),
-            model_url: Arc::new(|blob| format!("https://fl.example.org/{blob}")),
+            model_url: Arc::new(|blob| format!("{URL}{blob}")),
             watch: Arc::new(()),
             settings,
         };
@@ -109,15 +117,20 @@ impl Site {
     }
 
     pub(super) fn now(&self) -> Coordinator {
-        self.current.read().expect("nobody panics").clone()
+        self.current.borrow().clone()
     }
 
     /// Ends the coordinator between two transactions and starts another one.
     pub(super) async fn restart(&self) {
         self.now().shutdown().await;
+        self.start().await;
+    }
+
+    /// Starts another coordinator, after [`Coordinator::shutdown`] of the present one.
+    pub(super) async fn start(&self) {
         let Self { store, blobs, clock, task_key, folder, standstill, .. } = self;
         let next = Self::begin(store, blobs, clock, task_key, folder.path(), *standstill).await;
-        *self.current.write().expect("nobody panics") = next;
+        self.current.send_replace(next);
     }
 
     /// Somebody sets the coordinator's clock.
@@ -135,16 +148,31 @@ impl Site {
         self.now().list_rounds(&task_id(), 1).await.expect("rows").remove(0)
     }
 
-    /// Waits until the newest round is as wanted.
+    /// Waits until the newest round is as wanted: looks again after every step of a round.
     pub(super) async fn until(&self, what: &str, wanted: impl Fn(&RoundInfo) -> bool) -> RoundInfo {
-        for _ in 0..1_000 {
-            let info = self.round().await;
-            if wanted(&info) {
-                return info;
+        let looking = async {
+            loop {
+                let mut current = self.current.subscribe();
+                let (coordinator, lives) = (self.now(), self.now().0.lives());
+                let mut steps: Vec<_> = lives.iter().map(|live| live.changed.subscribe()).collect();
+                let info = self.round().await;
+                if wanted(&info) {
+                    // The step that wrote these rows has brought memory in line with them once it lets go of its round.
+                    for live in &lives {
+                        drop(coordinator.0.lock(live).await);
+                    }
+                    return info;
+                }
+                let steps = steps.iter_mut().map(|steps| Box::pin(steps.changed()) as Change<'_>);
+                // Another coordinator has other rounds in memory.
+                let next = Box::pin(current.changed()) as Change<'_>;
+                let _step = select_all(steps.chain([next])).await;
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        match tokio::time::timeout(PATIENCE, looking).await {
+            Ok(info) => info,
+            Err(_) => panic!("waited in vain for {what}: {:?}", self.round().await),
         }
-        panic!("waited in vain for {what}: {:?}", self.round().await);
     }
 
     /// Waits until `stage` has that many answers in all sessions together.
@@ -156,16 +184,11 @@ impl Site {
     }
 }
 
-/// A device: the protocol's client and what it sends.
+/// A device, and its way to the coordinator.
 pub(super) struct Phone {
     pub(super) site: Arc<Site>,
     pub(super) caller: Caller,
-    pub(super) identity: IdentityKey,
-    pub(super) certificate: Certificate,
-    pub(super) participant: Participant,
-    pub(super) rng: ChaCha20Rng,
-    pub(super) update: Vec<i64>,
-    pub(super) statistics: [i64; 4],
+    pub(super) device: Device,
     pub(super) manifest: Option<Manifest>,
     pub(super) session: Option<SessionId>,
     pub(super) upload: Bytes,
@@ -173,24 +196,18 @@ pub(super) struct Phone {
 }
 
 impl Phone {
+    /// Device number `number`, with other keys each time.
     pub(super) fn new(site: &Arc<Site>, number: u8) -> Self {
-        let identity = IdentityKey::from_seed(&[number; 32]);
-        let caller = Caller { device: DeviceId::from_random([number; 16]), identity_key: identity.public() };
-        // A weight from 1 to 50.
-        let n = i64::from(number % 50);
-        // Other keys in every round.
+        let rules = Rules { task_key: site.task_key.public(), tasks: vec![], ..setting::rules() };
+        let mut device = Device::at(number.into(), rules, site.right.now(&site.clock));
         static STREAMS: AtomicU64 = AtomicU64::new(0);
-        let mut rng = ChaCha20Rng::from_seed([number; 32]);
-        rng.set_stream(STREAMS.fetch_add(1, Ordering::Relaxed));
+        device.keys.set_stream(STREAMS.fetch_add(1, Ordering::Relaxed));
+        let identity_key = device.identity.public();
+        device.certificate = Some(Certificate::issue(&root(), &identity_key, u64::MAX));
         Self {
             site: Arc::clone(site),
-            caller,
-            certificate: Certificate::issue(&root(), &caller.identity_key, u64::MAX),
-            identity,
-            participant: Participant::new(),
-            rng,
-            update: (0..ENTRIES as i64).map(|entry| (n * 17 + entry * 29) % 101 - 50).collect(),
-            statistics: [1 + n, 3 * n, n / 2, n],
+            caller: Caller { device: DeviceId::from_random([number; 16]), identity_key },
+            device,
             manifest: None,
             session: None,
             upload: Bytes::new(),
@@ -198,75 +215,54 @@ impl Phone {
         }
     }
 
-    pub(super) fn policy(&self, manifest: &Manifest) -> Policy {
-        let plan = Plan::decode(&manifest.plan).expect("a plan");
-        let config = scale_secagg::config::RoundConfig::decode(&manifest.round_config).expect("a configuration");
-        assert_eq!(config.plan_digest, Digest::of(&manifest.plan).0);
-        let vector = |name: &str, len| VectorSpec { name: name.into(), len };
-        Policy {
-            task_key: self.site.task_key.public(),
-            model_digest: config.model_digest,
-            vectors: vec![vector("update", plan.model.flat_len()), vector("statistics", 4)],
-            last_round: 0,
-            min_clients: 10,
-            identity_root: (config.profile == Profile::Malicious).then(|| root().public()),
-        }
-    }
-
-    pub(super) fn handle(&mut self, event: Event<'_>) -> Answer {
-        let manifest = self.manifest.clone().expect("checked in");
-        let policy = self.policy(&manifest);
-        let now = self.site.right.now(&self.site.clock).as_millis();
-        let Self { identity, certificate, rng, .. } = self;
-        let mut host = Host { policy: &policy, identity, certificate: Some(certificate), rng };
-        self.participant.handle(event, now, &mut host).expect("an honest coordinator")
-    }
-
     /// Checks in until there is a manifest.
     pub(super) async fn check_in(&mut self) -> Result<(), Error> {
         loop {
-            match self.site.now().check_in(&self.caller, CheckIn::default()).await {
-                Ok(CheckInAnswer::Manifest(manifest)) => {
-                    self.manifest = Some(manifest);
-                    return Ok(());
-                }
-                Ok(CheckInAnswer::Wait(_)) | Err(Error::Stopping) => {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                }
-                Err(error) => return Err(error),
+            let mut next = self.site.current.subscribe();
+            let answer = self.site.now().check_in(&self.caller, CheckIn::default()).await;
+            let answer = answer.map(|answer| match answer {
+                CheckInAnswer::Manifest(manifest) => Some(manifest),
+                CheckInAnswer::Wait(_) => None,
+            });
+            if let Some(manifest) = or_again(answer, &mut next).await? {
+                self.manifest = Some(manifest);
+                return Ok(());
             }
         }
     }
 
     /// Sends the same message until it is answered, across restarts.
-    pub(super) async fn send(&mut self, stage: SessionStage, payload: Vec<u8>) -> Result<(), Error> {
-        let payload = Bytes::from(payload);
+    pub(super) async fn send(&mut self, stage: SessionStage, payload: Bytes) -> Result<(), Error> {
         loop {
-            let coordinator = self.site.now();
-            let (caller, payload) = (&self.caller, payload.clone());
+            let mut next = self.site.current.subscribe();
+            let (coordinator, caller, payload) = (self.site.now(), &self.caller, payload.clone());
             let answer = if stage == SessionStage::Keys {
                 let handle = self.manifest.as_ref().expect("checked in").round;
                 coordinator.advertise_keys(caller, StageUp { handle, payload }).await
             } else {
-                let handle = self.session.expect("has keys");
-                let up = StageUp { handle, payload };
+                let up = StageUp { handle: self.session.expect("has keys"), payload };
                 match stage {
                     SessionStage::Shares => coordinator.share_keys(caller, up).await,
                     SessionStage::Agreement => coordinator.confirm_survivors(caller, up).await,
                     _ => coordinator.reveal_shares(caller, up).await,
                 }
             };
-            match answer {
-                Ok(StageAnswer::Down(down)) => {
+            let answer = answer.map(|answer| match answer {
+                StageAnswer::Down(down) => Some(Some(down)),
+                StageAnswer::Accepted => Some(None),
+                StageAnswer::Wait(_) => None,
+            });
+            match or_again(answer, &mut next).await? {
+                Some(Some(down)) => {
                     self.session = Some(down.session);
                     self.down = Some(down);
                     return Ok(());
                 }
-                Ok(StageAnswer::Accepted) => return Ok(()),
-                Ok(StageAnswer::Wait(_)) | Err(Error::Stopping) => {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
+                Some(None) => {
+                    self.device.accepted().expect("the last stage");
+                    return Ok(());
                 }
-                Err(error) => return Err(error),
+                None => {}
             }
         }
     }
@@ -284,57 +280,61 @@ impl Phone {
 
     /// Sends the upload in pieces until it is committed, then waits for the survivors.
     pub(super) async fn send_upload(&mut self) -> Result<(), Error> {
-        let mut from = 0;
-        let len = self.upload.len();
+        let (mut from, len) = (0, self.upload.len());
         loop {
-            let to = (from + len / 3 + 1).min(len);
-            match self.piece(from, to).await {
-                Ok(UploadAnswer::Received(held)) => from = usize::try_from(held).expect("small"),
-                Ok(UploadAnswer::Committed) => from = len,
-                Ok(UploadAnswer::Down(down)) => {
+            let mut next = self.site.current.subscribe();
+            let answer = self.piece(from, (from + len / 3 + 1).min(len)).await;
+            match or_again(answer.map(Some), &mut next).await? {
+                Some(UploadAnswer::Received(held)) => from = usize::try_from(held).expect("small"),
+                Some(UploadAnswer::Committed) => from = len,
+                Some(UploadAnswer::Down(down)) => {
                     self.down = Some(down);
                     return Ok(());
                 }
-                Ok(UploadAnswer::Wait(_)) | Err(Error::Stopping) => {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                }
-                Err(error) => return Err(error),
+                Some(UploadAnswer::Wait(_)) | None => {}
             }
         }
     }
 
-    /// What goes up in stage 0.
-    pub(super) fn keys(&mut self) -> Vec<u8> {
+    /// What goes up in stage 0: the round is checked and trained for.
+    pub(super) async fn keys(&mut self) -> Bytes {
         let manifest = self.manifest.clone().expect("checked in");
-        let event = Event::Config { bytes: &manifest.round_config, signature: &manifest.config_signature };
-        let Answer::Send(payload) = self.handle(event) else { panic!("stage 0 sends") };
-        payload
+        let config = RoundConfig::decode(&manifest.round_config).expect("a configuration");
+        self.device.rules.identity_root = (config.profile == Profile::Malicious).then(|| root().public());
+        let blob = manifest.model_url.strip_prefix(URL).expect("the site's own URL");
+        let file = self.site.blobs.get(blob).await.expect("no error").expect("a model");
+        self.device.now = self.site.right.now(&self.site.clock);
+        self.device.take(manifest, &file).expect("an honest coordinator")
     }
 
     /// One stage of the protocol: the message that opened it in, the answer out and on its way.
     pub(super) async fn act(&mut self, stage: SessionStage) -> Result<(), Error> {
-        let opened = self.down.take();
-        let payload = opened.as_ref().map(|down| down.payload.clone()).unwrap_or_default();
-        let answer = match stage {
-            SessionStage::Keys => Answer::Send(self.keys()),
-            SessionStage::Shares => {
-                let form = opened.expect("the roster").roster.expect("a roster");
-                self.handle(Event::Roster { form, bytes: &payload })
+        let payload = match self.down.take() {
+            None => self.keys().await,
+            Some(down) => {
+                self.device.now = self.site.right.now(&self.site.clock);
+                self.device.answer(down).expect("an honest coordinator")
             }
-            SessionStage::MaskedInput => self.handle(Event::Shares(&payload)),
-            SessionStage::Agreement => self.handle(Event::Survivors(&payload)),
-            _ => self.handle(Event::Signatures(&payload)),
         };
-        match answer {
-            Answer::Send(bytes) => self.send(stage, bytes).await,
-            Answer::InputWanted => {
-                let words = |values: &[i64]| values.iter().map(|&value| value as u32).collect::<Vec<u32>>();
-                let input = vec![words(&self.update), words(&self.statistics)];
-                self.upload = self.participant.mask(Some(input)).expect("the lengths fit").into();
-                self.send_upload().await
-            }
+        if stage == SessionStage::MaskedInput {
+            self.upload = payload;
+            return self.send_upload().await;
         }
+        self.send(stage, payload).await
     }
+}
+
+/// `None`: no answer yet, ask again. A coordinator that is being restarted is waited for.
+async fn or_again<T>(
+    answer: Result<Option<T>, Error>,
+    next: &mut watch::Receiver<Coordinator>,
+) -> Result<Option<T>, Error> {
+    match answer {
+        Err(Error::Stopping) => drop(next.changed().await),
+        Ok(None) => tokio::task::yield_now().await,
+        answer => return answer,
+    }
+    Ok(None)
 }
 
 /// What happens besides in a round.
@@ -352,8 +352,8 @@ pub(super) struct Told {
     pub(super) info: RoundInfo,
     /// Errors that devices met.
     pub(super) errors: Vec<Error>,
-    /// Who sent what, of the devices whose upload was sent.
-    pub(super) inputs: Vec<(Vec<i64>, [i64; 4])>,
+    /// What each device has added to the sum, noise included, of those whose upload was committed.
+    pub(super) inputs: Vec<Vec<Vec<i64>>>,
 }
 
 /// Runs one round with these devices.
@@ -378,9 +378,6 @@ pub(super) async fn go_on(site: &Arc<Site>, mut alive: Vec<Phone>, story: Story)
         alive.truncate(begun - lost);
         let act = move |mut phone: Phone| async move { phone.act(stage).await.map(|()| phone) };
         let answers = alive.len();
-        if number == 2 {
-            inputs = alive.iter().map(|phone| (phone.update.clone(), phone.statistics)).collect();
-        }
         let last = if story.restart_in == Some(number) { alive.split_off(answers - 1) } else { Vec::new() };
         let first = tokio::spawn(together(alive, act));
         if !last.is_empty() {
@@ -398,6 +395,9 @@ pub(super) async fn go_on(site: &Arc<Site>, mut alive: Vec<Phone>, story: Story)
         let (first, rest) = (first.await.expect("no panic"), rest.await.expect("no panic"));
         alive = first.0.into_iter().chain(rest.0).collect();
         errors.extend(first.1.into_iter().chain(rest.1));
+        if number == 2 {
+            inputs = alive.iter().map(|phone| phone.device.summand().to_vec()).collect();
+        }
         if alive.is_empty() {
             break;
         }

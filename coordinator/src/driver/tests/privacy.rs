@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use object_store::memory::InMemory;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
+use scale_client_core::testing::Training;
 use scale_privacy::accounting::{UserLevel, zcdp::Rho};
-use scale_privacy::adaptive::Split;
+use scale_privacy::adaptive::{DEVIATION_MAX, Split};
 use scale_proto::ids::ModelVersion;
 use scale_proto::privacy::{ClipRange, Privacy};
 use scale_proto::task::{Cohort, Sessions, TaskConfig};
@@ -80,7 +81,7 @@ async fn every_version_says_what_all_rounds_so_far_have_cost() {
         let told = round(&site, Story::default()).await;
         assert_eq!(told.info.new_version(), Some(ModelVersion(version)), "{:?}", told.errors);
         // By hand: the sum's norm over the root of 12 devices' variance on 8 entries; the mean divides both alike.
-        let sums = (0..ENTRIES).map(|entry| told.inputs.iter().map(|(update, _)| update[entry]).sum::<i64>() as f64);
+        let sums = (0..ENTRIES).map(|entry| told.inputs.iter().map(|input| input[0][entry]).sum::<i64>() as f64);
         let expected = sums.map(|sum| sum * sum).sum::<f64>().sqrt() / (12.0 * 8.0 * local_variance()).sqrt();
         let ratio = told.info.round.summary.and_then(|summary| summary.signal_to_noise).expect("there is noise");
         assert!((ratio / expected - 1.0).abs() < 0.01, "{ratio} is not {expected}");
@@ -153,13 +154,9 @@ async fn a_sum_that_is_ready_after_its_round_has_ended_is_counted_and_not_kept()
     assert_eq!(back.cost, Some(planned(1)));
     round(&site, Story::default()).await;
     assert_eq!(cost(&site, 3).await, planned(2));
-    for _ in 0..500 {
-        if site.blobs.list("sums").await.expect("no error").is_empty() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("the sum of a round that ended without a model is left");
+    site.now().shutdown().await;
+    let left = site.blobs.list("sums").await.expect("no error");
+    assert_eq!(left, Vec::<String>::new(), "the sum of a round that ended without a model is left");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -193,18 +190,22 @@ async fn the_clip_norm_follows_from_round_to_round() {
     site.now().create_task(task_id(), fitting(config), None).await.expect("a good task");
 
     let mut expected = 1.0;
-    for (short, factor) in [(true, (-0.1f64).exp()), (false, 0.1f64.exp())] {
+    // All updates are shorter than the clip norm, then all are longer.
+    for (step, share) in [(1e-4, 1.0), (100.0, 0.0)] {
         site.now().open_round(&task_id()).await.expect("none is open");
         let mut phones = gather(&site, DEVICES).await;
         let manifest = phones[0].manifest.clone().expect("checked in");
         let signed = RoundConfig::decode(&manifest.round_config).expect("a configuration");
         assert!((signed.clip / expected - 1.0f64).abs() < 1e-12, "{} is not {expected}", signed.clip);
         for phone in &mut phones {
-            phone.statistics = [Split::of(signed.grid).bit(short), 0, 0, 0];
+            phone.device.training = Training::even(step, 20);
         }
         let told = go_on(&site, phones, Story::default()).await;
         assert_eq!(told.info.round.phase.name(), "finished", "{:?}", told.info);
-        expected *= factor;
+        let bits = told.inputs.iter().map(|input| input[1][0]).sum::<i64>();
+        let seen = Split::of(signed.grid).share(bits, DEVICES.into());
+        assert!((seen - share).abs() < 4.0 * DEVIATION_MAX, "{seen} is not {share}");
+        expected *= (-0.2 * (seen - 0.5)).exp();
         let model = site.now().get_model_info(&task_id(), None).await.expect("a model");
         assert!((model.clip.expect("it follows") / expected - 1.0f64).abs() < 1e-12, "{model:?}");
     }
