@@ -94,6 +94,14 @@ impl CoordinatorProcess {
     /// # Errors
     /// It does not start within 20 s.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
+        self.restart_with(&[]).await
+    }
+
+    /// The same with more arguments of `serve`.
+    ///
+    /// # Errors
+    /// It does not start within 20 s.
+    pub async fn restart_with(&mut self, arguments: &[&str]) -> anyhow::Result<()> {
         let description = self.data.path().join("coordinator.json");
         let _ = std::fs::remove_file(&description);
         let log = |name: &str| {
@@ -105,6 +113,7 @@ impl CoordinatorProcess {
                 .arg("--data")
                 .arg(self.data.path())
                 .args(["--listen", &format!("127.0.0.1:{}", self.port), "--until-stdin-ends"])
+                .args(arguments)
                 .env("SCALE_LOG", "info")
                 .stdin(Stdio::piped())
                 .stdout(log("stdout.log")?)

@@ -470,6 +470,32 @@ async fn another_task_key_is_refused_at_enrollment() {
     assert_eq!(device.device().await, Ok(None), "nothing is kept");
 }
 
+/// A token that opens nothing any more: the round stays, and goes on once the app has enrolled again with the same key.
+#[tokio::test]
+async fn a_refused_token_is_renewed_and_the_round_goes_on() {
+    let (shared, clock) = (coordinator(), clock());
+    let device = client(host(&shared, &clock, 0));
+    let id = device.enroll("token", &Cancel::new()).await.expect("enrolls");
+    let refusal =
+        |code: &str| Some(Problem { code: code.into(), sentence: "enroll again".into(), remedy: Remedy::Enroll });
+    for code in ["expired_token", "bad_token"] {
+        shared.lock().expect("no panic").link.refusal = refusal(code);
+        let outcome = participate(&device).await;
+        assert_eq!(outcome, Outcome::EnrollmentNeeded { code: code.into(), sentence: "enroll again".into() });
+        assert_eq!(device.is_enrolled().await, Ok(false));
+        assert!(device.host().store.0.keys().contains(&"round".to_owned()), "the round is kept");
+        shared.lock().expect("no panic").link.refusal = None;
+        assert_eq!(device.enroll("another", &Cancel::new()).await, Ok(id), "the same key, the same device");
+        assert_eq!(device.is_enrolled().await, Ok(true));
+    }
+    assert!(shared.lock().expect("no panic").left.is_empty(), "it has never left");
+    let others: Vec<_> = (1..COHORT).map(|number| spawn(host(&shared, &clock, number), number)).collect();
+    assert!(contributed(&participate(&device).await));
+    for other in others {
+        assert!(contributed(&other.await.expect("no panic").expect("no error")));
+    }
+}
+
 #[tokio::test]
 async fn a_final_refusal_ends_the_round_and_a_passing_one_does_not() {
     let (shared, clock) = (coordinator(), clock());
