@@ -183,10 +183,12 @@ mod tests {
         clock.advance(Duration::from_millis(1));
         assert_eq!(enrollment.enroll(&signed(&key(1), &token)).await.unwrap_err().code(), "expired_token");
 
-        // The refused key was not enrolled: it becomes a device with a token of its own. An enrolled key uses up a token too.
+        // A key that was enrolled before uses up its next token too, and the refused one becomes a device with its own.
         let next = authority.mint_enroll_one([4; 16], TEN_MINUTES, clock.now()).token;
         assert_eq!(enrollment.enroll(&signed(&key(1), &next)).await.unwrap().device, first.device);
         assert_eq!(enrollment.enroll(&signed(&key(2), &next)).await.unwrap_err().code(), "used_token");
+        let own = authority.mint_enroll_one([5; 16], TEN_MINUTES, clock.now()).token;
+        assert_ne!(enrollment.enroll(&signed(&key(2), &own)).await.unwrap().device, first.device);
     }
 
     #[tokio::test]

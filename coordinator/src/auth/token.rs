@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(authority.check_enroll("", NOW), Err(TokenError::Missing(Kind::Enroll)));
     }
 
-    /// Which of the two kinds an enrollment token is stands under the MAC: nobody turns one into the other.
+    /// The MAC covers which of the two kinds an enrollment token is: one cannot be turned into the other.
     #[test]
     fn a_token_for_one_key_says_so_and_opens_nothing_else() {
         let authority = authority();

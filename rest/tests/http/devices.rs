@@ -46,7 +46,7 @@ async fn five_a_day_and_the_answer_says_when_the_next_one_is_free() {
     set(10 * 60_000 + 500);
     let refused = ask(&person).await;
     let problem = refused.problem(429, "too_many_enrollment_tokens");
-    assert!(problem["detail"].as_str().unwrap().contains("there are 5 in 24 hours"), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("a person gets 5 in 24 hours"), "{problem}");
     // 24 hours without ten minutes and half a second, rounded up.
     assert_eq!(refused.header("retry-after"), (DAY_MS / 1000 - 600).to_string());
     assert_eq!(ask(&other).await.status, StatusCode::CREATED, "somebody else has their own");

@@ -70,7 +70,7 @@ async fn after_a_change_of_the_token_key_the_same_device_enrolls_again() {
         .await;
     let refused = checks_in(&after, Some(&first.device_token)).await.unwrap_err();
     is_mended_by_enrolling(&refused, "bad_token");
-    // Enrollment tokens of before are worth nothing either: the app needs one that was minted since.
+    // Enrollment tokens of before are refused as well: the app needs one that was minted since.
     is_mended_by_enrolling(&enroll(&after, &enroll_token).await.unwrap_err(), "bad_token");
 
     let again = enroll(&after, &after.token(Kind::Enroll)).await.unwrap();

@@ -28,7 +28,7 @@ use super::json;
 pub(in crate::http) async fn enroll(State(shared): State<Arc<Shared>>, person: Person) -> Result<Response, Problem> {
     let config = &shared.api.config.enrollment;
     let Some(allowance) = config.allowance() else {
-        let detail = "this service gives no enrollment tokens; ask whoever runs it for one";
+        let detail = "this service gives no enrollment tokens; ask its operator for one";
         return Err(Problem::new(StatusCode::FORBIDDEN, "enrollment_off", detail));
     };
     // Before it is counted: a token that cannot be minted is not one of the day's, and one that is not given to anybody is
@@ -39,8 +39,8 @@ pub(in crate::http) async fn enroll(State(shared): State<Arc<Shared>>, person: P
         Granted::Now => Ok(json(StatusCode::CREATED, &EnrollmentToken::from(&token))),
         Granted::NotBefore(free) => {
             let detail = format!(
-                "no enrollment token is left for today: there are {} in 24 hours for one person, each for one installation; \
-                 come back when retry-after says",
+                "no enrollment token is left for today: a person gets {} in 24 hours, each for one installation; come back \
+                 when retry-after says",
                 allowance.most
             );
             let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_enrollment_tokens", detail);
