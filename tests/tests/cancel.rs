@@ -1,5 +1,6 @@
 //! An app cancels: whatever its device is doing, and although nobody answers it, the call is over at once, and the next
 //! one takes part as if nothing had been.
+#![allow(clippy::print_stdout)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,5 @@
 //! What a phone has to have free: a whole round with the demo's model, in a process of its own.
+#![allow(clippy::print_stdout)]
 
 use std::process::Stdio;
 
@@ -22,7 +23,8 @@ const PEAK_KB: u64 = 120 << 10;
 
 /// The demo's model: 1,179,990 parameters.
 fn model() -> ModelSpec {
-    let labels = ["dining".to_owned(), "fuel".to_owned()].into_iter().chain((2..18).map(|class| format!("class {class}")));
+    let labels =
+        ["dining".to_owned(), "fuel".to_owned()].into_iter().chain((2..18).map(|class| format!("class {class}")));
     ModelSpec {
         labels: labels.collect(),
         family: Family::TextBag { buckets: 65_536, dim: 18, ngram_min: 2, ngram_max: 5 },

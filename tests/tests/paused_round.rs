@@ -1,5 +1,6 @@
 //! A phone gives an app a few seconds at a time: a round whose stages take ten times as long goes on from process to
 //! process, and its update is in the sum.
+#![allow(clippy::print_stdout)]
 
 use std::path::Path;
 use std::process::Stdio;

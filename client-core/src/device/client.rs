@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rand_core::Rng;
 use scale_proto::answer::{JobCredential, ModelManifest, ModelRequest};
 use scale_proto::ids::{DeviceId, ModelVersion, RoundId, TaskId};
 use scale_proto::time::{RetryWindow, Timestamp};
@@ -258,7 +259,7 @@ impl<H: Host> Client<H> {
                 (State::Idle, Event::Start)
             }
         };
-        let ended = run.to_the_end(state, event, trainer, observer).await?;
+        let ended = run.drive(state, event, trainer, observer).await?;
         let now = self.host.clock().now();
         let mut pace = self.pace().await?;
         let outcome = match ended {
@@ -270,29 +271,7 @@ impl<H: Host> Client<H> {
                 pace.paused(now.plus(resume.after), phase, now);
                 Outcome::Paused { resume, phase }
             }
-            Ended::Over(State::Done(contribution)) => {
-                tracing::info!(round = %contribution.round, task = %contribution.task, "contributed");
-                pace.clear();
-                Outcome::Contributed(contribution)
-            }
-            Ended::Over(State::Waited(wait)) => {
-                pace.waited(wait.retry, &wait.code, &wait.sentence, now, run.rng());
-                let until = pace.due(now).map_or(now, |next| next.at);
-                Outcome::Waited { until, code: wait.code, sentence: wait.sentence }
-            }
-            Ended::Over(State::Left(round, cause)) => {
-                let until = match cause {
-                    // The app wanted it so, and may come back when it likes.
-                    Cause::Cancelled => now,
-                    _ => pace.left(cause.until(), cause.code(), &cause.to_string(), now, run.rng()),
-                };
-                Outcome::Left { round, cause, until }
-            }
-            // Every other state asks for something, so that the machine has another event.
-            Ended::Over(state) => {
-                let cause = Cause::StageOrder(format!("stuck in {}", state.name()));
-                Outcome::Left { round: None, cause, until: now }
-            }
+            Ended::Over(state) => over(*state, &mut pace, now, run.rng()),
         };
         storage::put_json(&self.host, PACE, &pace).await?;
         Ok(outcome)
@@ -423,6 +402,35 @@ impl<H: Host> Client<H> {
             code: "conditions".into(),
             sentence: sentences.join(". "),
         })
+    }
+}
+
+/// The outcome of a machine that is done, and when the device may ask again.
+fn over(state: State, pace: &mut Pace, now: Timestamp, rng: &mut impl Rng) -> Outcome {
+    match state {
+        State::Done(contribution) => {
+            tracing::info!(round = %contribution.round, task = %contribution.task, "contributed");
+            pace.clear();
+            Outcome::Contributed(contribution)
+        }
+        State::Waited(wait) => {
+            pace.waited(wait.retry, &wait.code, &wait.sentence, now, rng);
+            let until = pace.due(now).map_or(now, |next| next.at);
+            Outcome::Waited { until, code: wait.code, sentence: wait.sentence }
+        }
+        State::Left(round, cause) => {
+            let until = match cause {
+                // The app wanted it so, and may come back when it likes.
+                Cause::Cancelled => now,
+                _ => pace.left(cause.until(), cause.code(), &cause.to_string(), now, rng),
+            };
+            Outcome::Left { round, cause, until }
+        }
+        // Every other state asks for something, so that the machine has another event.
+        state => {
+            let cause = Cause::StageOrder(format!("stuck in {}", state.name()));
+            Outcome::Left { round: None, cause, until: now }
+        }
     }
 }
 

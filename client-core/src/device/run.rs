@@ -78,7 +78,7 @@ pub(super) struct Setting<'a, H: Host> {
 /// How a participation ended.
 pub(super) enum Ended {
     /// The machine is done: [`State::Waited`], [`State::Done`] or [`State::Left`].
-    Over(State),
+    Over(Box<State>),
     /// The round is stored, and goes on in this window.
     Paused(RetryWindow, Phase),
     /// The coordinator does not take the device's token any more. A round that was joined stays stored.
@@ -142,7 +142,7 @@ impl<'a, H: Host> Run<'a, H> {
     ///
     /// # Errors
     /// [`Error::Host`]: the platform failed; what was stored last stands.
-    pub(super) async fn to_the_end(
+    pub(super) async fn drive(
         &mut self,
         mut state: State,
         mut event: Event,
@@ -170,7 +170,7 @@ impl<'a, H: Host> Run<'a, H> {
                 Performed::Event(next) => event = next,
                 Performed::Paused(window) => return Ok(Ended::Paused(window, state.phase())),
                 Performed::EnrollmentNeeded(problem) => return Ok(Ended::EnrollmentNeeded(problem)),
-                Performed::Nothing => return Ok(Ended::Over(state)),
+                Performed::Nothing => return Ok(Ended::Over(Box::new(state))),
             }
         }
     }

@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::coordinator::{CoordinatorProcess, Operator};
-use super::device::{Behavior, Cores, Sighting, app, crowd_host, examples, live};
+use super::device::{Behavior, Cores, Sighting, app, crowd_host, examples, folder_host, live};
 use super::promise::Promise;
 use super::report::{Report, RoundRow};
 use super::screen::{Screen, Seen, row_line};
@@ -159,7 +159,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
         let connection = Connection::new(&coordinator.url);
         match settings.size {
             Size::Full => {
-                let host = NativeHost::open(&folder.join(format!("devices/{index:03}")), connection)?;
+                let host = folder_host(&folder.join(format!("devices/{index:03}")), connection)?;
                 fleet.spawn(joining.clone().join(index, host, person.statement.clone()));
             }
             Size::Light => {

@@ -1,5 +1,6 @@
 //! One device of the fleet: takes part in round after round, and is lost now and then.
 
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,14 +9,15 @@ use scale_client_core::app::{App, AppConfig};
 use scale_client_core::device::{Cancel, Cause, Outcome, Phase, Progress, Requirements, RunOptions};
 use scale_client_core::examples::TextExample;
 use scale_client_core::host::memory::{FixedConditions, MemoryKeys, MemoryLedger, MemoryStore};
-use scale_client_core::host::native::{SystemClock, SystemRandomness};
-use scale_client_core::host::{DeviceConditions, Host, Parts, Randomness as _};
+use scale_client_core::host::native::{FileKeys, FileLedger, FolderStore, NativeHost, SystemClock, SystemRandomness};
+use scale_client_core::host::{Clock, DeviceConditions, Host, Parts, Randomness as _};
 use scale_client_core::train::{Dataset, Input};
 use scale_client_core::trainer::{Progressed, TrainError, Trained, Trainer, Training};
-use scale_client_core::transport::native::GrpcTransport;
+use scale_client_core::transport::native::{Connection, GrpcTransport};
 use scale_privacy::accounting::dp_sgd::DpSgd;
 use scale_proto::ids::TaskId;
 use scale_proto::plan::Plan;
+use scale_proto::time::Timestamp;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::random::Random;
@@ -134,10 +136,38 @@ impl Training for OnItsTurn<'_> {
     }
 }
 
+/// The system's clock for a device that has a core: between two steps of its training it lets nobody else run, for those who
+/// wait for a core hold the runtime's threads.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FleetClock;
+
+impl Clock for FleetClock {
+    fn now(&self) -> Timestamp {
+        SystemClock.now()
+    }
+    async fn sleep(&self, time: Duration) {
+        SystemClock.sleep(time).await;
+    }
+}
+
+/// A device in a folder of its own.
+pub type FolderHost =
+    Parts<GrpcTransport, FolderStore, FileKeys, FixedConditions, FleetClock, SystemRandomness, FileLedger>;
+
+/// A device that keeps everything in `folder`.
+///
+/// # Errors
+/// The folder or the address cannot be used.
+pub fn folder_host(folder: &Path, connection: Connection) -> anyhow::Result<FolderHost> {
+    let NativeHost { transport, store, keys, conditions, randomness, ledger, .. } =
+        NativeHost::open(folder, connection)?;
+    Ok(Parts { transport, store, keys, conditions, clock: FleetClock, randomness, ledger })
+}
+
 /// A device of a crowd: keys, ledger, clock and randomness are real; its state is in memory, so that a thousand of them do
 /// not wait for one disk. Nothing is kept after the process.
 pub type CrowdHost =
-    Parts<GrpcTransport, MemoryStore, MemoryKeys, FixedConditions, SystemClock, SystemRandomness, MemoryLedger>;
+    Parts<GrpcTransport, MemoryStore, MemoryKeys, FixedConditions, FleetClock, SystemRandomness, MemoryLedger>;
 
 /// A device of a crowd on a connection that it may share with others: a thousand sockets are more than many systems let a
 /// process have.
@@ -152,7 +182,7 @@ pub fn crowd_host(transport: GrpcTransport) -> anyhow::Result<CrowdHost> {
         store: MemoryStore::default(),
         keys: MemoryKeys::new(identity),
         conditions: FixedConditions(DeviceConditions::FINE),
-        clock: SystemClock,
+        clock: FleetClock,
         randomness: SystemRandomness,
         ledger: MemoryLedger::default(),
     })
