@@ -24,7 +24,7 @@ use crate::download::ModelFile;
 /// (history, snapshot, privacy ledger), so [`Self::restart`] is possible after every call, and [`Self::power`] takes the
 /// device down in the middle of one.
 ///
-/// The device's clock is [`Self::now`]: whoever drives it sets it.
+/// The device's clock is the field [`Self::now`], which a test sets before each call.
 pub struct Device {
     /// What the app has decided.
     pub rules: Rules,
@@ -32,7 +32,7 @@ pub struct Device {
     pub history: History,
     /// The long-lived key.
     pub identity: IdentityKey,
-    /// The authority's word for it.
+    /// The authority's certificate for it.
     pub certificate: Option<Certificate>,
     /// Stream of keys, shares and pauses.
     pub keys: ChaCha20Rng,
@@ -149,7 +149,7 @@ impl Device {
         (self.ledger, self.log) = setting::ledger(limits, self.now.as_millis());
     }
 
-    /// Pins `root` and has its word for this device until `not_after_ms`, Unix milliseconds.
+    /// Pins `root` and gets its certificate for this device, which ends at `not_after_ms`, Unix milliseconds.
     pub fn certify(&mut self, root: &IdentityKey, not_after_ms: u64) {
         self.rules.identity_root = Some(root.public());
         self.certificate = Some(Certificate::issue(root, &self.identity.public(), not_after_ms));
