@@ -50,9 +50,11 @@ pub struct Device {
     pub now: Timestamp,
     /// What training gives.
     pub training: Training,
-    /// Points left, at which something is stored or sent, until the device loses its memory. `None`: none is lost.
+    /// Points left, at which something is stored or sent, until the device loses its memory; `None`: it never does. A message
+    /// that has left before is given by the call all the same, and the next call finds the device killed.
     pub power: Option<u32>,
     pub(crate) state: State,
+    killed: bool,
     disk: Option<Snapshot>,
     file: Vec<u8>,
     noise_seed: [u8; 32],
@@ -134,6 +136,7 @@ impl Device {
             training: Training::of_device(number),
             power: None,
             state: State::Idle,
+            killed: false,
             disk: None,
             file: vec![],
             noise_seed: seed(4),
@@ -198,6 +201,9 @@ impl Device {
     /// # Errors
     /// Why the device says nothing any more.
     pub fn happen(&mut self, event: Event) -> Result<Option<Bytes>, Silence> {
+        if self.killed {
+            return Err(Silence::Killed);
+        }
         if self.state.is_over() {
             return Err(Silence::Over);
         }
@@ -209,10 +215,11 @@ impl Device {
             self.state = state;
             self.take_down(drawn);
             for effect in effects {
-                match self.perform(effect)? {
-                    Performed::Message(payload) => out = Some(payload),
-                    Performed::Recorded => next = Some(Event::Recorded),
-                    Performed::Nothing => {}
+                match self.perform(effect) {
+                    Ok(Performed::Message(payload)) => out = Some(payload),
+                    Ok(Performed::Recorded) => next = Some(Event::Recorded),
+                    Ok(Performed::Nothing) => {}
+                    Err(silence) => return if out.is_some() { Ok(out) } else { Err(silence) },
                 }
             }
         }
@@ -272,7 +279,7 @@ impl Device {
     /// # Panics
     /// The log of its privacy ledger does not open.
     pub fn restart(&mut self) -> Result<Bytes, Silence> {
-        self.power = None;
+        (self.power, self.killed) = (None, false);
         self.reopen_ledger();
         let restored = self.disk.as_ref().and_then(|stored| State::restore(stored, &self.rules).ok());
         self.state = restored.unwrap_or(State::Idle);
@@ -357,7 +364,7 @@ impl Device {
     /// A moment at which the device may lose its memory.
     fn point(&mut self) -> Result<(), Silence> {
         if self.power == Some(0) {
-            self.state = State::Idle;
+            (self.state, self.killed) = (State::Idle, true);
             return Err(Silence::Killed);
         }
         self.power = self.power.map(|left| left - 1);
