@@ -109,15 +109,15 @@ reasons! {
     TooFewNeighbours = "too_few_neighbours", "fewer neighbours are left than the threshold";
     /// C12.
     BadShare = "bad_share", "a sealed share does not open, or holds no canonical scalars";
-    /// C14.
+    /// C14: the protocol's word. A device gives its ledger's own.
     Ledger = "ledger", "the privacy ledger does not allow this round";
-    /// C15.
+    /// C15: the protocol's word. The states of [`crate::client`] take no second request.
     SecondInput = "second_input", "a second, different request for a masked input";
     /// C16.
     Survivors = "survivors", "the survivor set does not contain the own index, or is no subset of the sharers";
     /// C18.
     Window = "window", "too many neighbours in a row are missing from the survivors";
-    /// C19.
+    /// C19: the protocol's word. The states of [`crate::client`] take no second request.
     SecondStatement = "second_statement", "a second, different survivor set to sign";
     /// C20.
     Agreement = "agreement", "too few neighbours have signed the same survivor set";
@@ -159,8 +159,4 @@ reasons! {
     SecretMismatch = "secret_mismatch", "the shares of a secret contradict each other";
     /// A range of mask entries beyond the generator's limit.
     PrgRange = "prg_range", "the mask generator's range is exceeded";
-    /// The update holds NaN or infinity.
-    NotFinite = "not_finite", "the update holds a value that is not finite";
-    /// The integer norm exceeds its bound.
-    Norm = "norm", "the update exceeds its norm bound after rounding";
 }

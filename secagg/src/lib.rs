@@ -10,9 +10,9 @@
 //! | share keys | round 1 | [`client::Shared`] | [`server::Shares`] |
 //! | mask the input | round 2 | [`client::Masked`] | [`server::MaskedInput`] |
 //! | agree on the survivors | round 3 | [`client::Agreed`] | [`server::Agreement`] |
-//! | unmask the sum | round 4 | [`client::Participant`] answers and is done | [`server::Unmask`] |
+//! | unmask the sum | round 4 | its last answer leaves no state | [`server::Unmask`] |
 //!
-//! Start at [`client::Participant`] and [`server::Session`]. What both sides compute for themselves, and nobody may tell
+//! Start at [`client::advertise`] and [`server::Session`]. What both sides compute for themselves, and nobody may tell
 //! them: the round's hash ([`config`]), the session id ([`roster`]), neighbours and survivors ([`graph`]), threshold and
 //! window limit ([`params`]). Beneath: [`keys`], the mask generator ([`prg`]), secret sharing ([`shamir`]) and the wire
 //! form of vectors ([`pack`]). Refusals carry one word each ([`error`]).

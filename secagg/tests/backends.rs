@@ -8,7 +8,7 @@
 #[allow(dead_code, reason = "each test program uses its part")]
 mod common;
 
-use common::{Cohort, Device, event, plain_sum, round_config};
+use common::{Cohort, Device, opens, plain_sum, round_config};
 use scale_secagg::config::{RoundConfig, VectorSpec};
 use scale_secagg::keys::{self, MaskKey, Sign};
 use scale_secagg::pack::pack;
@@ -51,7 +51,7 @@ fn play(config: RoundConfig) -> Played {
     let mut uploads = vec![None; 12];
     for stage in 1..5_u8 {
         for i in (0..12).filter(|i| stage == 1 || *i != 3) {
-            let message = cohort.handle(i, event(stage, &server.message(i as u32).unwrap())).unwrap();
+            let message = cohort.handle(i, opens(stage, &server.message(i as u32).unwrap())).unwrap();
             assert_eq!(server.receive(stage, Some(i as u32), &message), Ok(Receipt::New));
             match stage {
                 2 => uploads[i] = Some(message),

@@ -1,13 +1,10 @@
-//! Single states and single rules of both sides, as fixed cases; what random sequences of messages do to a device.
+//! Single states and single rules of both sides, as fixed cases.
 #![cfg(not(target_arch = "wasm32"))]
 
 #[allow(dead_code, reason = "each test program uses its part")]
 mod common;
-#[path = "states/sequences.rs"]
-mod sequences;
 
-use common::{Cohort, event, round_config};
-use scale_secagg::client::{self, Answer, Participant, State};
+use common::{Cohort, State, opens, round_config};
 use scale_secagg::error::{Reason, Refusal};
 use scale_secagg::graph::{Graph, Members};
 use scale_secagg::keys;
@@ -47,28 +44,27 @@ fn a_lost_sharer_without_enough_neighbours_ends_the_session() {
     assert_eq!(without(&lost), Err(Reason::WeakNeighbourhood), "15 neighbours of 0 are left");
 }
 
-/// One device in every state, in the order of the stages: idle, keyed, shared, cleared, masked, agreed, done.
-fn states() -> Vec<Participant> {
+/// One device in every state, in the order of the stages: keyed, shared, cleared, masked, agreed.
+fn states() -> Vec<State> {
     let mut cohort = Cohort::new(round_config(10, 12, 12), 12, 3);
-    let mut kept = vec![Participant::new()];
-    let keep = |cohort: &Cohort| Participant::restore(&cohort.devices[0].participant.snapshot()).unwrap();
     let (mut server, _) = cohort.open_session();
-    kept.push(keep(&cohort));
-    for stage in 1..5 {
-        for device in 0..12 {
-            let down = server.message(device as u32).unwrap();
-            let Cohort { policy, devices, .. } = &mut cohort;
-            let answer = devices[device].answer(policy, event(stage, &down)).unwrap();
-            if answer == Answer::InputWanted && device == 0 {
-                kept.push(keep(&cohort));
-                // The same request again, before the input is there.
-                let Cohort { policy, devices, .. } = &mut cohort;
-                assert_eq!(devices[device].answer(policy, event(stage, &down)), Ok(Answer::InputWanted));
+    let mut kept = vec![cohort.devices[0].state.restored()];
+    for stage in 1..4 {
+        let Cohort { policy, devices, .. } = &mut cohort;
+        for (place, device) in (0..).zip(devices) {
+            let down = server.message(place).unwrap();
+            let mut message = device.take(policy, opens(stage, &down)).expect("in order").unwrap();
+            if place == 0 {
+                kept.push(device.state.restored());
             }
-            let message = cohort.devices[device].finish(answer).unwrap();
-            server.receive(stage, Some(device as u32), &message).unwrap();
+            if stage == 2 {
+                message = device.state.mask(device.input.clone()).unwrap();
+                if place == 0 {
+                    kept.push(device.state.restored());
+                }
+            }
+            server.receive(stage, Some(place), &message).unwrap();
         }
-        kept.push(keep(&cohort));
         server.close(1).unwrap();
     }
     kept
@@ -76,82 +72,57 @@ fn states() -> Vec<Participant> {
 
 #[test]
 fn debug_output_of_states_is_redacted() {
-    let shown: Vec<String> = states().iter().map(|participant| format!("{participant:?}")).collect();
-    let place = &shown[2][shown[2].find("index: ").unwrap()..shown[2].find(", .. })").unwrap()];
-    let in_session =
-        |name: &str| format!("Participant {{ state: {name}({name} {{ round: 7, n: 12, {place}, .. }}), .. }}");
+    let shown: Vec<String> = states().iter().map(|state| format!("{state:?}")).collect();
+    let place = &shown[1][shown[1].find("index: ").unwrap()..shown[1].find(", .. }").unwrap()];
+    let in_session = |name: &str| format!("{name}({name} {{ round: 7, n: 12, {place}, .. }})");
     let expected = [
-        "Participant { state: Idle, .. }".to_owned(),
-        "Participant { state: Keyed(Keyed { round: 7, .. }), .. }".to_owned(),
+        "Keyed(Keyed { round: 7, .. })".to_owned(),
         in_session("Shared"),
         in_session("Cleared"),
         in_session("Masked"),
         in_session("Agreed"),
-        "Participant { state: Done, .. }".to_owned(),
     ];
     assert_eq!(shown, expected);
 }
 
 #[test]
 fn snapshots_are_read_strictly() {
-    for participant in states() {
-        let snapshot = participant.snapshot();
-        let restored = Participant::restore(&snapshot).unwrap();
-        assert_eq!(*restored.snapshot(), *snapshot, "{participant:?}");
+    for state in states() {
+        let snapshot = state.snapshot().unwrap();
         let malformed = Some(Refusal::from(Reason::Malformed));
         for len in 0..snapshot.len() {
-            assert_eq!(Participant::restore(&snapshot[..len]).err(), malformed, "{participant:?} cut to {len}");
+            assert_eq!(state.read(&snapshot[..len]).err(), malformed, "{state:?} cut to {len}");
         }
         let changed = |at: usize, value: u8| {
             let mut bytes = snapshot.to_vec();
             bytes[at] = value;
-            Participant::restore(&bytes).err()
+            state.read(&bytes).err()
         };
-        assert_eq!(Participant::restore(&[&snapshot[..], &[0]].concat()).err(), malformed, "one byte more");
+        assert_eq!(state.read(&[&snapshot[..], &[0]].concat()).err(), malformed, "one byte more");
         assert_eq!(changed(0, 1), malformed, "another version");
-        assert_eq!(changed(1, 1), malformed, "not a participant");
-        assert_eq!(changed(2, 7), malformed, "no such state");
+        assert_eq!(changed(1, 7), malformed, "no such state");
     }
 }
 
-/// The states by themselves: what is restored is the same state, and no other state can be read from its bytes.
+/// What is restored is the same state, and no other state can be read from its bytes.
 #[test]
-fn single_states_restore_themselves_only() {
-    for participant in states() {
-        let snapshot = match participant.state() {
-            State::Keyed(state) => state.snapshot(),
-            State::Shared(state) => state.snapshot(),
-            State::Cleared(state) => state.snapshot(),
-            State::Masked(state) => state.snapshot(),
-            State::Agreed(state) => state.snapshot(),
-            _ => continue,
-        };
-        let restored = [
-            client::Keyed::restore(&snapshot).map(|state| state.snapshot()),
-            client::Shared::restore(&snapshot).map(|state| state.snapshot()),
-            client::Cleared::restore(&snapshot).map(|state| state.snapshot()),
-            client::Masked::restore(&snapshot).map(|state| state.snapshot()),
-            client::Agreed::restore(&snapshot).map(|state| state.snapshot()),
-        ];
-        let read: Vec<_> = restored.iter().flatten().collect();
-        assert_eq!(read, [&snapshot], "{participant:?}");
-        assert!(Participant::restore(&snapshot).is_err(), "{participant:?}");
+fn states_restore_themselves_only() {
+    let states = states();
+    assert_eq!(states.len(), 5);
+    for state in &states {
+        let snapshot = state.snapshot().unwrap();
+        let read: Vec<_> = states.iter().filter_map(|other| other.read(&snapshot).ok()?.snapshot()).collect();
+        assert_eq!(read, [snapshot], "{state:?}");
     }
 }
 
-/// An input of the wrong shape, or none: the session is over, and no second try is possible.
+/// An input of the wrong shape: the session is over, and there is no state left for a second try.
 #[test]
-fn a_wrong_or_missing_input_is_final() {
-    for (input, reason) in [
-        (None, Reason::Ledger),
-        (Some(vec![]), Reason::Plan),
-        (Some(vec![vec![0; 11], vec![0; 4]]), Reason::Plan),
-        (Some(vec![vec![0; 3], vec![0; 11]]), Reason::Plan),
-    ] {
-        let mut participant = states().swap_remove(3);
-        assert_eq!(participant.mask(input).map_err(|refusal| refusal.reason), Err(reason));
-        assert!(participant.is_done());
-        assert_eq!(participant.mask(None).map_err(|refusal| refusal.reason), Err(Reason::StageOrder));
+fn a_wrong_input_is_final() {
+    for input in [vec![], vec![vec![0; 11], vec![0; 4]], vec![vec![0; 3], vec![0; 11]]] {
+        let mut state = states().swap_remove(2);
+        assert_eq!(state.mask(input), Err(Refusal::by("C26", Reason::Plan)));
+        assert!(state.is_over());
     }
 }
 
@@ -193,7 +164,7 @@ fn stage_4_needs_the_sum() {
     for stage in 1..5 {
         for device in 0..10 {
             let down = server.message(device as u32).unwrap();
-            let message = cohort.handle(device, event(stage, &down)).unwrap();
+            let message = cohort.handle(device, opens(stage, &down)).unwrap();
             let receipt = match stage {
                 2 => server.commit(device as u32, keys::hash(&[&message])),
                 _ => server.receive(stage, Some(device as u32), &message),

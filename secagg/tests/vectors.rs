@@ -2,6 +2,8 @@
 //!
 //! Set `SECAGG_VECTORS` to a folder with the same files made from another seed to run on those (native only).
 
+#[allow(dead_code, reason = "each test program uses its part")]
+mod common;
 #[macro_use]
 mod support;
 

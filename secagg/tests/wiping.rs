@@ -18,7 +18,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::process::{Child, Command, Stdio};
 
-use common::{Cohort, event, round_config};
+use common::{Cohort, opens, round_config};
 use scale_secagg::config::{RoundConfig, VectorSpec};
 use scale_secagg::graph::Members;
 use scale_secagg::server::{Closed, Down, Receipt, Session, Stage};
@@ -36,12 +36,11 @@ enum End {
     Done,
     /// By a message that it refuses, after the given number of stages.
     Refusal(u8),
-    /// By its host, after the given number of stages.
-    Abort(u8),
-    /// The host drops it, after the given number of stages.
+    /// Its owner drops it, after the given number of stages.
     Drop(u8),
-    /// The host brings an input of the wrong shape, or none.
+    /// Its owner brings an input of the wrong shape.
     WrongInput,
+    /// Its owner drops it where it wants an input.
     NoInput,
 }
 
@@ -211,7 +210,7 @@ impl World {
                     continue;
                 }
                 let down = self.server.message(place).unwrap();
-                let message = self.others.handle(device, event(stage, &down)).unwrap();
+                let message = self.others.handle(device, opens(stage, &down)).unwrap();
                 assert_eq!(self.server.receive(stage, Some(place), &message), Ok(Receipt::New));
             }
             if stage == 1 {
@@ -255,9 +254,9 @@ impl World {
                 }
                 self.process.ask(b'0' + stages, &broken)
             }
-            End::Abort(stages) | End::Drop(stages) => {
+            End::Drop(stages) => {
                 self.play(1, stages);
-                self.process.ask(if matches!(end, End::Drop(_)) { b'd' } else { b'a' }, &[])
+                self.process.ask(b'd', &[])
             }
             End::WrongInput | End::NoInput => {
                 self.play(1, 1);
@@ -270,7 +269,6 @@ impl World {
             End::Refusal(2) => "bad_share",
             End::Refusal(_) => "malformed",
             End::WrongInput => "plan",
-            End::NoInput => "ledger",
             _ => "gone",
         };
         assert_eq!(answer, expected, "{end:?}");
@@ -304,24 +302,9 @@ fn the_search_finds_what_a_state_keeps() {
 /// However the session ends, nothing is left.
 #[test]
 fn nothing_is_left_after_the_end() {
-    use End::{Abort, Done, Drop, NoInput, Refusal, WrongInput};
-    let ends = [
-        Done,
-        Refusal(1),
-        Refusal(2),
-        Refusal(3),
-        Refusal(4),
-        Abort(0),
-        Abort(1),
-        Abort(2),
-        Abort(3),
-        Drop(0),
-        Drop(1),
-        Drop(2),
-        Drop(3),
-        WrongInput,
-        NoInput,
-    ];
+    use End::{Done, Drop, NoInput, Refusal, WrongInput};
+    let ends =
+        [Done, Refusal(1), Refusal(2), Refusal(3), Refusal(4), Drop(0), Drop(1), Drop(2), Drop(3), WrongInput, NoInput];
     for (seed, end) in (2..).zip(ends) {
         let mut world = World::new(seed);
         world.end(end);

@@ -30,7 +30,7 @@ pub struct Message {
     pub payload: Bytes,
 }
 
-/// What has to be on the disk before anybody is told.
+/// What has to be on the disk before a device is answered.
 #[derive(Clone, Debug)]
 enum Record {
     Taken(u8, Option<u32>, Bytes),
@@ -150,7 +150,7 @@ impl Coordinator {
         }
         let place = self.place(from);
         let taken = self.log.iter().find_map(|record| match record {
-            // Nobody has a place while stage 0 is open; the keys themselves begin with the identity.
+            // There are no places while stage 0 is open; the keys themselves begin with the identity.
             Record::Taken(0, _, taken) if stage == 0 && taken.starts_with(from) => Some(taken),
             Record::Taken(at, sender, taken) if stage > 0 && (*at, *sender) == (stage, place) => Some(taken),
             _ => None,
@@ -182,7 +182,7 @@ impl Coordinator {
         Some(StageDown { session: session(), stage, payload: payload.into(), roster })
     }
 
-    /// A device leaves: nobody waits for it any more.
+    /// A device leaves: no stage waits for it any more.
     pub fn leave(&mut self, identity: Identity, word: impl Into<String>) {
         self.left.push((identity, word.into()));
         self.alive.remove(&identity);
@@ -227,7 +227,7 @@ impl Coordinator {
         }
     }
 
-    /// The memory is lost: the session is replayed from what was taken down, and nobody can tell the difference.
+    /// The memory is lost: the session is replayed from what was taken down, and devices see no difference.
     ///
     /// # Panics
     /// The replay comes to another state.

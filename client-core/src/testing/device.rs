@@ -24,7 +24,7 @@ use crate::download::ModelFile;
 /// (history, snapshot, privacy ledger), so [`Self::restart`] is possible after every call, and [`Self::power`] takes the
 /// device down in the middle of one.
 ///
-/// The device's clock is [`Self::now`]: whoever drives it sets it.
+/// The device's clock is the field [`Self::now`], which a test sets before each call.
 pub struct Device {
     /// What the app has decided.
     pub rules: Rules,
@@ -32,7 +32,7 @@ pub struct Device {
     pub history: History,
     /// The long-lived key.
     pub identity: IdentityKey,
-    /// The authority's word for it.
+    /// The authority's certificate for it.
     pub certificate: Option<Certificate>,
     /// Stream of keys, shares and pauses.
     pub keys: ChaCha20Rng,
@@ -50,9 +50,11 @@ pub struct Device {
     pub now: Timestamp,
     /// What training gives.
     pub training: Training,
-    /// Points left, at which something is stored or sent, until the device loses its memory. `None`: none is lost.
+    /// Points left, at which something is stored or sent, until the device loses its memory; `None`: it never does. A message
+    /// that has left before is given by the call all the same, and the next call finds the device killed.
     pub power: Option<u32>,
     pub(crate) state: State,
+    killed: bool,
     disk: Option<Snapshot>,
     file: Vec<u8>,
     noise_seed: [u8; 32],
@@ -136,6 +138,7 @@ impl Device {
             training: Training::of_device(number),
             power: None,
             state: State::Idle,
+            killed: false,
             disk: None,
             file: vec![],
             noise_seed: seed(4),
@@ -152,7 +155,7 @@ impl Device {
         (self.ledger, self.log) = setting::ledger(limits, self.now.as_millis());
     }
 
-    /// Pins `root` and has its word for this device until `not_after_ms`, Unix milliseconds.
+    /// Pins `root` and gets its certificate for this device, which ends at `not_after_ms`, Unix milliseconds.
     pub fn certify(&mut self, root: &IdentityKey, not_after_ms: u64) {
         self.rules.identity_root = Some(root.public());
         self.certificate = Some(Certificate::issue(root, &self.identity.public(), not_after_ms));
@@ -201,6 +204,9 @@ impl Device {
     /// # Errors
     /// Why the device says nothing any more.
     pub fn happen(&mut self, event: Event) -> Result<Option<Bytes>, Silence> {
+        if self.killed {
+            return Err(Silence::Killed);
+        }
         if self.state.is_over() {
             return Err(Silence::Over);
         }
@@ -212,10 +218,11 @@ impl Device {
             self.state = state;
             self.take_down(drawn);
             for effect in effects {
-                match self.perform(effect)? {
-                    Performed::Message(payload) => out = Some(payload),
-                    Performed::Recorded => next = Some(Event::Recorded),
-                    Performed::Nothing => {}
+                match self.perform(effect) {
+                    Ok(Performed::Message(payload)) => out = Some(payload),
+                    Ok(Performed::Recorded) => next = Some(Event::Recorded),
+                    Ok(Performed::Nothing) => {}
+                    Err(silence) => return if out.is_some() { Ok(out) } else { Err(silence) },
                 }
             }
         }
@@ -275,7 +282,7 @@ impl Device {
     /// # Panics
     /// The log of its privacy ledger does not open.
     pub fn restart(&mut self) -> Result<Bytes, Silence> {
-        self.power = None;
+        (self.power, self.killed) = (None, false);
         self.reopen_ledger();
         let restored = self.disk.as_ref().and_then(|stored| State::restore(stored, &self.rules).ok());
         self.state = restored.unwrap_or(State::Idle);
@@ -362,7 +369,7 @@ impl Device {
     /// A moment at which the device may lose its memory.
     fn point(&mut self) -> Result<(), Silence> {
         if self.power == Some(0) {
-            self.state = State::Idle;
+            (self.state, self.killed) = (State::Idle, true);
             return Err(Silence::Killed);
         }
         self.power = self.power.map(|left| left - 1);

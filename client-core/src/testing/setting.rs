@@ -111,12 +111,12 @@ pub fn config(plan: &Plan) -> RoundConfig {
     }
 }
 
-/// [`config`] for at most `n_hi` devices.
+/// [`config()`] for at most `n_hi` devices.
 pub fn config_for(n_hi: u32, plan: &Plan) -> RoundConfig {
     RoundConfig { n_hi, wire_bits: width(n_hi, GRID, 0), ..config(plan) }
 }
 
-/// [`config`] with noise: 8 honest devices bring `noise_multiplier` times the sensitivity.
+/// [`config()`] with noise: 8 honest devices bring `noise_multiplier` times the sensitivity.
 pub fn noisy(plan: &Plan, noise_multiplier: f64) -> RoundConfig {
     let config = config(plan);
     let mechanism =
@@ -132,7 +132,7 @@ pub fn noisy(plan: &Plan, noise_multiplier: f64) -> RoundConfig {
     }
 }
 
-/// [`config`] in the malicious profile, under [`root`].
+/// [`config()`] in the malicious profile, under [`root`].
 pub fn malicious(plan: &Plan) -> RoundConfig {
     RoundConfig { profile: Profile::Malicious, identity_root: root().public(), ..config(plan) }
 }
@@ -141,7 +141,7 @@ fn width(n_hi: u32, grid: u32, local_variance: u64) -> u8 {
     config::width_needed(n_hi, grid, local_variance).expect("a sum of fewer than 2^32 units")
 }
 
-/// The signed round, with the model of [`file`].
+/// The signed round, with the model of [`file()`].
 pub fn manifest(config: &RoundConfig, plan: &Plan) -> Manifest {
     manifest_with(config, plan, &file())
 }

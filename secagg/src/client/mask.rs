@@ -9,8 +9,9 @@ use crate::keys::{self, MaskKey, Secret, ShareCipher, Sign};
 use crate::wipe::{Held, scrubbed};
 use crate::{pack, prg};
 
-/// Every check of stage 2 has passed and nothing is masked yet. This is the point at which the host reserves in the
-/// privacy ledger and draws noise (C14): aborts before it cost no budget.
+/// Every check of stage 2 has passed and nothing is masked yet. This is the point at which the device reserves in its
+/// privacy ledger and draws noise (C14), or drops this state if the ledger does not allow the round: aborts before it cost
+/// no budget.
 pub struct Cleared {
     pub(super) session: Session,
     pub(super) sharers: Members,
@@ -81,11 +82,6 @@ fn canonical(plain: &Zeroizing<[u8; 64]>) -> bool {
 }
 
 impl Cleared {
-    /// Ends the session because the privacy ledger does not allow the round (C14).
-    pub fn refuse_ledger(self) -> Refusal {
-        Refusal::by("C14", Reason::Ledger)
-    }
-
     /// Masks the input in place and packs it: MaskedInput, ready to send.
     ///
     /// `input`: one vector per entry of the configuration, signed values as their residues modulo 2^32; only the low

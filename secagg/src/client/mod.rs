@@ -9,13 +9,36 @@
 //! | 3     | survivors                 | [`Agreed`]  | signature      | `agree.rs`    |
 //! | 4     | neighbours' signatures    | none        | shares         | `unmask.rs`   |
 //!
-//! A refusal consumes the state, and with it every secret. [`Participant`] adds the order of the stages and retries;
-//! the states alone know neither. Nothing here reads a clock, draws randomness of its own, or keeps the identity key.
+//! A refusal consumes the state, and with it every secret. A step cannot run twice, and none can be skipped:
+//!
+//! ```compile_fail,E0382
+//! // Two masked inputs (C15).
+//! fn twice(cleared: scale_secagg::client::Cleared, input: Vec<Vec<u32>>) {
+//!     let _first = cleared.mask(input.clone());
+//!     let _second = cleared.mask(input);
+//! }
+//! ```
+//! ```compile_fail,E0382
+//! // Two statements (C19).
+//! fn twice(masked: scale_secagg::client::Masked, sets: [&[u8]; 2], identity: &scale_secagg::keys::IdentityKey) {
+//!     let _first = masked.on_survivors(sets[0], 0, identity);
+//!     let _second = masked.on_survivors(sets[1], 0, identity);
+//! }
+//! ```
+//! ```compile_fail,E0599
+//! // Shares before the roster (C22).
+//! fn early(keyed: scale_secagg::client::Keyed, shares: &[u8]) {
+//!     let _cleared = keyed.on_shares(shares, 0);
+//! }
+//! ```
+//!
+//! What to do about a message out of turn, retries, deadlines and restarts are up to the device's machine
+//! (`scale_client_core::device::State`), which holds one of these states at a time. Nothing here reads a clock, draws
+//! randomness of its own, or keeps the identity key.
 
 mod advertise;
 mod agree;
 mod mask;
-mod participant;
 mod share;
 mod snapshot;
 #[cfg(all(test, not(target_arch = "wasm32")))]
@@ -25,7 +48,6 @@ mod unmask;
 pub use advertise::{Keyed, advertise};
 pub use agree::Agreed;
 pub use mask::{Cleared, Masked};
-pub use participant::{Answer, Event, Host, Participant, State};
 pub use share::Shared;
 
 use crate::config::RoundConfig;

@@ -7,7 +7,6 @@
 use zeroize::Zeroizing;
 
 use super::mask::Shares;
-use super::participant::{Last, Participant, State};
 use super::{Agreed, Cleared, Keyed, Masked, Peer, Session, Shared};
 use crate::bytes::Reader;
 use crate::config::RoundConfig;
@@ -23,15 +22,11 @@ const VERSION: u8 = 2;
 
 /// Second byte: what kind of state follows.
 mod tag {
-    pub(super) const IDLE: u8 = 0;
     pub(super) const KEYED: u8 = 1;
     pub(super) const SHARED: u8 = 2;
     pub(super) const CLEARED: u8 = 3;
     pub(super) const MASKED: u8 = 4;
     pub(super) const AGREED: u8 = 5;
-    pub(super) const DONE: u8 = 6;
-    /// Marks a whole [`super::Participant`]; the state's own tag follows.
-    pub(super) const PARTICIPANT: u8 = 16;
 }
 
 /// Appends to a buffer that is wiped, also when it has to grow.
@@ -92,78 +87,6 @@ macro_rules! snapshots {
     )*};
 }
 snapshots!(Keyed Shared Cleared Masked Agreed);
-
-impl Participant {
-    /// The participant as bytes, secrets and the last answer included: the caller seals them.
-    pub fn snapshot(&self) -> Zeroizing<Vec<u8>> {
-        let mut out = Sealed::new(tag::PARTICIPANT);
-        out.put(&[state_tag(&self.state)]);
-        if let Some(last) = &self.last {
-            out.put(&last.digest);
-            out.put(&(last.answer.len() as u64).to_le_bytes());
-            out.put(&last.answer);
-        }
-        scrubbed(|| match &self.state {
-            State::Idle | State::Done => {}
-            State::Keyed(state) => state.write(&mut out),
-            State::Shared(state) => state.write(&mut out),
-            State::Cleared(state) => state.write(&mut out),
-            State::Masked(state) => state.write(&mut out),
-            State::Agreed(state) => state.write(&mut out),
-        });
-        out.0
-    }
-
-    /// Reads [`Self::snapshot`] back.
-    ///
-    /// # Errors
-    /// [`Reason::Malformed`] for anything else.
-    pub fn restore(bytes: &[u8]) -> Result<Self, Refusal> {
-        let mut r = Reader::new(bytes);
-        need(r.u8()? == VERSION && r.u8()? == tag::PARTICIPANT)?;
-        let state_tag = r.u8()?;
-        let stage = match state_tag {
-            tag::KEYED => Some(0),
-            tag::SHARED => Some(1),
-            tag::CLEARED | tag::MASKED => Some(2),
-            tag::AGREED => Some(3),
-            _ => None,
-        };
-        let last = stage.map(|stage| read_last(stage, &mut r)).transpose()?;
-        let state = scrubbed(|| {
-            Ok::<_, Refusal>(match state_tag {
-                tag::IDLE => State::Idle,
-                tag::KEYED => State::Keyed(Keyed::read(&mut r)?),
-                tag::SHARED => State::Shared(Shared::read(&mut r)?),
-                tag::CLEARED => State::Cleared(Cleared::read(&mut r)?),
-                tag::MASKED => State::Masked(Masked::read(&mut r)?),
-                tag::AGREED => State::Agreed(Agreed::read(&mut r)?),
-                tag::DONE => State::Done,
-                _ => return Err(Reason::Malformed.into()),
-            })
-        })?;
-        r.finish()?;
-        Ok(Self { state, last })
-    }
-}
-
-fn state_tag(state: &State) -> u8 {
-    match state {
-        State::Idle => tag::IDLE,
-        State::Keyed(_) => tag::KEYED,
-        State::Shared(_) => tag::SHARED,
-        State::Cleared(_) => tag::CLEARED,
-        State::Masked(_) => tag::MASKED,
-        State::Agreed(_) => tag::AGREED,
-        State::Done => tag::DONE,
-    }
-}
-
-fn read_last(stage: u8, r: &mut Reader<'_>) -> Result<Last, Refusal> {
-    let digest = r.array()?;
-    let len = usize::try_from(r.u64()?).map_err(|_| Reason::Malformed)?;
-    Ok(Last { stage, digest, answer: r.take(len)?.to_vec() })
-}
 
 impl Body for Keyed {
     const TAG: u8 = tag::KEYED;

@@ -1,13 +1,16 @@
-//! Devices and a server in one process: what every test of whole rounds needs.
+//! Devices and a server in one process: what every test of the typed states needs. A device here has no order of its own, no
+//! retries and no deadlines; those of the device that ships are tested where it is, in `client-core`.
 
 use rand_chacha::ChaCha20Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
-use scale_secagg::client::{Answer, Event, Host, Participant};
+use rand_chacha::rand_core::{CryptoRng, Rng, SeedableRng};
+use scale_secagg::client::{self, Agreed, Cleared, Keyed, Masked, Shared};
 use scale_secagg::config::{self, Mechanism, Policy, RoundConfig, VectorSpec};
 use scale_secagg::error::Refusal;
 use scale_secagg::keys::{DhSecret, IdentityKey, Secret};
 use scale_secagg::params::{Class, Profile};
+use scale_secagg::roster::{Certificate, RosterForm};
 use scale_secagg::server::{Down, Receipt, Session, Stage};
+use zeroize::Zeroizing;
 
 /// Two short vectors, the smallest grid that they allow, a complete graph while `n_hi` is at most 128.
 pub(crate) fn round_config(n_lo: u32, n_hi: u32, wire_bits: u8) -> RoundConfig {
@@ -50,58 +53,180 @@ fn task_key() -> IdentityKey {
     IdentityKey::from_seed(&[9; 32])
 }
 
+/// A message from the server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Message<'a> {
+    /// Stage 0: the canonical configuration and the task key's signature.
+    Config { bytes: &'a [u8], signature: &'a [u8] },
+    /// Stage 1.
+    Roster { form: RosterForm, bytes: &'a [u8] },
+    /// Stage 2.
+    Shares(&'a [u8]),
+    /// Stage 3.
+    Survivors(&'a [u8]),
+    /// Stage 4.
+    Signatures(&'a [u8]),
+}
+
+/// What a step may look at.
+pub(crate) struct Host<'a, R> {
+    pub(crate) policy: &'a Policy,
+    pub(crate) now_ms: u64,
+    pub(crate) identity: &'a IdentityKey,
+    pub(crate) certificate: Option<&'a Certificate>,
+    pub(crate) rng: &'a mut R,
+}
+
+/// Any of the states.
+#[derive(Debug)]
+pub(crate) enum State {
+    Idle,
+    Keyed(Keyed),
+    Shared(Shared),
+    Cleared(Cleared),
+    Masked(Masked),
+    Agreed(Agreed),
+    /// The last answer was given, or a refusal has consumed the state.
+    Over,
+}
+
+impl State {
+    /// The step that this state has for the message: what the device sends then; nothing yet in stage 2. `None`, and no
+    /// change, where the types have no such step.
+    pub(crate) fn take<R: CryptoRng>(
+        &mut self,
+        message: Message<'_>,
+        host: &mut Host<'_, R>,
+    ) -> Option<Result<Vec<u8>, Refusal>> {
+        let now_ms = host.now_ms;
+        let step = match (std::mem::replace(self, Self::Over), message) {
+            (Self::Idle, Message::Config { bytes, signature }) => {
+                let Host { policy, identity, certificate, rng, .. } = host;
+                client::advertise(bytes, signature, policy, now_ms, identity, *certificate, *rng)
+                    .map(|(next, out)| (Self::Keyed(next), out))
+            }
+            (Self::Keyed(state), Message::Roster { form, bytes }) => {
+                state.on_roster(form, bytes, now_ms, host.rng).map(|(next, out)| (Self::Shared(next), out))
+            }
+            (Self::Shared(state), Message::Shares(bytes)) => {
+                state.on_shares(bytes, now_ms).map(|next| (Self::Cleared(next), vec![]))
+            }
+            (Self::Masked(state), Message::Survivors(bytes)) => state
+                .on_survivors(bytes, now_ms, host.identity)
+                .map(|(next, signature)| (Self::Agreed(next), signature.to_vec())),
+            (Self::Agreed(state), Message::Signatures(bytes)) => {
+                state.on_signatures(bytes, now_ms).map(|out| (Self::Over, out))
+            }
+            (state, _) => {
+                *self = state;
+                return None;
+            }
+        };
+        Some(step.map(|(next, out)| {
+            *self = next;
+            out
+        }))
+    }
+
+    /// Masks the input once the shares are open.
+    pub(crate) fn mask(&mut self, input: Vec<Vec<u32>>) -> Result<Vec<u8>, Refusal> {
+        let Self::Cleared(cleared) = std::mem::replace(self, Self::Over) else { panic!("no input is wanted") };
+        let (masked, upload) = cleared.mask(input)?;
+        *self = Self::Masked(masked);
+        Ok(upload)
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self, Self::Over)
+    }
+
+    /// The state's bytes; `None` where nothing is kept.
+    pub(crate) fn snapshot(&self) -> Option<Zeroizing<Vec<u8>>> {
+        match self {
+            Self::Idle | Self::Over => None,
+            Self::Keyed(state) => Some(state.snapshot()),
+            Self::Shared(state) => Some(state.snapshot()),
+            Self::Cleared(state) => Some(state.snapshot()),
+            Self::Masked(state) => Some(state.snapshot()),
+            Self::Agreed(state) => Some(state.snapshot()),
+        }
+    }
+
+    /// A state of the same kind from bytes.
+    pub(crate) fn read(&self, bytes: &[u8]) -> Result<Self, Refusal> {
+        match self {
+            Self::Idle => Ok(Self::Idle),
+            Self::Over => Ok(Self::Over),
+            Self::Keyed(_) => Keyed::restore(bytes).map(Self::Keyed),
+            Self::Shared(_) => Shared::restore(bytes).map(Self::Shared),
+            Self::Cleared(_) => Cleared::restore(bytes).map(Self::Cleared),
+            Self::Masked(_) => Masked::restore(bytes).map(Self::Masked),
+            Self::Agreed(_) => Agreed::restore(bytes).map(Self::Agreed),
+        }
+    }
+
+    /// The same state as a restart gives it.
+    pub(crate) fn restored(&self) -> Self {
+        let snapshot = self.snapshot().unwrap_or_default();
+        let restored = self.read(&snapshot).expect("its own snapshot");
+        assert_eq!(restored.snapshot().unwrap_or_default(), snapshot);
+        restored
+    }
+}
+
 /// One device, its long-lived key and its update.
 pub(crate) struct Device {
-    pub(crate) participant: Participant,
+    pub(crate) state: State,
     pub(crate) identity: IdentityKey,
+    pub(crate) certificate: Option<Certificate>,
+    pub(crate) now_ms: u64,
     pub(crate) rng: ChaCha20Rng,
     pub(crate) input: Vec<Vec<u32>>,
-    seed: [u8; 32],
+    /// The generator before its first word.
+    unused: ChaCha20Rng,
 }
 
 impl Device {
     pub(crate) fn new(config: &RoundConfig, rng: &mut impl Rng) -> Self {
         let mut seed = [0; 32];
         rng.fill_bytes(&mut seed);
-        Self {
-            participant: Participant::new(),
-            identity: IdentityKey::from_seed(&seed),
-            input: input(config, rng),
-            rng: ChaCha20Rng::from_seed(seed),
-            seed,
-        }
+        Self::with(IdentityKey::from_seed(&seed), ChaCha20Rng::from_seed(seed), input(config, rng))
+    }
+
+    pub(crate) fn with(identity: IdentityKey, rng: ChaCha20Rng, input: Vec<Vec<u32>>) -> Self {
+        let unused = rng.clone();
+        Self { state: State::Idle, identity, certificate: None, now_ms: 0, rng, input, unused }
     }
 
     /// The secrets that it drew for stage 0: `a` and the channel key. Its generator gives them again.
     pub(crate) fn drawn(&self) -> (Secret, DhSecret) {
-        let mut rng = ChaCha20Rng::from_seed(self.seed);
+        let mut rng = self.unused.clone();
         (Secret::draw(&mut rng), DhSecret::draw(&mut rng))
     }
 
     /// The secret of its self mask, which it draws in stage 1.
     pub(crate) fn drawn_for_self_mask(&self) -> Secret {
-        let mut rng = ChaCha20Rng::from_seed(self.seed);
+        let mut rng = self.unused.clone();
         let _stage_0 = (Secret::draw(&mut rng), DhSecret::draw(&mut rng));
         Secret::draw(&mut rng)
     }
 
-    pub(crate) fn answer(&mut self, policy: &Policy, event: Event<'_>) -> Result<Answer, Refusal> {
-        let Self { participant, identity, rng, .. } = self;
-        participant.handle(event, 0, &mut Host { policy, identity, certificate: None, rng })
+    /// As [`State::take`].
+    pub(crate) fn take(&mut self, policy: &Policy, message: Message<'_>) -> Option<Result<Vec<u8>, Refusal>> {
+        let Self { state, identity, certificate, now_ms, rng, .. } = self;
+        let host = &mut Host { policy, now_ms: *now_ms, identity, certificate: certificate.as_ref(), rng };
+        state.take(message, host)
     }
 
-    /// Answers with bytes; brings the input when it is wanted.
-    pub(crate) fn handle(&mut self, policy: &Policy, event: Event<'_>) -> Result<Vec<u8>, Refusal> {
-        let answer = self.answer(policy, event)?;
-        self.finish(answer)
+    /// Answers with bytes; brings the input in stage 2.
+    pub(crate) fn handle(&mut self, policy: &Policy, message: Message<'_>) -> Result<Vec<u8>, Refusal> {
+        let sent = self.take(policy, message).unwrap_or_else(|| panic!("{message:?} in state {:?}", self.state))?;
+        if matches!(self.state, State::Cleared(_)) { self.state.mask(self.input.clone()) } else { Ok(sent) }
     }
 
-    /// Brings the input if it is wanted.
-    pub(crate) fn finish(&mut self, answer: Answer) -> Result<Vec<u8>, Refusal> {
-        match answer {
-            Answer::Send(out) => Ok(out),
-            Answer::InputWanted => self.participant.mask(Some(self.input.clone())),
-        }
+    /// The device is killed and comes back with its snapshot.
+    pub(crate) fn restart(&mut self) {
+        self.state = self.state.restored();
     }
 }
 
@@ -140,18 +265,18 @@ impl Cohort {
         Self { config, policy, devices, encoded, signature }
     }
 
-    pub(crate) fn config_event(&self) -> Event<'_> {
-        Event::Config { bytes: &self.encoded, signature: &self.signature }
+    pub(crate) fn signed_config(&self) -> Message<'_> {
+        Message::Config { bytes: &self.encoded, signature: &self.signature }
     }
 
-    pub(crate) fn handle(&mut self, device: usize, event: Event<'_>) -> Result<Vec<u8>, Refusal> {
-        self.devices[device].handle(&self.policy, event)
+    pub(crate) fn handle(&mut self, device: usize, message: Message<'_>) -> Result<Vec<u8>, Refusal> {
+        self.devices[device].handle(&self.policy, message)
     }
 
     /// Stage 0 of one device.
     pub(crate) fn advertise(&mut self, device: usize) -> Vec<u8> {
-        let event = Event::Config { bytes: &self.encoded, signature: &self.signature };
-        self.devices[device].handle(&self.policy, event).unwrap()
+        let message = Message::Config { bytes: &self.encoded, signature: &self.signature };
+        self.devices[device].handle(&self.policy, message).unwrap()
     }
 
     /// Stage 0 with everybody, on both sides; puts the devices into the order of the roster.
@@ -169,12 +294,12 @@ impl Cohort {
 }
 
 /// What the server sent, as the device takes it.
-pub(crate) fn event(stage: u8, down: &Down) -> Event<'_> {
+pub(crate) fn opens(stage: u8, down: &Down) -> Message<'_> {
     match (stage, down) {
-        (1, Down::Roster(form, bytes)) => Event::Roster { form: *form, bytes },
-        (2, Down::Bytes(bytes)) => Event::Shares(bytes),
-        (3, Down::Bytes(bytes)) => Event::Survivors(bytes),
-        (4, Down::Bytes(bytes)) => Event::Signatures(bytes),
+        (1, Down::Roster(form, bytes)) => Message::Roster { form: *form, bytes },
+        (2, Down::Bytes(bytes)) => Message::Shares(bytes),
+        (3, Down::Bytes(bytes)) => Message::Survivors(bytes),
+        (4, Down::Bytes(bytes)) => Message::Signatures(bytes),
         _ => panic!("stage {stage}: {down:?}"),
     }
 }

@@ -2,7 +2,6 @@
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
-use scale_secagg::client::{Answer, Event, Host, Participant};
 use scale_secagg::config::{Policy, RoundConfig};
 use scale_secagg::error::{Reason, Refusal};
 use scale_secagg::keys::IdentityKey;
@@ -10,47 +9,38 @@ use scale_secagg::roster::{Certificate, RosterForm, certificate_statement};
 use scale_secagg::server::{Closed, Down, Receipt, Session};
 use serde_json::Value;
 
+use crate::common::{self, Message, State, opens};
 use crate::support::{Refused, load, parse};
 use crate::transcript::{array, bytes, is_bad, list, number, policy, small, text};
 
 /// One device of the session.
 struct Device {
-    participant: Participant,
+    device: common::Device,
     index: u32,
-    identity: IdentityKey,
-    certificate: Option<Certificate>,
     policy: Policy,
-    now: u64,
-    rng: ChaCha20Rng,
 }
 
 impl Device {
+    /// The input is the own index in every entry.
     fn new(session: &Value, client: &Value) -> Self {
-        Self {
-            participant: Participant::new(),
-            index: small(&client["index"]),
-            identity: IdentityKey::from_seed(&array(&client["id_seed"])),
-            certificate: Some(Certificate::decode(&bytes(&client["certificate"])).unwrap()),
-            policy: policy(&session["policy"]),
-            now: number(&session["now"]),
-            rng: ChaCha20Rng::from_seed(array(&client["rng_seed"])),
-        }
+        let identity = IdentityKey::from_seed(&array(&client["id_seed"]));
+        let rng = ChaCha20Rng::from_seed(array(&client["rng_seed"]));
+        let index = small(&client["index"]);
+        let mut device = common::Device::with(identity, rng, vec![vec![index; 7]]);
+        device.certificate = Some(Certificate::decode(&bytes(&client["certificate"])).unwrap());
+        device.now_ms = number(&session["now"]);
+        Self { device, index, policy: policy(&session["policy"]) }
     }
 
-    /// Stored and loaded before every step; the input is the own index in every entry.
-    fn handle(&mut self, event: Event<'_>) -> Result<Vec<u8>, Refusal> {
-        self.participant = Participant::restore(&self.participant.snapshot()).unwrap();
-        let Self { policy, identity, rng, .. } = self;
-        let mut host = Host { policy, identity, certificate: self.certificate.as_ref(), rng };
-        match self.participant.handle(event, self.now, &mut host)? {
-            Answer::Send(out) => Ok(out),
-            Answer::InputWanted => self.participant.mask(Some(vec![vec![self.index; 7]])),
-        }
+    /// Stored and loaded before every step.
+    fn handle(&mut self, message: Message<'_>) -> Result<Vec<u8>, Refusal> {
+        self.device.restart();
+        self.device.handle(&self.policy, message)
     }
 
     fn advertise(&mut self, session: &Value) -> Result<Vec<u8>, Refusal> {
         let (config, signature) = (bytes(&session["config"]), bytes(&session["config_signature"]));
-        self.handle(Event::Config { bytes: &config, signature: &signature })
+        self.handle(Message::Config { bytes: &config, signature: &signature })
     }
 }
 
@@ -117,12 +107,8 @@ known_answers! {
         assert_eq!(server.message(0), Some(Down::Roster(RosterForm::Certified, bytes(&session["roster"]))));
         for stage in 1..=4 {
             for device in &mut devices {
-                let answer = match server.message(device.index).unwrap() {
-                    Down::Roster(form, bytes) => device.handle(Event::Roster { form, bytes: &bytes }),
-                    Down::Bytes(bytes) if stage == 2 => device.handle(Event::Shares(&bytes)),
-                    Down::Bytes(bytes) if stage == 3 => device.handle(Event::Survivors(&bytes)),
-                    Down::Bytes(bytes) => device.handle(Event::Signatures(&bytes)),
-                };
+                let down = server.message(device.index).unwrap();
+                let answer = device.handle(opens(stage, &down));
                 let message = answer.unwrap();
                 assert_eq!(server.receive(stage, Some(device.index), &message), Ok(Receipt::New));
                 log.push((stage, Some(device.index), message));
@@ -151,9 +137,9 @@ known_answers! {
             let mut device = Device::new(session, &session["clients"][0]);
             device.policy.identity_root = Some(array(&case["identity_root"]));
             let encoded = case["certificate"].as_str().map(|hex| hex::decode(hex).unwrap());
-            device.certificate = encoded.map(|bytes| Certificate::decode(&bytes).unwrap());
+            device.device.certificate = encoded.map(|bytes| Certificate::decode(&bytes).unwrap());
             parse::<Refused>(&case["refused"], name).assert_is(device.advertise(session), name);
-            assert!(device.participant.is_done(), "{name}");
+            assert!(device.device.state.is_over(), "{name}");
         }
     }
 
@@ -192,19 +178,19 @@ known_answers! {
             device.unwrap()
         };
         let good = bytes(&session["roster"]);
-        receiver().handle(Event::Roster { form: RosterForm::Certified, bytes: &good }).unwrap();
+        receiver().handle(Message::Roster { form: RosterForm::Certified, bytes: &good }).unwrap();
         for case in list(&session["rosters"]) {
             let (name, mut device) = (text(&case["name"]), receiver());
-            let event = Event::Roster { form: form(case), bytes: &bytes(&case["roster"]) };
-            parse::<Refused>(&case["refused"], name).assert_is(device.handle(event), name);
-            assert!(device.participant.is_done(), "{name}");
+            let message = Message::Roster { form: form(case), bytes: &bytes(&case["roster"]) };
+            parse::<Refused>(&case["refused"], name).assert_is(device.handle(message), name);
+            assert!(device.device.state.is_over(), "{name}");
         }
         // Without a pinned root nobody asked for certificates, and a roster with them is none of this session.
         let mut device = receiver();
-        device.participant = Participant::new();
+        device.device.state = State::Idle;
         device.policy.identity_root = None;
         assert_eq!(device.advertise(session).unwrap().len(), 192);
-        let refused = device.handle(Event::Roster { form: RosterForm::Certified, bytes: &good });
+        let refused = device.handle(Message::Roster { form: RosterForm::Certified, bytes: &good });
         assert_eq!(refused, Err(Refusal::by("C10", Reason::Parameters)));
     }
 }

@@ -2,7 +2,6 @@
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
-use scale_secagg::client::{Answer, Event, Host, Participant};
 use scale_secagg::config::Policy;
 use scale_secagg::graph::{Members, survivor_statement};
 use scale_secagg::keys::{self, IdentityKey, Secret};
@@ -10,48 +9,40 @@ use scale_secagg::roster::RosterForm;
 use scale_secagg::server::{Closed, Down, Receipt, Session, Stage};
 use serde_json::Value;
 
+use crate::common::{self, Message, State, opens};
 use crate::support::{Refused, load, parse};
 use crate::transcript::{array, bytes, is_bad, list, number, policy, small, text, vectors};
 
 /// One device of a transcript.
 struct Device {
-    participant: Participant,
-    identity: IdentityKey,
+    device: common::Device,
     policy: Policy,
-    rng: ChaCha20Rng,
-    input: Vec<Vec<u32>>,
-    /// Whether the device is stored and loaded after every step.
+    /// Whether the device is stored and loaded before and after every step.
     restarts: bool,
 }
 
 impl Device {
     fn new(client: &Value, policy: Policy, restarts: bool) -> Self {
-        Self {
-            participant: Participant::new(),
-            identity: IdentityKey::from_seed(&array(&client["id_seed"])),
-            policy,
-            rng: ChaCha20Rng::from_seed(array(&client["rng_seed"])),
-            input: vectors(&client["x"]),
-            restarts,
-        }
+        let identity = IdentityKey::from_seed(&array(&client["id_seed"]));
+        let rng = ChaCha20Rng::from_seed(array(&client["rng_seed"]));
+        Self { device: common::Device::with(identity, rng, vectors(&client["x"])), policy, restarts }
     }
 
-    fn handle(&mut self, event: Event<'_>) -> Vec<u8> {
+    fn handle(&mut self, message: Message<'_>) -> Vec<u8> {
         self.restart();
-        let mut host = Host { policy: &self.policy, identity: &self.identity, certificate: None, rng: &mut self.rng };
-        let answer = self.participant.handle(event, 0, &mut host).unwrap();
+        let sent = self.device.take(&self.policy, message).expect("in order").unwrap();
         self.restart();
-        match answer {
-            Answer::Send(out) => out,
-            Answer::InputWanted => self.participant.mask(Some(self.input.clone())).unwrap(),
+        if !matches!(self.device.state, State::Cleared(_)) {
+            return sent;
         }
+        let masked = self.device.state.mask(self.device.input.clone()).unwrap();
+        self.restart();
+        masked
     }
 
     fn restart(&mut self) {
         if self.restarts {
-            let snapshot = self.participant.snapshot();
-            self.participant = Participant::restore(&snapshot).unwrap();
-            assert_eq!(*self.participant.snapshot(), *snapshot);
+            self.device.restart();
         }
     }
 }
@@ -73,16 +64,6 @@ fn set(n: u32, value: &Value) -> Members {
 const DOWN: [&str; 5] = ["", "roster", "shares", "survivors", "signatures"];
 const UP: [&str; 5] = ["advertise_keys", "share_keys", "masked_input", "statement", "reveal"];
 
-fn event(stage: usize, down: &Down) -> Event<'_> {
-    match (stage, down) {
-        (1, Down::Roster(form, bytes)) => Event::Roster { form: *form, bytes },
-        (2, Down::Bytes(bytes)) => Event::Shares(bytes),
-        (3, Down::Bytes(bytes)) => Event::Survivors(bytes),
-        (4, Down::Bytes(bytes)) => Event::Signatures(bytes),
-        _ => panic!("stage {stage}: {down:?}"),
-    }
-}
-
 /// Runs devices and server together and compares every message, set and sum on the way.
 fn run(name: &str, threads: usize, restarts: bool) {
     let file = load(name);
@@ -95,7 +76,7 @@ fn run(name: &str, threads: usize, restarts: bool) {
 
     let mut advertised = Vec::new();
     for (client, device) in clients.iter().zip(&mut devices) {
-        let out = device.handle(Event::Config { bytes: &config, signature: &signature });
+        let out = device.handle(Message::Config { bytes: &config, signature: &signature });
         assert_message(&format!("{name}, {}", client["index"]), &out, &client["messages"][UP[0]]);
         advertised.push(out);
     }
@@ -127,7 +108,7 @@ fn run(name: &str, threads: usize, restarts: bool) {
             if recorded.is_null() {
                 continue;
             }
-            let out = device.handle(event(stage, &down));
+            let out = device.handle(opens(stage as u8, &down));
             assert_message(&what, &out, recorded);
             assert_eq!(server.receive(stage as u8, Some(index), &out), Ok(Receipt::New), "{what}");
             assert_eq!(server.receive(stage as u8, Some(index), &out), Ok(Receipt::Same), "{what}");
@@ -201,7 +182,7 @@ known_answers! {
             for client in list(&file["clients"]).iter().filter(|client| client["shown"] == true) {
                 let messages = &client["messages"];
                 let mut device = Device::new(client, policy(&file["policy"]), false);
-                let out = device.handle(Event::Config { bytes: &config, signature: &signature });
+                let out = device.handle(Message::Config { bytes: &config, signature: &signature });
                 assert_message(name, &out, &messages[UP[0]]);
                 for stage in 1..5 {
                     let mut down = &messages[DOWN[stage]];
@@ -216,7 +197,7 @@ known_answers! {
                         1 => Down::Roster(form, bytes(&down["hex"])),
                         _ => Down::Bytes(bytes(&down["hex"])),
                     };
-                    let out = device.handle(event(stage, &down));
+                    let out = device.handle(opens(stage as u8, &down));
                     assert_message(&format!("{name}, client {}, stage {stage}", client["index"]), &out, &messages[UP[stage]]);
                     answered += 1;
                 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use scale_secagg::client::{Answer, Event, Participant};
+use scale_secagg::client::Shared;
 use scale_secagg::config::{self, RoundConfig, VectorSpec};
 use scale_secagg::error::{Reason, Refusal};
 use scale_secagg::graph::Members;
@@ -15,7 +15,7 @@ use scale_secagg::server::{Accumulator, Closed, Receipt, Session, Stage, SummedU
 use zeroize::Zeroizing;
 
 use super::model::{Expected, Fault, NEVER, Plan, Shape, expected};
-use crate::common::{Cohort, event, input, plain_sum, round_config};
+use crate::common::{Cohort, Host, Message, State, input, opens, plain_sum, round_config};
 
 /// A number below `bound`.
 pub(crate) fn below(rng: &mut ChaCha20Rng, bound: usize) -> usize {
@@ -65,9 +65,8 @@ impl Base {
         let mut shared = Vec::new();
         for device in 0..n {
             let down = server.message(device as u32).unwrap();
-            let message = cohort.handle(device, event(1, &down)).unwrap();
-            assert_eq!(cohort.handle(device, event(1, &down)).as_ref(), Ok(&message), "a retry gets the same bytes");
-            shared.push((message, cohort.devices[device].participant.snapshot()));
+            let message = cohort.handle(device, opens(1, &down)).unwrap();
+            shared.push((message, cohort.devices[device].state.snapshot().expect("it has shared")));
         }
         let shape = Shape::new(&cohort.config, n, &sid);
         Some(Self { cohort, shape, sid, advertised, shared })
@@ -106,11 +105,6 @@ fn stage_0(cohort: &mut Cohort, rng: &mut ChaCha20Rng, tally: &mut Tally) -> (Se
     for device in shuffled(cohort.devices.len(), rng) {
         let message = cohort.advertise(device);
         if one_in(rng, 8) {
-            let config = cohort.config_event();
-            let Event::Config { bytes, signature } = config else { unreachable!() };
-            let (bytes, signature) = (bytes.to_vec(), signature.to_vec());
-            let again = cohort.handle(device, Event::Config { bytes: &bytes, signature: &signature });
-            assert_eq!(again.as_ref(), Ok(&message), "a retry gets the same bytes");
             *tally.entry("broken messages").or_default() += 1;
             for (at, reason) in [(0, Reason::BadSignature), (191, Reason::BadSignature), (96, Reason::WrongConfig)] {
                 let mut broken = message.clone();
@@ -187,7 +181,7 @@ struct Round<'a> {
     plan: &'a Plan,
     expected: Expected,
     server: Session,
-    devices: Vec<Participant>,
+    devices: Vec<State>,
     inputs: Vec<Vec<Vec<u32>>>,
     log: Log,
     rng: ChaCha20Rng,
@@ -198,7 +192,7 @@ struct Round<'a> {
 pub(crate) fn play(base: &Base, plan: &Plan, seed: u64, tally: &mut Tally) {
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let config = &base.cohort.config;
-    let devices = base.shared.iter().map(|(_, snapshot)| Participant::restore(snapshot).unwrap()).collect();
+    let devices = base.shared.iter().map(|(_, snapshot)| State::Shared(Shared::restore(snapshot).unwrap())).collect();
     let inputs = (0..base.shape.n).map(|_| input(config, &mut rng)).collect();
     let expected = expected(&base.shape, plan);
     let server = Session::new(config.clone(), []);
@@ -263,7 +257,7 @@ impl Round<'_> {
         let message = if stage == 1 {
             self.shared_keys(i)
         } else {
-            match self.answer(stage, i, event(stage, &down)) {
+            match self.answer(stage, i, opens(stage, &down)) {
                 Ok(message) => message,
                 Err(refusal) => return self.assert_refusal(stage, i, refusal),
             }
@@ -271,25 +265,18 @@ impl Round<'_> {
         self.deliver(stage, i, message);
     }
 
-    /// The device's answer; now and then it is asked twice, with a stop and a restart in between.
-    fn answer(&mut self, stage: u8, i: usize, event: Event<'_>) -> Result<Vec<u8>, Refusal> {
-        let device = &self.base.cohort.devices[i];
-        let mut rng = ChaCha20Rng::seed_from_u64(i as u64);
-        let policy = &self.base.cohort.policy;
-        let mut host =
-            scale_secagg::client::Host { policy, identity: &device.identity, certificate: None, rng: &mut rng };
-        let first = self.devices[i].handle(event, 0, &mut host)?;
-        let first = match first {
-            Answer::Send(out) => out,
-            Answer::InputWanted => self.devices[i].mask(Some(self.inputs[i].clone()))?,
-        };
-        if stage < 4 && one_in(&mut self.rng, 6) {
-            self.devices[i] = Participant::restore(&self.devices[i].snapshot()).unwrap();
-            let again = self.devices[i].handle(event, 0, &mut host);
-            assert_eq!(again, Ok(Answer::Send(first.clone())), "a retry gets the same bytes");
+    /// The device's answer; now and then it is stopped and restarted before.
+    fn answer(&mut self, stage: u8, i: usize, message: Message<'_>) -> Result<Vec<u8>, Refusal> {
+        if one_in(&mut self.rng, 6) {
+            self.devices[i] = self.devices[i].restored();
             self.note("device restarts");
         }
-        Ok(first)
+        let identity = &self.base.cohort.devices[i].identity;
+        let mut rng = ChaCha20Rng::seed_from_u64(i as u64);
+        let policy = &self.base.cohort.policy;
+        let mut host = Host { policy, now_ms: 0, identity, certificate: None, rng: &mut rng };
+        let answer = self.devices[i].take(message, &mut host).expect("in order")?;
+        if stage == 2 { self.devices[i].mask(self.inputs[i].clone()) } else { Ok(answer) }
     }
 
     fn assert_refusal(&mut self, stage: u8, i: usize, refusal: Refusal) {
@@ -299,7 +286,7 @@ impl Round<'_> {
             _ => self.expected.unconvinced[i].then(|| Refusal::by("C20", Reason::Agreement)),
         };
         assert_eq!(Some(refusal), right, "stage {stage}");
-        assert!(self.devices[i].is_done());
+        assert!(self.devices[i].is_over());
         self.note("devices that refused");
     }
 

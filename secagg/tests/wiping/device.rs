@@ -7,11 +7,12 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
 
 use rand_chacha::rand_core::{TryCryptoRng, TryRng};
-use scale_secagg::client::{Answer, Event, Host, Participant};
 use scale_secagg::config::RoundConfig;
 use scale_secagg::error::Refusal;
 use scale_secagg::keys::IdentityKey;
 use scale_secagg::roster::RosterForm;
+
+use crate::common::{Host, Message, State};
 
 /// The randomness of a device's system, which hands it out straight into the buffer that asks.
 struct System(File);
@@ -45,7 +46,7 @@ fn run() {
     let Ok(folder) = std::env::var(super::CHILD) else { return };
     let open = |name: &str| File::open(format!("{folder}/{name}")).unwrap();
     let mut device = Device {
-        participant: Some(Participant::new()),
+        state: State::Idle,
         identity: IdentityKey::from_seed(&super::secrets::IDENTITY),
         config: super::config(),
         random: System(open("random")),
@@ -72,7 +73,7 @@ fn say(line: &str) {
 }
 
 struct Device {
-    participant: Option<Participant>,
+    state: State,
     identity: IdentityKey,
     config: RoundConfig,
     random: System,
@@ -84,11 +85,7 @@ impl Device {
     fn obey(&mut self, command: u8, payload: Vec<u8>) -> String {
         match command {
             b'd' => {
-                self.participant = None;
-                "gone".into()
-            }
-            b'a' => {
-                self.participant.as_mut().unwrap().abort();
+                self.state = State::Over;
                 "gone".into()
             }
             b'k' => {
@@ -96,9 +93,14 @@ impl Device {
                 "kept".into()
             }
             b's' => {
-                let participant = self.participant.as_mut().unwrap();
-                *participant = Participant::restore(&participant.snapshot()).unwrap();
+                self.state = self.state.restored();
                 "restored".into()
+            }
+            b'n' => {
+                // As a device does whose privacy ledger does not allow the round.
+                self.take(command, &payload).expect("good shares");
+                self.state = State::Over;
+                "gone".into()
             }
             _ => match self.message(command, &payload) {
                 Ok(answer) => hex::encode(answer),
@@ -107,27 +109,29 @@ impl Device {
         }
     }
 
-    fn message(&mut self, command: u8, payload: &[u8]) -> Result<Vec<u8>, Refusal> {
-        let event = match command {
-            b'0' => Event::Config { signature: &payload[..64], bytes: &payload[64..] },
-            b'1' => Event::Roster { form: RosterForm::Complete, bytes: payload },
-            b'3' => Event::Survivors(payload),
-            b'4' => Event::Signatures(payload),
-            _ => Event::Shares(payload),
+    fn take(&mut self, command: u8, payload: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let message = match command {
+            b'0' => Message::Config { signature: &payload[..64], bytes: &payload[64..] },
+            b'1' => Message::Roster { form: RosterForm::Complete, bytes: payload },
+            b'3' => Message::Survivors(payload),
+            b'4' => Message::Signatures(payload),
+            _ => Message::Shares(payload),
         };
         let policy = crate::common::policy(&self.config);
-        let mut host = Host { policy: &policy, identity: &self.identity, certificate: None, rng: &mut self.random };
-        let participant = self.participant.as_mut().unwrap();
-        match participant.handle(event, 0, &mut host)? {
-            Answer::Send(out) => Ok(out),
-            Answer::InputWanted if command == b'n' => participant.mask(None),
-            Answer::InputWanted => {
-                let mut lens: Vec<usize> = self.config.vectors.iter().map(|vector| vector.len as usize).collect();
-                lens[1] += usize::from(command == b'w');
-                let update = &mut self.update;
-                participant.mask(Some(lens.iter().map(|len| words(update, *len)).collect()))
-            }
+        let rng = &mut self.random;
+        let mut host = Host { policy: &policy, now_ms: 0, identity: &self.identity, certificate: None, rng };
+        self.state.take(message, &mut host).expect("in order")
+    }
+
+    fn message(&mut self, command: u8, payload: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let answer = self.take(command, payload)?;
+        if !matches!(self.state, State::Cleared(_)) {
+            return Ok(answer);
         }
+        let mut lens: Vec<usize> = self.config.vectors.iter().map(|vector| vector.len as usize).collect();
+        lens[1] += usize::from(command == b'w');
+        let update = &mut self.update;
+        self.state.mask(lens.iter().map(|len| words(update, *len)).collect())
     }
 }
 

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _, TryCryptoRng, TryRng};
-use scale_secagg::client::Event;
 use scale_secagg::config::RoundConfig;
 use scale_secagg::graph::Members;
 use scale_secagg::keys::{self, DhSecret, IdentityKey, SEALED_LEN, Secret, ShareCipher};
@@ -62,8 +61,7 @@ impl TryCryptoRng for Again<'_> {}
 
 /// The task key's signature over the configuration.
 pub(crate) fn signature(cohort: &Cohort) -> Vec<u8> {
-    let Event::Config { signature, .. } = cohort.config_event() else { unreachable!() };
-    signature.to_vec()
+    cohort.signature.to_vec()
 }
 
 /// X25519 keys without the bits that clamping changes.

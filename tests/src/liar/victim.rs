@@ -1,4 +1,4 @@
-//! Whom the liar talks to: the device that ships, or somebody who checks nothing.
+//! What the liar talks to: the device that ships, or a client without checks.
 
 use scale_secagg::error::Refusal;
 use scale_secagg::keys::IdentityKey;
@@ -10,7 +10,7 @@ use super::setting::Offer;
 /// What opens a stage.
 #[derive(Clone, Copy, Debug)]
 pub enum Message<'a> {
-    /// Stage 1: the roster, whole or as far as this device's neighbours go.
+    /// Stage 1: the roster, complete or with this device's neighbors only.
     Roster {
         /// Which of the encodings.
         form: RosterForm,
@@ -21,7 +21,7 @@ pub enum Message<'a> {
     Shares(&'a [u8]),
     /// Stage 3: whose input is in the sum.
     Survivors(&'a [u8]),
-    /// Stage 4: neighbours' signatures.
+    /// Stage 4: the neighbors' signatures.
     Signatures(&'a [u8]),
 }
 
@@ -78,8 +78,8 @@ pub trait Victim {
     /// Whether it holds no secret of a session any more.
     fn is_over(&self) -> bool;
 
-    /// The device is killed, and comes back with what it had stored: what it sends then, if it sends anything. Who stores
-    /// nothing stays as it is.
+    /// The device is killed, and comes back with what it had stored: what it sends then, if it sends anything. A victim
+    /// that stores nothing stays as it is.
     fn restart(&mut self) -> Option<Vec<u8>> {
         None
     }
@@ -100,7 +100,7 @@ impl Habits {
         Some(IdentityKey::from_seed(&self.authority?))
     }
 
-    /// The authority's word for `identity`.
+    /// The authority's certificate for `identity`.
     pub fn certificate(&self, identity: &[u8; 32]) -> Option<Certificate> {
         Some(Certificate::issue(&self.authority()?, identity, u64::MAX))
     }

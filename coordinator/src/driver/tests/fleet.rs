@@ -133,7 +133,7 @@ impl Site {
         self.current.send_replace(next);
     }
 
-    /// Somebody sets the coordinator's clock.
+    /// Sets the coordinator's wall clock.
     pub(super) fn set_clock(&self, seconds: i64) {
         let now = self.clock.now().as_millis();
         self.clock.set(Timestamp::from_millis(now.saturating_add_signed(seconds * 1000)));
