@@ -2,6 +2,7 @@
 //! (docs/protocol/round-config.md).
 
 use crate::bytes::{Reader, Writer};
+use crate::check::Check;
 use crate::error::{Reason, Refusal};
 use crate::keys::{self, IdentityKey};
 use crate::params::{self, Class, Profile};
@@ -305,19 +306,19 @@ pub fn check(bytes: &[u8], signature: &[u8], policy: &Policy, now_ms: u64) -> Re
     let require = |holds: bool, check, reason| if holds { Ok(()) } else { Err(Refusal::by(check, reason)) };
 
     let signed = keys::verify(&policy.task_key, &statement(&cfg_of(bytes)), signature);
-    require(signed, "C01", Reason::ConfigSignature)?;
-    require(config.model_digest == policy.model_digest, "C02", Reason::ModelDigest)?;
-    require(config.round > policy.last_round, "C03", Reason::RoundNotNewer)?;
+    require(signed, Check::C01, Reason::ConfigSignature)?;
+    require(config.model_digest == policy.model_digest, Check::C02, Reason::ModelDigest)?;
+    require(config.round > policy.last_round, Check::C03, Reason::RoundNotNewer)?;
     let floor = policy.floor();
-    require(config.n_lo >= floor && config.u3_min >= floor, "C04", Reason::CohortFloor)?;
-    require(within_policy(&config) && policy.trusts_root_of(&config), "C05", Reason::Policy)?;
-    require(config.vectors == policy.vectors, "C26", Reason::Plan)?;
-    require(grid_fine_enough(&config), "C13", Reason::Width)?;
+    require(config.n_lo >= floor && config.u3_min >= floor, Check::C04, Reason::CohortFloor)?;
+    require(within_policy(&config) && policy.trusts_root_of(&config), Check::C05, Reason::Policy)?;
+    require(config.vectors == policy.vectors, Check::C26, Reason::Plan)?;
+    require(grid_fine_enough(&config), Check::C13, Reason::Width)?;
     // The width of flattened vectors would follow another formula; no coordinator asks for it.
     let wide = config.rotation_seed.is_some()
         || wide_enough(config.wire_bits, config.n_hi, config.grid, config.mechanism.local_variance());
-    require(wide, "C13", Reason::Width)?;
-    require(now_ms < config.closing[0], "C25", Reason::Deadline)?;
+    require(wide, Check::C13, Reason::Width)?;
+    require(now_ms < config.closing[0], Check::C25, Reason::Deadline)?;
     Ok(config)
 }
 

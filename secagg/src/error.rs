@@ -1,20 +1,22 @@
 //! Why a message or a value was refused. One word per cause, the same as in docs/protocol/ and the vectors.
 
+use crate::check::Check;
+
 /// A refusal: the cause, the client-side check that found it, and who is to blame when that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}{}", blame.map_or_else(String::new, |index| format!(" (participant {index} is to blame)")))]
 pub struct Refusal {
     /// The cause.
     pub reason: Reason,
-    /// The client-side check of docs/protocol/, "C01" to "C26".
-    pub check: Option<&'static str>,
+    /// The check of the device that failed.
+    pub check: Option<Check>,
     /// Roster index of the participant to blame.
     pub blame: Option<u32>,
 }
 
 impl Refusal {
     /// A refusal by client-side check `check`.
-    pub const fn by(check: &'static str, reason: Reason) -> Self {
+    pub const fn by(check: Check, reason: Reason) -> Self {
         Self { reason, check: Some(check), blame: None }
     }
 

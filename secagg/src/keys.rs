@@ -23,6 +23,7 @@ pub use crate::prg::{MaskKey, Sign};
 pub use batch::verify_all;
 pub use peer_table::PeerTable;
 
+use crate::check::Check;
 use crate::error::{Reason, Refusal};
 use crate::roster::Sid;
 
@@ -85,7 +86,7 @@ impl Secret {
     /// # Errors
     /// C12 [`Reason::NonCanonicalScalar`] unless `bytes` are 32 bytes that stand for a number below the group order.
     pub fn from_canonical(bytes: &[u8]) -> Result<Self, Refusal> {
-        let refused = Refusal::by("C12", Reason::NonCanonicalScalar);
+        let refused = Refusal::by(Check::C12, Reason::NonCanonicalScalar);
         let bytes = Zeroizing::new(<[u8; 32]>::try_from(bytes).map_err(|_| refused)?);
         Scalar::from_canonical_bytes(*bytes).into_option().map(Self).ok_or(refused)
     }
@@ -163,7 +164,7 @@ impl DhSecret {
 
 /// An X25519 output that the peer's key had a part in.
 fn contributory(shared: Zeroizing<[u8; 32]>) -> Result<Zeroizing<[u8; 32]>, Refusal> {
-    if shared.ct_eq(&[0; 32]).into() { Err(Refusal::by("C08", Reason::LowOrderKey)) } else { Ok(shared) }
+    if shared.ct_eq(&[0; 32]).into() { Err(Refusal::by(Check::C08, Reason::LowOrderKey)) } else { Ok(shared) }
 }
 
 impl ZeroizeOnDrop for DhSecret {}
@@ -207,10 +208,10 @@ pub fn check_dh_key(key: &[u8; 32]) -> Result<(), Refusal> {
     const FIELD_PRIME_LOW: u8 = 0xed;
     let above = key[31] > 0x7f || (key[31] == 0x7f && key[1..31] == [0xff; 30] && key[0] >= FIELD_PRIME_LOW);
     if above {
-        return Err(Refusal::by("C08", Reason::NonCanonicalKey));
+        return Err(Refusal::by(Check::C08, Reason::NonCanonicalKey));
     }
     if LOW_ORDER.contains(key) {
-        return Err(Refusal::by("C08", Reason::LowOrderKey));
+        return Err(Refusal::by(Check::C08, Reason::LowOrderKey));
     }
     Ok(())
 }
@@ -376,7 +377,7 @@ mod tests {
         let secret = DhSecret::from_bytes(&[1; 32]);
         for key in &LOW_ORDER {
             assert_eq!(secret.agree(key).err(), check_dh_key(key).err(), "{key:?}");
-            assert_eq!(check_dh_key(key), Err(Refusal::by("C08", Reason::LowOrderKey)), "{key:?}");
+            assert_eq!(check_dh_key(key), Err(Refusal::by(Check::C08, Reason::LowOrderKey)), "{key:?}");
             for at in [0, 15, 31] {
                 let mut near = *key;
                 near[at] ^= 0x02;
@@ -428,7 +429,7 @@ mod tests {
     fn scalars_have_one_encoding() {
         let secret = Secret::from_wide(&[0xff; 64]);
         assert!(bool::from(Secret::from_canonical(&*secret.to_bytes()).unwrap().ct_eq(&secret)));
-        let refused = Refusal::by("C12", Reason::NonCanonicalScalar);
+        let refused = Refusal::by(Check::C12, Reason::NonCanonicalScalar);
         assert_eq!(Secret::from_canonical(&[0xff; 32]).err(), Some(refused));
         assert_eq!(Secret::from_canonical(&[0; 31]).err(), Some(refused));
     }

@@ -23,6 +23,7 @@
 extern crate self as scale_secagg;
 
 mod bytes;
+pub mod check;
 pub mod client;
 pub mod config;
 pub mod error;

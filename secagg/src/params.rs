@@ -1,6 +1,7 @@
 //! Neighbours, threshold and window limit of a session: functions of its size, compiled into both sides, never taken from
 //! the server (docs/protocol/graph.md).
 
+use crate::check::Check;
 use crate::error::{Reason, Refusal};
 
 #[rustfmt::skip]
@@ -102,7 +103,7 @@ pub struct Parameters {
 /// # Errors
 /// C10 [`Reason::Parameters`] when no session of this size exists in this profile.
 pub fn parameters(n: u32, profile: Profile, class: Class) -> Result<Parameters, Refusal> {
-    let refused = Refusal::by("C10", Reason::Parameters);
+    let refused = Refusal::by(Check::C10, Reason::Parameters);
     let most = match profile {
         Profile::Standard => N_MAX,
         Profile::Malicious => MALICIOUS_UP_TO,
@@ -134,11 +135,11 @@ pub fn parameters(n: u32, profile: Profile, class: Class) -> Result<Parameters, 
 /// [`parameters`]'.
 pub fn check_threshold(n: u32, k: u32, t: u32, profile: Profile, class: Class) -> Result<(), Refusal> {
     if n < FLOOR {
-        return Err(Refusal::by("C04", Reason::CohortFloor));
+        return Err(Refusal::by(Check::C04, Reason::CohortFloor));
     }
     let right = parameters(n, profile, class)?;
     if (k, t) != (right.k, right.t) {
-        return Err(Refusal::by("C10", Reason::Parameters));
+        return Err(Refusal::by(Check::C10, Reason::Parameters));
     }
     Ok(())
 }
@@ -197,7 +198,7 @@ mod tests {
 
     #[test]
     fn no_session_outside_the_sizes_of_its_profile() {
-        let refused = Err(Refusal::by("C10", Reason::Parameters));
+        let refused = Err(Refusal::by(Check::C10, Reason::Parameters));
         for n in [0, 9, 100_001, u32::MAX] {
             assert_eq!(parameters(n, Profile::Standard, Class::Default), refused, "n = {n}");
         }

@@ -9,6 +9,7 @@ use curve25519_dalek::Scalar;
 use rand_core::CryptoRng;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use crate::check::Check;
 use crate::error::{Reason, Refusal};
 use crate::keys::Secret;
 
@@ -59,7 +60,7 @@ impl Polynomial {
     /// C10 [`Reason::Parameters`] unless the threshold is at least 2 and at most `k`.
     pub fn shares(&self, k: u32) -> Result<Vec<Secret>, Refusal> {
         if !(2..=k as usize).contains(&self.coefficients.len()) {
-            return Err(Refusal::by("C10", Reason::Parameters));
+            return Err(Refusal::by(Check::C10, Reason::Parameters));
         }
         Ok((1..=k).map(|x| self.share(x)).collect())
     }

@@ -6,6 +6,7 @@ use scale_privacy::ledger::{self, NoiseError};
 use scale_proto::error::{Invalid, Problem};
 use scale_proto::ids::TaskId;
 use scale_proto::time::Timestamp;
+use scale_secagg::check::Check;
 use scale_secagg::error::{self, Refusal};
 
 use super::date::date;
@@ -132,11 +133,11 @@ impl Cause {
     }
 
     /// The check of docs/protocol/ that failed.
-    pub const fn check(&self) -> Option<&'static str> {
+    pub const fn check(&self) -> Option<Check> {
         match self {
             Self::Protocol(refusal) => refusal.check,
-            Self::Policy(Guardrail::IdentityRoot) | Self::Mechanism(_) | Self::UnderstatedCost => Some("C05"),
-            Self::Ledger(_) => Some("C14"),
+            Self::Policy(Guardrail::IdentityRoot) | Self::Mechanism(_) | Self::UnderstatedCost => Some(Check::C05),
+            Self::Ledger(_) => Some(Check::C14),
             _ => None,
         }
     }

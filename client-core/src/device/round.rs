@@ -9,6 +9,7 @@ use scale_proto::ids::{Digest, TaskId};
 use scale_proto::manifest::Manifest;
 use scale_proto::plan::Plan;
 use scale_proto::time::Timestamp;
+use scale_secagg::check::Check;
 use scale_secagg::config::{self, Policy, RoundConfig};
 use scale_secagg::error::{Reason, Refusal};
 use scale_secagg::params::Profile;
@@ -44,9 +45,9 @@ impl Round {
         let limits = rules.guardrails.tightened();
         let round = Self::read(manifest, rules, now.as_millis(), |task| history.last_round(task))?;
         if round.policy.demands_certificates(&round.config) {
-            let certificate = env.certificate.ok_or(Refusal::by("C07", Reason::CertificateMissing))?;
+            let certificate = env.certificate.ok_or(Refusal::by(Check::C07, Reason::CertificateMissing))?;
             let counts = round.config.check_certificate(&env.identity.public(), certificate);
-            counts.map_err(|reason| Refusal::by("C07", reason))?;
+            counts.map_err(|reason| Refusal::by(Check::C07, reason))?;
         }
         let joined = history.rounds_today(now);
         if joined >= limits.rounds_per_day {
@@ -95,7 +96,7 @@ impl Round {
         })?;
         policy.vectors = update::vectors(&plan);
         if config.vectors != policy.vectors {
-            return Err(Refusal::by("C26", Reason::Plan).into());
+            return Err(Refusal::by(Check::C26, Reason::Plan).into());
         }
         if config.rotation_seed.is_some() {
             return Err(Cause::UnsupportedMechanism);

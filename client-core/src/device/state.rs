@@ -11,6 +11,7 @@ use scale_proto::answer::{CheckIn, CheckInAnswer, Leave, Progress, StageDown, Wa
 use scale_proto::ids::{ModelVersion, RoundId, SessionId, TaskId};
 use scale_proto::stage::StageUp;
 use scale_proto::time::{RetryWindow, Timestamp};
+use scale_secagg::check::Check;
 use scale_secagg::client;
 use scale_secagg::error::{Reason, Refusal};
 use scale_secagg::keys::IdentityKey;
@@ -127,7 +128,7 @@ impl State {
         if let Some(deadline) = self.deadline()
             && env.now >= deadline
         {
-            return self.leave(Refusal::by("C25", Reason::Deadline).into());
+            return self.leave(Refusal::by(Check::C25, Reason::Deadline).into());
         }
         match (self, event) {
             (Self::Idle, Event::Start | Event::Woke) => {
@@ -324,7 +325,7 @@ fn on_priced(round: Box<Round>, price: Result<Option<DpSgd>, TrainError>, env: &
 fn on_model(round: Box<Round>, file: &ModelFile, now: Timestamp, rules: &Rules) -> Step {
     let id = round.manifest().round;
     if file.digest().0 != round.config().model_digest {
-        return left(Some(id), Refusal::by("C02", Reason::ModelDigest).into());
+        return left(Some(id), Refusal::by(Check::C02, Reason::ModelDigest).into());
     }
     match model::weights(file.bytes(), round.task(), &round.plan().model) {
         Ok(weights) => {

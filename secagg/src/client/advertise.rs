@@ -4,6 +4,7 @@ use std::fmt;
 
 use rand_core::CryptoRng;
 
+use crate::check::Check;
 use crate::config::{self, Policy, RoundConfig};
 use crate::error::{Reason, Refusal};
 use crate::keys::{self, DhSecret, IdentityKey, Secret};
@@ -71,8 +72,8 @@ fn own_certificate(
     if !policy.demands_certificates(config) {
         return Ok(None);
     }
-    let certificate = certificate.ok_or(Refusal::by("C07", Reason::CertificateMissing))?;
-    config.check_certificate(id_pk, certificate).map_err(|reason| Refusal::by("C07", reason))?;
+    let certificate = certificate.ok_or(Refusal::by(Check::C07, Reason::CertificateMissing))?;
+    config.check_certificate(id_pk, certificate).map_err(|reason| Refusal::by(Check::C07, reason))?;
     Ok(Some(*certificate))
 }
 

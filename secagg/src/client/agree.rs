@@ -2,6 +2,7 @@
 
 use super::mask::Shares;
 use super::{Masked, Session, require, session_facts};
+use crate::check::Check;
 use crate::error::{Reason, Refusal};
 use crate::graph::{Graph, Members, survivor_statement};
 use crate::keys::IdentityKey;
@@ -32,10 +33,14 @@ impl Masked {
         let Self { session, sharers, shares } = self;
         session.in_time(3, now_ms)?;
         let survivors = Members::decode(session.n, bytes)?;
-        require(survivors.contains(session.index), "C16", Reason::Survivors)?;
-        require(survivors.is_subset(&sharers), "C16", Reason::Survivors)?;
-        require(survivors.len() >= session.config.survivors_min(), "C04", Reason::CohortFloor)?;
-        require(session.neighbour_count(&survivors) >= session.parameters.t as usize, "C17", Reason::TooFewNeighbours)?;
+        require(survivors.contains(session.index), Check::C16, Reason::Survivors)?;
+        require(survivors.is_subset(&sharers), Check::C16, Reason::Survivors)?;
+        require(survivors.len() >= session.config.survivors_min(), Check::C04, Reason::CohortFloor)?;
+        require(
+            session.neighbour_count(&survivors) >= session.parameters.t as usize,
+            Check::C17,
+            Reason::TooFewNeighbours,
+        )?;
         if session.parameters.graph == GraphKind::Sparse {
             check_window(&session, &survivors)?;
         }
@@ -48,5 +53,5 @@ impl Masked {
 /// A server that drops members on purpose, to cut the ring, leaves a hole that random loss hardly ever makes.
 fn check_window(session: &Session, survivors: &Members) -> Result<(), Refusal> {
     let ring = Graph::harary(session.n, session.parameters.k, &session.sid);
-    require(ring.worst_window(survivors) <= session.parameters.window, "C18", Reason::Window)
+    require(ring.worst_window(survivors) <= session.parameters.window, Check::C18, Reason::Window)
 }

@@ -3,6 +3,7 @@
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{Session, Shared, require, session_facts};
+use crate::check::Check;
 use crate::error::{Reason, Refusal};
 use crate::graph::Members;
 use crate::keys::{self, MaskKey, Secret, ShareCipher, Sign};
@@ -54,16 +55,16 @@ impl Shared {
         if sealed.len() != keys::SEALED_LEN * live.len() {
             return Err(Reason::Malformed.into());
         }
-        require(sharers.contains(session.index), "C12", Reason::NotListed)?;
-        require(sharers.len() >= session.config.survivors_min(), "C04", Reason::CohortFloor)?;
-        require(live.len() >= session.parameters.t as usize, "C12", Reason::TooFewNeighbours)?;
+        require(sharers.contains(session.index), Check::C12, Reason::NotListed)?;
+        require(sharers.len() >= session.config.survivors_min(), Check::C04, Reason::CohortFloor)?;
+        require(live.len() >= session.parameters.t as usize, Check::C12, Reason::TooFewNeighbours)?;
 
         let mut shares = Shares::with_capacity(live.len());
         for (&position, sealed) in live.iter().zip(sealed.chunks_exact(keys::SEALED_LEN)) {
             let peer = &session.peers[position];
             let cipher = ShareCipher::new(&session.sid, &channels[position], &peer.c_pk, &channel_public);
             let opened = cipher.open(peer.index, session.index, sealed).filter(canonical);
-            shares.push(opened.ok_or(Refusal::by("C12", Reason::BadShare).blaming(peer.index))?);
+            shares.push(opened.ok_or(Refusal::by(Check::C12, Reason::BadShare).blaming(peer.index))?);
         }
 
         let mut masks = Vec::with_capacity(live.len() + 1);
@@ -96,7 +97,7 @@ impl Cleared {
             && input.iter().zip(vectors).all(|(values, spec)| values.len() as u64 == spec.len);
         if !fits {
             input.zeroize();
-            return Err(Refusal::by("C26", Reason::Plan));
+            return Err(Refusal::by(Check::C26, Reason::Plan));
         }
         let masks: Vec<(Sign, &MaskKey)> = masks.iter().map(|(sign, key)| (*sign, key)).collect();
         let mut upload = Vec::with_capacity(session.config.masked_input_len() as usize);

@@ -50,6 +50,7 @@ pub use agree::Agreed;
 pub use mask::{Cleared, Masked};
 pub use share::Shared;
 
+use crate::check::Check;
 use crate::config::RoundConfig;
 use crate::error::{Reason, Refusal};
 use crate::graph::Members;
@@ -96,10 +97,10 @@ impl Session {
 }
 
 fn in_time(config: &RoundConfig, stage: usize, now_ms: u64) -> Result<(), Refusal> {
-    require(now_ms < config.closing[stage], "C25", Reason::Deadline)
+    require(now_ms < config.closing[stage], Check::C25, Reason::Deadline)
 }
 
-fn require(holds: bool, check: &'static str, reason: Reason) -> Result<(), Refusal> {
+fn require(holds: bool, check: Check, reason: Reason) -> Result<(), Refusal> {
     if holds { Ok(()) } else { Err(Refusal::by(check, reason)) }
 }
 

@@ -6,6 +6,7 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use super::{Keyed, Peer, Session, in_time, require, session_facts};
+use crate::check::Check;
 use crate::config::RoundConfig;
 use crate::error::{Reason, Refusal};
 use crate::graph::Graph;
@@ -103,9 +104,9 @@ impl Keyed {
         let config = &self.config;
         let n = listed.n;
         let in_bounds = n >= self.floor.max(params::FLOOR) && (config.n_lo..=config.n_hi).contains(&n);
-        require(in_bounds, "C04", Reason::CohortFloor)?;
+        require(in_bounds, Check::C04, Reason::CohortFloor)?;
         let parameters = parameters(n, config)?;
-        require(listed.fits(&parameters, self.certified), "C10", Reason::Parameters)?;
+        require(listed.fits(&parameters, self.certified), Check::C10, Reason::Parameters)?;
         let index = self.own_place(&listed)?;
         check_entries(&self.cfg, &listed.entries)?;
         if self.certified {
@@ -128,7 +129,7 @@ impl Keyed {
         let mut places = listed.entries.iter().filter(|(_, entry)| alike(entry));
         match (places.next(), places.next()) {
             (Some((&index, entry)), None) if entry == own && listed.own.is_none_or(|own| own == index) => Ok(index),
-            _ => Err(Refusal::by("C06", Reason::OwnEntry)),
+            _ => Err(Refusal::by(Check::C06, Reason::OwnEntry)),
         }
     }
 }
@@ -173,9 +174,9 @@ impl Listed {
 
     /// Every entry, the own included, has a certificate that lasts for the whole session (C07).
     fn check_certificates(&self, config: &RoundConfig) -> Result<(), Refusal> {
-        let certificates = self.certificates.as_ref().ok_or(Refusal::by("C07", Reason::CertificateMissing))?;
+        let certificates = self.certificates.as_ref().ok_or(Refusal::by(Check::C07, Reason::CertificateMissing))?;
         for (entry, certificate) in self.entries.values().zip(certificates) {
-            config.check_certificate(&entry.id_pk, certificate).map_err(|reason| Refusal::by("C07", reason))?;
+            config.check_certificate(&entry.id_pk, certificate).map_err(|reason| Refusal::by(Check::C07, reason))?;
         }
         Ok(())
     }
@@ -183,9 +184,9 @@ impl Listed {
     /// Order of the leaves, and the root that they lead to (C09).
     fn root(&self) -> Result<[u8; 32], Refusal> {
         let leaves: Vec<[u8; 32]> = self.entries.values().map(Entry::leaf).collect();
-        require(leaves.windows(2).all(|pair| pair[0] < pair[1]), "C09", Reason::RosterRoot)?;
+        require(leaves.windows(2).all(|pair| pair[0] < pair[1]), Check::C09, Reason::RosterRoot)?;
         let Some(message) = &self.proof else { return Ok(roster::merkle_root(&leaves)) };
-        require(message.proven_root()? == message.root, "C09", Reason::RosterRoot)?;
+        require(message.proven_root()? == message.root, Check::C09, Reason::RosterRoot)?;
         Ok(message.root)
     }
 }
@@ -199,16 +200,16 @@ fn check_entries(cfg: &[u8; 32], entries: &BTreeMap<u32, Entry>) -> Result<(), R
         .zip(&statements)
         .map(|(entry, statement)| (&entry.id_pk, &statement[..], &entry.sig))
         .collect();
-    require(keys::verify_all(&signed), "C07", Reason::RosterSignature)?;
+    require(keys::verify_all(&signed), Check::C07, Reason::RosterSignature)?;
     let distinct = |key: fn(&Entry) -> &[u8; 32]| {
         let keys: HashSet<_> = entries.values().map(key).collect();
-        require(keys.len() == entries.len(), "C08", Reason::DuplicateKey)
+        require(keys.len() == entries.len(), Check::C08, Reason::DuplicateKey)
     };
     distinct(|entry| &entry.id_pk)?;
     distinct(|entry| &entry.c_pk)?;
     distinct(|entry| &entry.s_pk)?;
     for entry in entries.values() {
-        require(entry.c_pk != entry.s_pk, "C08", Reason::DuplicateKey)?;
+        require(entry.c_pk != entry.s_pk, Check::C08, Reason::DuplicateKey)?;
         keys::check_dh_key(&entry.c_pk)?;
         keys::check_dh_key(&entry.s_pk)?;
     }
@@ -219,7 +220,7 @@ fn check_entries(cfg: &[u8; 32], entries: &BTreeMap<u32, Entry>) -> Result<(), R
 fn check_neighbours(listed: &Listed, mut expected: Vec<u32>, index: u32) -> Result<(), Refusal> {
     expected.push(index);
     expected.sort_unstable();
-    require(listed.entries.keys().eq(&expected), "C11", Reason::Neighbours)
+    require(listed.entries.keys().eq(&expected), Check::C11, Reason::Neighbours)
 }
 
 /// Shares `own_mask` (b) and `seed` (a) with threshold t, sealed for each neighbour. The random numbers are drawn for

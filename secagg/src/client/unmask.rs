@@ -3,6 +3,7 @@
 
 use super::{Agreed, require};
 use crate::bytes::Reader;
+use crate::check::Check;
 use crate::error::{Reason, Refusal};
 use crate::graph::survivor_statement;
 use crate::keys;
@@ -33,11 +34,11 @@ impl Agreed {
             let position = session.peers.binary_search_by_key(&signer, |peer| peer.index).ok();
             let peer = position.map(|position| &session.peers[position]);
             let peer = peer.filter(|_| rising && survivors.contains(signer));
-            let peer = peer.ok_or(Refusal::by("C20", Reason::Agreement))?;
+            let peer = peer.ok_or(Refusal::by(Check::C20, Reason::Agreement))?;
             signed.push((&peer.id_pk, signature));
             previous = Some(signer);
         }
-        require(valid(&signed, &statement) >= session.parameters.t as usize, "C20", Reason::Agreement)?;
+        require(valid(&signed, &statement) >= session.parameters.t as usize, Check::C20, Reason::Agreement)?;
 
         let mut reveal = Vec::with_capacity(32 * shares.len());
         for (position, pair) in session.live(&sharers).into_iter().zip(shares.iter()) {

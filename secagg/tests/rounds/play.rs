@@ -281,9 +281,10 @@ impl Round<'_> {
 
     fn assert_refusal(&mut self, stage: u8, i: usize, refusal: Refusal) {
         let right = match stage {
-            2 => self.expected.blaming[i].map(|j| Refusal::by("C12", Reason::BadShare).blaming(j as u32)),
-            3 => self.expected.hole.then(|| Refusal::by("C18", Reason::Window)),
-            _ => self.expected.unconvinced[i].then(|| Refusal::by("C20", Reason::Agreement)),
+            2 => self.expected.blaming[i]
+                .map(|j| Refusal::by(scale_secagg::check::Check::C12, Reason::BadShare).blaming(j as u32)),
+            3 => self.expected.hole.then(|| Refusal::by(scale_secagg::check::Check::C18, Reason::Window)),
+            _ => self.expected.unconvinced[i].then(|| Refusal::by(scale_secagg::check::Check::C20, Reason::Agreement)),
         };
         assert_eq!(Some(refusal), right, "stage {stage}");
         assert!(self.devices[i].is_over());

@@ -49,8 +49,10 @@ impl Device {
     }
 
     fn refused(&self, silence: Silence) -> Refused {
-        let left =
-            |cause: Cause| Refused { check: cause.check().unwrap_or_default().into(), code: cause.code().to_owned() };
+        let left = |cause: Cause| Refused {
+            check: cause.check().map_or_else(String::new, |check| check.to_string()),
+            code: cause.code().to_owned(),
+        };
         match silence {
             Silence::Left(cause) => left(cause),
             _ => Refused { check: String::new(), code: self.kit.state().name().into() },

@@ -48,7 +48,7 @@ pub struct Refused {
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Self { check: refusal.check.unwrap_or_default().into(), code: refusal.code().into() }
+        Self { check: refusal.check.map_or_else(String::new, |check| check.to_string()), code: refusal.code().into() }
     }
 }
 

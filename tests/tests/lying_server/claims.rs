@@ -1,6 +1,7 @@
 //! What the promise is, and where it ends: with more corrupt devices than the class allows, the same real clients do lose something, and
 //! the count says so. These are no bugs; docs/threat-model.md says what a deployment has to bring.
 
+use scale_secagg::check::Check;
 use scale_secagg::params::{self, Class, Profile};
 use scale_secagg::prg;
 use scale_tests::liar::{Crew, Habits, Leak, Liar, leak};
@@ -70,10 +71,10 @@ fn thresholds_come_from_the_table_alone() {
     for (n, k, t) in [(10, 9, 1), (10, 9, 5), (14, 13, 7), (100, 99, 50), (100, 14, 10), (1000, 58, 1), (1000, 58, 29)]
     {
         let refusal = params::check_threshold(n, k, t, Profile::Standard, Class::Default).expect_err("a lie");
-        assert_eq!((refusal.check, refusal.code()), (Some("C10"), "parameters"), "{n} {k} {t}");
+        assert_eq!((refusal.check, refusal.code()), (Some(Check::C10), "parameters"), "{n} {k} {t}");
     }
     let small = params::check_threshold(9, 8, 6, Profile::Standard, Class::Default).expect_err("a lie");
-    assert_eq!((small.check, small.code()), (Some("C04"), "cohort_floor"));
+    assert_eq!((small.check, small.code()), (Some(Check::C04), "cohort_floor"));
     for n in params::FLOOR..=400 {
         let right = params::parameters(n, Profile::Standard, Class::Default).expect("a session of this size");
         assert_eq!(params::check_threshold(n, right.k, right.t, Profile::Standard, Class::Default), Ok(()));

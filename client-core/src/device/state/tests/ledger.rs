@@ -212,7 +212,7 @@ fn a_round_beyond_the_budget_is_left_with_the_date_of_the_next_one() {
     spend_elsewhere(&mut device, &config);
     let step = device.check_in(fixtures::manifest(&config, &plan));
     let refused = cause(&step);
-    assert_eq!((refused.code(), refused.check()), ("budget_exhausted", Some("C14")));
+    assert_eq!((refused.code(), refused.check()), ("budget_exhausted", Some(Check::C14)));
     assert_eq!(names(&step.1), ["delete", "leave"], "nothing is downloaded, nothing trained");
     let until = refused.until().expect("it refills");
     assert_eq!(until.as_millis(), device.ledger.refills_ms(START_MS));
@@ -232,7 +232,7 @@ fn a_budget_that_is_gone_by_the_time_of_the_upload_ends_the_round() {
     let untouched = device.noise.drawn();
     let step = device.step(state, event);
     assert_eq!(cause(&step).code(), "budget_exhausted");
-    assert!(cause(&step).check() == Some("C14"));
+    assert!(cause(&step).check() == Some(Check::C14));
     assert_eq!(names(&step.1), ["delete", "leave"]);
     assert_eq!(device.noise.drawn(), untouched);
 }
