@@ -121,7 +121,7 @@ fn states_restore_themselves_only() {
 fn a_wrong_input_is_final() {
     for input in [vec![], vec![vec![0; 11], vec![0; 4]], vec![vec![0; 3], vec![0; 11]]] {
         let mut state = states().swap_remove(2);
-        assert_eq!(state.mask(input), Err(Refusal::by("C26", Reason::Plan)));
+        assert_eq!(state.mask(input), Err(Refusal::by(scale_secagg::check::Check::C26, Reason::Plan)));
         assert!(state.is_over());
     }
 }

@@ -191,6 +191,6 @@ known_answers! {
         device.policy.identity_root = None;
         assert_eq!(device.advertise(session).unwrap().len(), 192);
         let refused = device.handle(Message::Roster { form: RosterForm::Certified, bytes: &good });
-        assert_eq!(refused, Err(Refusal::by("C10", Reason::Parameters)));
+        assert_eq!(refused, Err(Refusal::by(scale_secagg::check::Check::C10, Reason::Parameters)));
     }
 }

@@ -281,7 +281,7 @@ known_answers! {
                 RosterCase::Multiproof { name, n, indices, leaves, proof, root, refused } => {
                     let known: BTreeMap<_, _> = indices.into_iter().zip(plain(&leaves)).collect();
                     let result = roster::multiproof_root(n, &known, &plain(&proof)).and_then(|found| {
-                        if found == root.0 { Ok(()) } else { Err(Refusal::by("C09", Reason::RosterRoot)) }
+                        if found == root.0 { Ok(()) } else { Err(Refusal::by(scale_secagg::check::Check::C09, Reason::RosterRoot)) }
                     });
                     refused.assert_is(result, &name);
                 }

@@ -54,7 +54,7 @@ impl Device {
         if !self.ledger_allows {
             // What a device does then; the word is the protocol's.
             self.device.state = State::Over;
-            return Some(Err(Refusal::by("C14", Reason::Ledger)));
+            return Some(Err(Refusal::by(scale_secagg::check::Check::C14, Reason::Ledger)));
         }
         Some(self.device.state.mask(self.device.input.clone()))
     }

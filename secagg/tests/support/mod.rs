@@ -124,7 +124,7 @@ impl Refused {
     pub(crate) fn assert_is<T: std::fmt::Debug>(&self, result: Result<T, Refusal>, case: &str) {
         let refusal = result.expect_err(case);
         assert_eq!(refusal.code(), self.reason, "{case}: reason");
-        assert_eq!(refusal.check.map(Check::name), self.check.as_deref(), "{case}: check");
+        assert_eq!(refusal.check.map(scale_secagg::check::Check::name), self.check.as_deref(), "{case}: check");
         assert_eq!(refusal.blame, self.blame, "{case}: blame");
     }
 }
