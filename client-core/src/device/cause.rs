@@ -138,6 +138,7 @@ impl Cause {
             Self::Protocol(refusal) => refusal.check,
             Self::Policy(Guardrail::IdentityRoot) | Self::Mechanism(_) | Self::UnderstatedCost => Some(Check::C05),
             Self::Ledger(_) => Some(Check::C14),
+            Self::StageOrder(_) => Some(Check::C22),
             _ => None,
         }
     }

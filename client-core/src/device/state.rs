@@ -177,6 +177,10 @@ impl State {
                 let effects = state.ask(true);
                 (state, effects)
             }
+            (state, Event::Down(down)) => {
+                let refusal = state.out_of_turn(down.stage);
+                state.leave(refusal.into())
+            }
             (state, event) => {
                 let problem = format!("`{}` came in state `{}`", event.name(), state.name());
                 state.leave(Cause::StageOrder(problem))
@@ -288,6 +292,17 @@ impl State {
         let mut effects: Vec<Effect> = self.snapshot().map(Effect::Persist).into_iter().collect();
         effects.extend(self.ask(false));
         (self, effects)
+    }
+
+    /// Why a message of this stage does not belong here (docs/protocol/session.md, "Order, retries, times").
+    const fn out_of_turn(&self, stage: u8) -> Refusal {
+        match (self, stage) {
+            (Self::Paying(..) | Self::Sealed(..) | Self::Releasing(..) | Self::Masked(..), 2) => {
+                Refusal::by(Check::C15, Reason::SecondInput)
+            }
+            (Self::Agreed(..), 3) => Refusal::by(Check::C19, Reason::SecondStatement),
+            _ => Refusal::by(Check::C22, Reason::StageOrder),
+        }
     }
 
     fn leave(self, cause: Cause) -> Step {

@@ -87,7 +87,7 @@ fn another_sessions_message() {
     let (first, other) = (scale_client_core::testing::session(), SessionId::from_random([66; 16]));
     device.happen(down(first, 1, &roster), START_MS).expect("the true roster");
     let refused = device.happen(down(other, 2, &[0; 722]), START_MS);
-    assert_eq!(word(refused), (String::new(), "stage_order".into()));
+    assert_eq!(word(refused), ("C22".into(), "stage_order".into()));
 }
 
 /// The host app can only tighten: whatever it sets, the compiled limits stand.

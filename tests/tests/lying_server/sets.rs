@@ -7,7 +7,7 @@ use scale_secagg::params::{self, Class, Profile};
 use scale_tests::liar::{Liar, Message, Shown};
 
 use super::rosters::begin;
-use super::table::{Lie, OUT_OF_TURN, harmless, lie};
+use super::table::{Lie, OUT_OF_TURN, SECOND_INPUT, SECOND_STATEMENT, harmless, lie};
 
 pub(crate) fn sharers() -> Vec<Lie> {
     let share = ("C12", "bad_share");
@@ -79,7 +79,7 @@ pub(crate) fn sharers() -> Vec<Lie> {
             liar.all().for_each(|victim| liar.agree(victim, &halves[victim % 2]));
             liar.all().for_each(|victim| liar.unmask(victim));
         }),
-        lie("a second request for the input, for other sharers", &["C15"], OUT_OF_TURN, |liar| {
+        lie("a second request for the input, for other sharers", &["C15"], SECOND_INPUT, |liar| {
             let (shown, all) = shared(liar);
             liar.all().for_each(|victim| liar.collect(victim, &all));
             let mut fewer = all.clone();
@@ -89,7 +89,7 @@ pub(crate) fn sharers() -> Vec<Lie> {
             liar.play_from_inputs(&shown, &liar.all().collect::<Vec<_>>());
         })
         .would_leak(),
-        lie("a second request for the input, after a crash", &["C15"], OUT_OF_TURN, |liar| {
+        lie("a second request for the input, after a crash", &["C15"], SECOND_INPUT, |liar| {
             let (shown, mut all) = shared(liar);
             liar.all().for_each(|victim| liar.collect(victim, &all));
             liar.restart_all();
@@ -148,7 +148,7 @@ pub(crate) fn survivors() -> Vec<Lie> {
                 liar.tell(victim, Message::Survivors(&[0xff, 0x7f]));
             }
         }),
-        lie("a second set of survivors to sign", &["C19"], OUT_OF_TURN, |liar| {
+        lie("a second set of survivors to sign", &["C19"], SECOND_STATEMENT, |liar| {
             let (shown, all) = uploaded(liar);
             liar.all().for_each(|victim| liar.agree(victim, &all));
             let mut fewer = all.clone();
@@ -156,7 +156,7 @@ pub(crate) fn survivors() -> Vec<Lie> {
             liar.all().for_each(|victim| liar.agree(victim, &fewer));
         })
         .would_leak(),
-        lie("a second set of survivors to sign, after a crash", &["C19"], OUT_OF_TURN, |liar| {
+        lie("a second set of survivors to sign, after a crash", &["C19"], SECOND_STATEMENT, |liar| {
             let (shown, mut all) = uploaded(liar);
             liar.all().for_each(|victim| liar.agree(victim, &all));
             liar.restart_all();

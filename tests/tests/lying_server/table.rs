@@ -9,7 +9,10 @@ use scale_tests::liar::{Crew, Habits, Liar, Report};
 pub(crate) const AUTHORITY: [u8; 32] = [88; 32];
 
 /// What a device says of every message out of turn: the checks C15, C19 and C22 are one word of its machine.
-pub(crate) const OUT_OF_TURN: (&str, &str) = ("", "stage_order");
+pub(crate) const OUT_OF_TURN: (&str, &str) = ("C22", "stage_order");
+/// A second, different request for an input or a signature.
+pub(crate) const SECOND_INPUT: (&str, &str) = ("C15", "second_input");
+pub(crate) const SECOND_STATEMENT: (&str, &str) = ("C19", "second_statement");
 
 /// A lie, the client-side check that has to stop it, and the word that it is refused with.
 pub(crate) struct Lie {

@@ -238,7 +238,11 @@ impl Subject<'_> {
             At { .. } => 4,
         };
         if stage != open {
-            return Err(Some("stage_order"));
+            return Err(Some(match (stage, open) {
+                (2, 3) => "second_input",
+                (3, 4) => "second_statement",
+                _ => "stage_order",
+            }));
         }
         let view = |v: usize| &self.servers.views[v];
         let fits = match message {
