@@ -6,11 +6,42 @@ use safetensors::tensor::{Dtype, TensorView};
 use scale_proto::model::ModelSpec;
 use scale_proto::plan::Plan;
 
+use crate::error::HostError;
+use crate::host::Store;
+use crate::host::memory::MemoryStore;
 use crate::testing::Training;
 pub(crate) use crate::testing::setting::*;
 use crate::trainer::{TrainError, Trained, Trainer, Training as Session, in_one_step};
 
 pub(crate) mod coordinator;
+
+/// Gives the executor a turn before and after each change, so that a test can kill the device there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SlowStore(pub(crate) MemoryStore);
+
+impl Store for SlowStore {
+    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, HostError> {
+        self.0.get(key).await
+    }
+    async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), HostError> {
+        coordinator::turn().await;
+        self.0.put(key, bytes).await?;
+        coordinator::turn().await;
+        Ok(())
+    }
+    async fn delete(&self, key: &str) -> Result<(), HostError> {
+        coordinator::turn().await;
+        self.0.delete(key).await?;
+        coordinator::turn().await;
+        Ok(())
+    }
+    async fn clear(&self) -> Result<(), HostError> {
+        coordinator::turn().await;
+        self.0.clear().await?;
+        coordinator::turn().await;
+        Ok(())
+    }
+}
 
 /// A model file with any weights.
 pub(crate) fn model_file(spec: &ModelSpec, weights: &[f32]) -> Vec<u8> {

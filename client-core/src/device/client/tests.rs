@@ -15,7 +15,7 @@ use scale_secagg::config::RoundConfig;
 use super::*;
 use crate::device::Condition;
 use crate::device::fixtures::coordinator::{Coordinator, Line, turn};
-use crate::device::fixtures::{self, Adder};
+use crate::device::fixtures::{self, Adder, SlowStore};
 use crate::device::{Phase, Progress, ProgressEvent};
 use crate::error::HostError;
 use crate::host::memory::{
@@ -40,32 +40,7 @@ const COHORT: usize = 12;
 type Shared = Arc<Mutex<Coordinator>>;
 type TestHost = Parts<Line, SlowStore, MemoryKeys, FixedConditions, MemoryClock, SeededRandomness, SlowLedger>;
 
-/// Gives the executor a turn before and after each change, so that a test can kill the device there.
-#[derive(Clone, Debug, Default)]
-struct SlowStore(MemoryStore);
-
-impl Store for SlowStore {
-    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, HostError> {
-        self.0.get(key).await
-    }
-    async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), HostError> {
-        turn().await;
-        self.0.put(key, bytes).await?;
-        turn().await;
-        Ok(())
-    }
-    async fn delete(&self, key: &str) -> Result<(), HostError> {
-        turn().await;
-        self.0.delete(key).await?;
-        turn().await;
-        Ok(())
-    }
-    async fn clear(&self) -> Result<(), HostError> {
-        self.0.clear().await
-    }
-}
-
-/// The same for the ledger's log, whose record a kill may also cut in half.
+/// As [`SlowStore`] for the ledger's log, whose record a kill may also cut in half.
 #[derive(Clone, Debug, Default)]
 struct SlowLedger(MemoryLedger);
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use super::*;
-use crate::device::fixtures::coordinator::turn;
+use crate::device::fixtures::SlowStore;
 use crate::host::Store;
 
 /// How a store fails once its writes are used up.
@@ -182,39 +182,13 @@ async fn a_failed_write_leaves_memory_as_the_store_is() {
     }
 }
 
-/// Takes two turns for each write: one before it takes effect, and one after.
-#[derive(Clone)]
-struct Slow(MemoryStore);
-
-impl Store for Slow {
-    async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, HostError> {
-        self.0.get(key).await
-    }
-    async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), HostError> {
-        turn().await;
-        self.0.put(key, bytes).await?;
-        turn().await;
-        Ok(())
-    }
-    async fn delete(&self, key: &str) -> Result<(), HostError> {
-        turn().await;
-        self.0.delete(key).await?;
-        turn().await;
-        Ok(())
-    }
-    async fn clear(&self) -> Result<(), HostError> {
-        turn().await;
-        self.0.clear().await
-    }
-}
-
 /// A call that is dropped halfway (a cancelled task) leaves memory behind the store at most until the next call.
 #[tokio::test]
 async fn a_call_that_nobody_waits_for_leaves_no_confusion() {
     let base = base().await;
     for call in [Call::Put, Call::Remove, Call::Clear] {
         for turns in 0.. {
-            let host = host(Slow(base.fork()));
+            let host = host(SlowStore(base.fork()));
             let mut examples = open(&host).await;
             let ended = {
                 let mut work = pin!(call.make(&mut examples, &host));
