@@ -195,5 +195,5 @@ fn opened(open: &mut Option<Examples>) -> &mut Examples {
     open.as_mut().expect("opened under this lock")
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;

@@ -306,5 +306,5 @@ fn dataset<'a>(
     (known.collect(), skipped)
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;

@@ -16,7 +16,7 @@ mod coordinator;
 mod device;
 pub mod setting;
 mod simulation;
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;
 mod training;
 

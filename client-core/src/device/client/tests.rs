@@ -257,6 +257,27 @@ async fn lost_answers_change_nothing() {
     }
 }
 
+/// Runs both to their ends, in turns.
+async fn both<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
+    let (mut a, mut b) = (pin!(a), pin!(b));
+    let (mut a_done, mut b_done) = (None, None);
+    std::future::poll_fn(|context| {
+        if a_done.is_none()
+            && let Poll::Ready(done) = a.as_mut().poll(context)
+        {
+            a_done = Some(done);
+        }
+        if b_done.is_none()
+            && let Poll::Ready(done) = b.as_mut().poll(context)
+        {
+            b_done = Some(done);
+        }
+        if a_done.is_some() && b_done.is_some() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    a_done.zip(b_done).expect("both are done")
+}
+
 /// Polls `work` at most `polls` times, then drops it where it stands.
 async fn killed_after<T>(polls: usize, work: impl Future<Output = T>) -> Option<T> {
     struct Limited<'a, F> {

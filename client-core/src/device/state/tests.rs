@@ -16,6 +16,7 @@ use crate::testing::{self, Device, Training, effect_name};
 
 mod ledger;
 mod pauses;
+#[cfg(not(target_arch = "wasm32"))]
 mod sequences;
 
 /// The kit's device, stepped by hand: the states are the test's.

@@ -1,6 +1,11 @@
 //! A cancel ends the call that has its token, whenever it comes, and no other one.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use super::*;
+#[cfg(target_arch = "wasm32")]
+use crate::single_thread as tokio;
+use crate::trainer::Progressed;
 
 /// What became of a call that was cancelled after `polls` turns, and of another one that ran beside it.
 async fn cancelled_after(
@@ -17,12 +22,63 @@ async fn cancelled_after(
     let (beside, nobody) = (Cancel::new(), &mut ());
     let task = fixtures::task();
     let mut train = trainer(0);
-    let (outcome, model, ()) = tokio::join!(
-        device.participate(RunOptions::default(), &mut train, cancel, nobody),
-        device.fetch_model(&task, None, &beside),
-        cancelling
-    );
+    let participation = device.participate(RunOptions::default(), &mut train, cancel, nobody);
+    let ((outcome, model), ()) = both(both(participation, device.fetch_model(&task, None, &beside)), cancelling).await;
     (outcome, model)
+}
+
+/// Steps for ever; a step takes ten milliseconds of the device's clock.
+struct Endless {
+    clock: MemoryClock,
+    steps: Arc<AtomicU32>,
+}
+
+struct EndlessSteps<'a>(&'a Endless);
+
+impl Trainer for Endless {
+    fn begin<'a>(
+        &'a mut self,
+        _: &'a Plan,
+        _: &[f32],
+        _: &[u8; 32],
+    ) -> Result<Box<dyn Training + Send + 'a>, TrainError> {
+        Ok(Box::new(EndlessSteps(self)))
+    }
+}
+
+impl Training for EndlessSteps<'_> {
+    fn step(&mut self) -> Result<Progressed, TrainError> {
+        self.0.clock.advance(Duration::from_millis(10));
+        let done = self.0.steps.fetch_add(1, Ordering::SeqCst) + 1;
+        Ok(Progressed { done, of: u32::MAX, loss: None, over: false })
+    }
+
+    fn finish(self: Box<Self>) -> Result<Trained, TrainError> {
+        Err(TrainError::OutOfTime)
+    }
+}
+
+/// On one thread, as in a browser: training lets others run every 50 ms, and ends with the first step after a cancel.
+#[tokio::test]
+async fn training_is_cancelled_between_two_steps_on_one_thread_too() {
+    let (shared, clock) = (coordinator(), clock());
+    let device = client(host(&shared, &clock, 0));
+    device.enroll("token", &Cancel::new()).await.expect("enrolls");
+    let (cancel, steps) = (Cancel::new(), Arc::new(AtomicU32::new(0)));
+    let mut trainer = Endless { clock: clock.clone(), steps: steps.clone() };
+    let mut nobody = ();
+    let cancelling = async {
+        while steps.load(Ordering::SeqCst) < 20 {
+            turn().await;
+        }
+        cancel.cancel();
+        steps.load(Ordering::SeqCst)
+    };
+    let participation = device.participate(RunOptions::default(), &mut trainer, &cancel, &mut nobody);
+    let (outcome, at_cancel) = both(participation, cancelling).await;
+    assert!(matches!(outcome, Ok(Outcome::Left { cause: Cause::Cancelled, .. })), "{outcome:?}");
+    assert_eq!(steps.load(Ordering::SeqCst), at_cancel, "not one step more");
+    assert!(at_cancel < 20 + 6, "others ran at least every 50 ms: {at_cancel}");
 }
 
 #[tokio::test]

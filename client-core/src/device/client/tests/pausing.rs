@@ -1,6 +1,8 @@
 //! A budget ends a call and not the round.
 
 use super::*;
+#[cfg(target_arch = "wasm32")]
+use crate::single_thread as tokio;
 
 /// Does `work`, and a millisecond passes whenever it gets on.
 async fn while_time_passes<T>(clock: &MemoryClock, work: impl Future<Output = T>) -> T {
@@ -82,7 +84,7 @@ async fn the_report_is_there_while_a_round_runs_and_a_second_one_is_refused() {
     };
     let (cancel, mut train, mut nobody) = (Cancel::new(), trainer(0), ());
     let running = device.participate(RunOptions::default(), &mut train, &cancel, &mut nobody);
-    let (outcome, (after_paying, refused)) = tokio::join!(running, asking);
+    let (outcome, (after_paying, refused)) = both(running, asking).await;
     assert!(contributed(&outcome.expect("no error")));
     assert!(after_paying > 0, "the report of a running round has its receipt as soon as it is paid for");
     assert!(refused > 0);
