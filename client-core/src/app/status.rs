@@ -33,6 +33,8 @@ pub struct Status {
     pub storage: Durability,
     /// Whether the coordinator knows this installation; false also after it has refused the token.
     pub enrolled: bool,
+    /// When its token ends, as far as the coordinator has said: [`App::enroll`] renews it in the 30 days before.
+    pub enrollment_ends: Option<Timestamp>,
 }
 
 /// How a participation ended.
@@ -70,6 +72,7 @@ impl<H: Host> App<H> {
             examples,
             storage: host.store().durability(),
             enrolled: client.is_enrolled().await?,
+            enrollment_ends: client.enrollment_ends().await?,
         })
     }
 }

@@ -146,6 +146,15 @@ impl<H: Host> Client<H> {
         Ok(Enrollment::load(&self.host).await?.is_some_and(|enrollment| enrollment.refused.is_none()))
     }
 
+    /// When the installation's token ends, as far as the coordinator has said; `None` also before enrollment. An app brings an
+    /// enrollment token in the 30 days before, or when it is told [`Outcome::EnrollmentNeeded`].
+    ///
+    /// # Errors
+    /// [`Error::Host`].
+    pub async fn enrollment_ends(&self) -> Result<Option<Timestamp>, Error> {
+        Ok(Enrollment::load(&self.host).await?.and_then(|enrollment| enrollment.expires_at))
+    }
+
     /// When the installation may ask for work again; `None`: at once.
     ///
     /// # Errors
