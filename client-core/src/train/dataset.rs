@@ -170,7 +170,7 @@ impl FromIterator<Example> for Dataset {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
     use std::collections::BTreeMap;
 

@@ -6,6 +6,8 @@ use scale_proto::manifest::Manifest;
 use scale_proto::model::{Family, ModelSpec};
 
 use super::*;
+#[cfg(target_arch = "wasm32")]
+use crate::single_thread as tokio;
 use crate::trainer::TrainError;
 
 /// Adds up the bytes of every change, by key.

@@ -5,6 +5,8 @@ use scale_privacy::ledger::Locked;
 
 use super::*;
 use crate::device::{Epsilon, Guardrails, PrivacyReport, WithoutNoise};
+#[cfg(target_arch = "wasm32")]
+use crate::single_thread as tokio;
 
 /// Everybody takes part once; gives device 0's host.
 async fn after_a_round(shared: &Shared, clock: &MemoryClock) -> TestHost {
