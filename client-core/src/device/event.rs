@@ -22,7 +22,7 @@ use crate::trainer::{TrainError, Trained};
 pub enum Event {
     /// The host wants to take part.
     Start,
-    /// The process is back; the state comes from [`State::restore`].
+    /// The process is back; the state comes from [`super::State::restore`].
     Resume,
     /// The coordinator answered the check-in.
     CheckedIn(CheckInAnswer),
@@ -91,7 +91,7 @@ pub enum Effect {
     Install(Box<Installed>),
     /// Train; gives [`Event::Trained`].
     Train(Box<TrainingInput>),
-    /// Store this round number durably ([`History::remember`]) before going on.
+    /// Store this round number durably ([`super::History::remember`]) before going on.
     Remember(TaskId, u64),
     /// Store the state durably, sealed, before going on: its parts first, if they are not stored yet, then what names
     /// them; then remove the parts that it does not have. All of it is secret.

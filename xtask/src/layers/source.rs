@@ -65,7 +65,21 @@ pub(super) const RULES: &[Rule] = &[
         folders: &["client-core/src"],
         except: &[],
         except_native: true,
-        forbidden: &[Under("tokio"), Under("tonic"), Under("std::fs"), Name("SystemTime"), Name("Instant")],
+        // Of tokio, only its locks: they need no runtime, and work on one thread.
+        forbidden: &[
+            Under("tokio::fs"),
+            Under("tokio::io"),
+            Under("tokio::net"),
+            Under("tokio::runtime"),
+            Under("tokio::select"),
+            Under("tokio::spawn"),
+            Under("tokio::task"),
+            Under("tokio::time"),
+            Under("tonic"),
+            Under("std::fs"),
+            Name("SystemTime"),
+            Name("Instant"),
+        ],
         why: "this code also runs in a browser; what a platform brings goes through the host traits",
     },
     Rule {
