@@ -113,7 +113,10 @@ pub enum Error {
     #[error("this installation has not enrolled: call enroll with a token first")]
     NotEnrolled,
     /// The coordinator's task key is not the one that the app pins: do not trust this coordinator.
-    #[error("the coordinator's task key is not the one that this app pins: check the coordinator's address, or update the app")]
+    #[error(
+        "the coordinator's task key is not the one that this app pins: check the coordinator's address, or \
+         update the app"
+    )]
     TaskKeyMismatch,
     /// The app cancelled the call.
     #[error("cancelled by the app")]

@@ -52,5 +52,7 @@ pub(crate) async fn get_json<H: Host, T: DeserializeOwned>(
     what: &str,
 ) -> Result<Option<T>, HostError> {
     let Some(bytes) = get_sealed(host, name).await? else { return Ok(None) };
-    serde_json::from_slice(&bytes).map(Some).map_err(|_| HostError::new("store", format!("{what} is damaged: reset the app's storage and enroll again")))
+    serde_json::from_slice(&bytes)
+        .map(Some)
+        .map_err(|_| HostError::new("store", format!("{what} is damaged: reset the app's storage and enroll again")))
 }

@@ -72,7 +72,7 @@ pub enum Outcome {
     },
     /// The device left its round.
     Left {
-        /// The round; `None` if the device left before it had joined one.
+        /// The round; `None` if the coordinator had not offered one yet.
         round: Option<RoundId>,
         /// Why the device left.
         cause: Cause,
@@ -434,7 +434,10 @@ fn over(state: State, pace: &mut Pace, now: Timestamp, rng: &mut impl Rng) -> Ou
         }
         // Not reachable: every other state requests an effect, so the state machine receives another event.
         state => {
-            let cause = Cause::StageOrder(format!("the participation ended in state `{}`, which is not a final state", state.name()));
+            let cause = Cause::StageOrder(format!(
+                "the participation ended in state `{}`, which is not a final state",
+                state.name()
+            ));
             Outcome::Left { round: None, cause, until: now }
         }
     }

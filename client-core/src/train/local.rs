@@ -24,12 +24,12 @@ pub struct DatasetTrainer {
     privacy: Option<ExamplePrivacy>,
     /// What was calibrated last, and for what: the search takes tens of milliseconds, and a plan is priced before it is
     /// trained.
-    calibrated: Mutex<Option<(Asked, ExamplePrivacy)>>,
+    calibrated: Mutex<Option<(CalibrationInputs, ExamplePrivacy)>>,
 }
 
 /// What the noise of a plan depends on.
 #[derive(Clone, Copy, PartialEq)]
-struct Asked {
+struct CalibrationInputs {
     privacy: Privacy,
     batch: usize,
     steps: usize,
@@ -66,14 +66,15 @@ impl DatasetTrainer {
         if self.privacy.is_some() {
             return Ok(self.privacy);
         }
-        let asked = Asked { privacy: plan.privacy, batch: batch(plan), steps: steps(plan, examples), examples };
+        let inputs =
+            CalibrationInputs { privacy: plan.privacy, batch: batch(plan), steps: steps(plan, examples), examples };
         // One value, whole after any panic.
         let mut last = self.calibrated.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, privacy)) = last.filter(|(of, _)| *of == asked) {
+        if let Some((_, privacy)) = last.filter(|(of, _)| *of == inputs) {
             return Ok(Some(privacy));
         }
         let privacy = calibrated(plan, examples)?;
-        *last = privacy.map(|privacy| (asked, privacy));
+        *last = privacy.map(|privacy| (inputs, privacy));
         Ok(privacy)
     }
 }
