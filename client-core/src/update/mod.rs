@@ -245,7 +245,7 @@ impl QuantizedUpdate {
 
     /// The vectors, to be masked.
     pub fn into_vectors(self) -> Vec<Vec<u32>> {
-        // Written by `quantize`, or validated by `restore`.
+        // Written by `Self::new`, or validated by `restore`.
         self.read().expect("an update that was checked when it was made")
     }
 
