@@ -1,8 +1,9 @@
-//! Model files from a signed URL: resumed where they broke off, never larger than announced, verified, and kept by digest.
+//! Downloads model files from signed URLs: resumable, never larger than announced, verified, and cached by digest.
 //!
-//! A file lies in the store in pieces of [`PIECE_BYTES`], so that a device that was killed goes on with the next one:
-//! `model/<digest>/<n>`, and `models` lists what is there. Anything that does not add up is deleted and loaded anew. The
-//! newest verified model of each task is [`install`]ed: it stays whatever else is loaded, and is found without a network.
+//! A file is stored in pieces of [`PIECE_BYTES`] under `model/<digest>/<n>`, so that a device that was killed continues
+//! with the next piece; the key `models` lists the stored files. Inconsistent or damaged files are deleted and
+//! downloaded again. The newest verified model of each task is [`install`]ed: it is kept when other files are
+//! downloaded, and can be used without a network.
 
 use scale_proto::ids::Digest;
 use scale_proto::limits::MODEL_BYTES;
@@ -15,7 +16,7 @@ mod cache;
 use cache::Cache;
 pub use cache::{Installed, PIECE_BYTES, install, installed, installed_info};
 
-/// A file to fetch.
+/// A file to download.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// Signed URL.
@@ -26,7 +27,7 @@ pub struct Wanted {
     pub digest: Digest,
 }
 
-/// A file whose digest has been compared; only [`ModelFile::verify`] makes one.
+/// A file whose digest is verified; only [`ModelFile::verify`] creates one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ModelFile {
     digest: Digest,
@@ -34,7 +35,7 @@ pub struct ModelFile {
 }
 
 impl ModelFile {
-    /// Hashes the bytes.
+    /// Checks that the bytes have this digest.
     ///
     /// # Errors
     /// [`ModelError::DigestMismatch`].
@@ -47,7 +48,7 @@ impl ModelFile {
         self.digest
     }
 
-    /// The file.
+    /// The bytes of the file.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -59,13 +60,13 @@ impl std::fmt::Debug for ModelFile {
     }
 }
 
-/// Gives the file, from the store if it is there, else from its URL; goes on where an earlier call broke off.
+/// Returns the file from the store, or downloads it from its URL, continuing an earlier download that was interrupted.
 ///
-/// `progress`: told how many bytes are here.
+/// `progress`: called with the number of bytes received so far.
 ///
 /// # Errors
-/// [`Error::Model`] when the file is not what was announced; [`Error::Call`] when the connection broke, in which case the
-/// next call resumes; [`Error::Host`].
+/// [`Error::Model`] if the file does not have the announced size or digest; [`Error::Call`] if the connection broke,
+/// after which the next call resumes; [`Error::Host`].
 pub async fn fetch<H: Host>(
     host: &H,
     wanted: &Wanted,
@@ -80,14 +81,14 @@ pub async fn fetch<H: Host>(
     let resumed = !data.is_empty();
     let mut result = complete(host, &cache, wanted, &mut data, &mut progress).await;
     if resumed && matches!(result, Err(Error::Model(_))) {
-        // The stored pieces may be the bad ones; the server gets one chance to send everything.
+        // The stored pieces may be the damaged ones, so the whole file is downloaded once more.
         data.clear();
         result = complete(host, &cache, wanted, &mut data, &mut progress).await;
     }
     result
 }
 
-/// Loads what `data` lacks and verifies the whole. Deletes the pieces when they cannot be right.
+/// Downloads what `data` lacks and verifies the whole. Deletes the stored pieces if verification fails.
 async fn complete<H: Host>(
     host: &H,
     cache: &Cache<'_, H::Store>,
@@ -124,7 +125,7 @@ async fn stream<H: Host>(
     if download.from == 0 {
         data.clear();
     } else if download.from != data.len() as u64 {
-        let problem = format!("the server resumes at byte {}, {} was asked for", download.from, data.len());
+        let problem = format!("the server resumes at byte {}, but byte {} was requested", download.from, data.len());
         return Err(CallError::Unreachable(problem).into());
     }
     while let Some(bytes) = download.body.next().await? {

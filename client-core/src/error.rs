@@ -1,4 +1,4 @@
-//! What goes wrong on a device, in a few variants that a caller acts on differently.
+//! The errors of this crate: one variant for each way in which a caller should react.
 
 use scale_privacy::ledger;
 use scale_proto::error::{Invalid, Problem};
@@ -7,23 +7,23 @@ use crate::examples::ExampleError;
 use crate::host::LogError;
 use crate::trainer::TrainError;
 
-/// A call to the coordinator, or a download, that gave no answer.
+/// Why a call to the coordinator, or a download, failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// The coordinator refused. `Problem::remedy` says what helps.
+    /// The coordinator refused the call. `Problem::remedy` says what the device should do.
     #[error(transparent)]
     Refused(#[from] Problem),
-    /// Nobody answered, or the connection broke. The same call may be sent again.
+    /// The coordinator did not answer, or the connection broke. The same call may be sent again.
     #[error("the coordinator cannot be reached: {0}")]
     Unreachable(String),
-    /// The answer is not what the schema allows. Update the app, or the coordinator.
-    #[error("the coordinator's answer cannot be read: {0}")]
+    /// The answer does not follow the schema. Update the app, or the coordinator.
+    #[error("the coordinator's answer cannot be read, update the app or the coordinator: {0}")]
     Malformed(#[from] Invalid),
 }
 
 impl CallError {
-    /// One stable word; the coordinator's own for a refusal.
+    /// Stable machine-readable code; for a refusal the coordinator's.
     pub fn code(&self) -> &str {
         match self {
             Self::Refused(problem) => &problem.code,
@@ -33,18 +33,18 @@ impl CallError {
     }
 }
 
-/// Something of the platform that failed: storage, key store, randomness. Nothing was sent.
+/// A failure of the platform: storage, key store, ledger or randomness. Nothing was sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}: {sentence}")]
 pub struct HostError {
-    /// What failed: one stable word, such as `store`, `key_store`, `ledger` or `randomness`.
+    /// What failed, as a stable code: `store`, `key_store`, `ledger`, `randomness` and the like.
     pub what: &'static str,
-    /// What happened and what helps. Holds no secrets and no data.
+    /// What happened and what to do about it. Contains no secrets and no user data.
     pub sentence: String,
 }
 
 impl HostError {
-    /// Says that `what` failed, and how.
+    /// An error in the part `what`, described by `sentence`.
     pub fn new(what: &'static str, sentence: impl Into<String>) -> Self {
         Self { what, sentence: sentence.into() }
     }
@@ -54,28 +54,28 @@ impl HostError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// The bytes are not those that were announced. Download again; if it stays so, the server lies.
-    #[error("the model file's SHA-256 is not the announced one")]
+    /// The bytes are not those of the announced digest. Download again; if the error persists, do not trust the server.
+    #[error("the SHA-256 of the model file is not the announced one: download it again")]
     DigestMismatch,
-    /// More bytes than announced, or than any model may have.
+    /// The file has more bytes than announced, or than any model may have.
     #[error("the model file is larger than the announced {announced} bytes")]
     TooLarge {
-        /// Bytes announced.
+        /// Announced size in bytes.
         announced: u64,
     },
-    /// Not a safetensors file with exactly the model's tensors.
+    /// The file is not a safetensors file with exactly the model's tensors.
     #[error("the model file does not hold this model: {0}")]
     BadFile(String),
-    /// The file is of another architecture, or another build flattens in another order.
-    #[error("the model file belongs to another architecture: its fingerprint is not the plan's")]
+    /// The file belongs to another architecture, or was written by a build that orders the parameters differently.
+    #[error("the model file belongs to another architecture: its fingerprint differs from the plan's")]
     FingerprintMismatch,
     /// A weight is NaN or infinite.
-    #[error("the model file holds a weight that is not a finite number")]
+    #[error("the model file contains a weight that is NaN or infinite")]
     NotFinite,
 }
 
 impl ModelError {
-    /// One stable word per cause.
+    /// Stable machine-readable code of the cause.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::DigestMismatch => "digest_mismatch",
@@ -91,45 +91,49 @@ impl ModelError {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The platform failed.
+    /// Storage, key store or another part of the platform failed.
     #[error(transparent)]
     Host(#[from] HostError),
-    /// The coordinator did not answer, or refused.
+    /// The coordinator did not answer, or refused the call.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// A model file was refused.
+    /// A model file failed its verification.
     #[error(transparent)]
     Model(#[from] ModelError),
     /// This device has no model yet.
     #[error("there is no model on this device yet: refresh the model, or take part in a round")]
     NoModel,
-    /// An example was refused, and none of the call was kept.
+    /// An example was refused. None of the call's examples was stored.
     #[error(transparent)]
     Example(ExampleError),
-    /// This build cannot compute the model.
+    /// This build cannot train or evaluate the model.
     #[error(transparent)]
     Training(#[from] TrainError),
-    /// [`crate::device::Client::enroll`] has to come first.
+    /// The installation has no identity yet: call [`crate::device::Client::enroll`] first.
     #[error("this installation has not enrolled: call enroll with a token first")]
     NotEnrolled,
-    /// The coordinator signs with another key than the one that the app pins: do not trust it.
-    #[error("the coordinator's task key is not the one that this app pins")]
+    /// The coordinator's task key is not the one that the app pins: do not trust this coordinator.
+    #[error(
+        "the coordinator's task key is not the one that this app pins: check the coordinator's address, or \
+         update the app"
+    )]
     TaskKeyMismatch,
     /// The app cancelled the call.
     #[error("cancelled by the app")]
     Cancelled,
-    /// A participation of this installation runs in this process: one at a time.
+    /// This process is already participating in a round for this installation. Only one participation can run at a
+    /// time.
     #[error("a participation is running already: wait for it, or cancel it")]
     AlreadyRunning,
-    /// Another process, or another client of this one, has the privacy ledger: it is written by one at a time. Nothing
-    /// was sent.
+    /// Another process, or another client in this process, has the privacy ledger open. Only one can write it at a
+    /// time. Nothing was sent.
     #[error("another process uses this installation's privacy ledger: wait until it is done, or close it")]
     LedgerInUse,
-    /// The privacy ledger cannot be trusted: nothing leaves the device until the user resets it.
+    /// The privacy ledger is damaged or was set back. Nothing is sent until the user resets it.
     #[error("{0}; nothing is sent until then")]
     LedgerLocked(#[from] ledger::Locked),
-    /// The privacy ledger takes no record: a limit of the host is no number, or the clock is wrong.
-    #[error("the privacy ledger takes no record: {0}")]
+    /// The privacy ledger refused a record: one of the app's limits is not a number, or the device's clock is wrong.
+    #[error("the privacy ledger refused a record: {0}")]
     Ledger(#[from] ledger::Refusal),
 }
 
@@ -152,7 +156,7 @@ impl From<LogError> for Error {
 }
 
 impl Error {
-    /// One stable word per cause.
+    /// Stable machine-readable code of the cause.
     pub fn code(&self) -> &str {
         match self {
             Self::Host(error) => error.what,

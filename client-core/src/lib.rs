@@ -2,17 +2,17 @@
 //!
 //! | step | where | type afterwards |
 //! |---|---|---|
-//! | ask for work, check what comes | [`device`] | [`device::Round`] |
+//! | ask for work, check the manifest | [`device`] | [`device::Round`] |
 //! | download and verify the model | [`download`], [`model`] | `Vec<f32>` |
-//! | keep the examples of the app | [`examples`] | [`train::Dataset`] |
+//! | store the app's examples | [`examples`] | [`train::Dataset`] |
 //! | train on them | [`train`], [`trainer`] | [`trainer::Trained`] |
-//! | clip, scale, round to integers | [`update`] | [`update::QuantizedUpdate`] |
+//! | clip, scale and round to integers | [`update`] | [`update::QuantizedUpdate`] |
 //! | mask, agree, unmask | `scale_secagg::client` | bytes |
 //! | send, resume, retry | [`device::Client`], [`transport`] | |
 //!
-//! [`device::State`] is a pure machine that saves itself before anything leaves the device; [`device::Client`] performs
-//! what it asks for through the platform's [`host::Host`]; [`app::App`] adds what every app needs around it: examples,
-//! the model, how things stand. Start at [`app::App`].
+//! [`device::State`] is a state machine without I/O whose state is stored before any message leaves the device.
+//! [`device::Client`] performs the effects that it requests, through the platform's [`host::Host`]. [`app::App`] adds
+//! what every app needs: examples, the model and a status. Start at [`app::App`].
 #![forbid(unsafe_code)]
 
 pub mod app;

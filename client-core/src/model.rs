@@ -1,4 +1,4 @@
-//! Published models, as a device takes them: [`scale_proto::model_file`] with all of its metadata.
+//! Reads published models on the device: [`scale_proto::model_file`], with all of its metadata required.
 
 use scale_proto::ids::{Digest, ModelVersion, TaskId};
 use scale_proto::model::ModelSpec;
@@ -11,27 +11,27 @@ use crate::error::ModelError;
 pub struct Model {
     /// The task that it belongs to.
     pub task: TaskId,
-    /// Its version.
+    /// Version of the model within its task.
     pub version: ModelVersion,
-    /// SHA-256 of its file.
+    /// SHA-256 of the model file.
     pub digest: Digest,
-    /// The architecture and its classes.
+    /// Architecture and labels.
     pub spec: ModelSpec,
-    /// Every parameter, flat, in the order of [`ModelSpec::tensors`].
+    /// All parameters as one flat vector, in the order of [`ModelSpec::tensors`].
     pub weights: Vec<f32>,
 }
 
 /// Reads the weights of a model file, in the order of [`ModelSpec::tensors`].
 ///
-/// `bytes`: the whole file; its digest has been compared. Holds one extra copy of the weights.
+/// `bytes`: the whole file, whose digest the caller has verified. Needs memory for one extra copy of the weights.
 ///
 /// # Errors
-/// [`ModelError::BadFile`] if it is no safetensors file or holds other tensors, types or shapes;
-/// [`ModelError::FingerprintMismatch`] if it says that it belongs to another architecture; [`ModelError::NotFinite`].
+/// [`ModelError::BadFile`] if it is not a safetensors file or has other tensors, types or shapes;
+/// [`ModelError::FingerprintMismatch`] if its metadata names another architecture; [`ModelError::NotFinite`].
 pub fn weights(bytes: &[u8], task: &TaskId, spec: &ModelSpec) -> Result<Vec<f32>, ModelError> {
     let bad = |problem: &str| ModelError::BadFile(problem.to_owned());
     let described = model_file::describe(bytes)?;
-    // An import may do without metadata; what a coordinator publishes has it.
+    // Metadata is optional for an import at the coordinator, but every published file has it.
     if described.fingerprint.is_none() {
         return Err(bad("its metadata lacks `fingerprint`"));
     }

@@ -1,13 +1,14 @@
-//! What the tests of this crate need where there is one thread and no tokio: in Node.js and browsers.
+//! Replacements for tokio in this crate's tests on platforms with one thread: Node.js and browsers.
 //!
-//! A test module that also runs there imports `test` under `#[cfg(target_arch = "wasm32")]`, or this module under the name
-//! of `tokio` if it uses that. Every module for itself: a glob import does not decide what `#[test]` means.
+//! A test module that also runs there imports `test` under `#[cfg(target_arch = "wasm32")]`, or imports this module
+//! under the name `tokio` if it uses tokio. Every module has to do this itself, because a glob import does not change
+//! what `#[test]` means.
 
 use std::future::Future;
 
 pub(crate) use wasm_bindgen_test::wasm_bindgen_test as test;
 
-/// Runs beside the caller, in turns with everything else.
+/// Runs the future concurrently with the caller.
 pub(crate) fn spawn<T: 'static>(future: impl Future<Output = T> + 'static) -> task::JoinHandle<T> {
     let (done, handle) = task::pair();
     js_sys::futures::spawn_local(async move { done.set(future.await) });
@@ -22,7 +23,7 @@ pub(crate) mod task {
     use std::rc::Rc;
     use std::task::{Context, Poll, Waker};
 
-    /// A panic ends the whole test, so that there is no error.
+    /// There is no error case: a panic ends the whole test.
     pub(crate) struct JoinHandle<T>(Rc<RefCell<Shared<T>>>);
 
     pub(super) struct Done<T>(Rc<RefCell<Shared<T>>>);

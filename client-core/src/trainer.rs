@@ -1,33 +1,35 @@
-//! What the runner asks of a trainer: local weights after training, and how good the global ones were.
+//! The interface between a participation and a trainer: weights after local training, and measurements of the global
+//! model.
 //!
-//! Training goes in short steps, so that whoever drives it can look at the time, answer a cancellation, show progress and
-//! let a single-threaded platform run its events between any two of them. [`run_to_end`] drives it for callers that want
-//! none of that.
+//! Training is divided into short steps. Between two steps the caller can check the time limit, react to a
+//! cancellation, show progress and let a single-threaded platform process its events. [`run_to_end`] is for callers
+//! that need none of that.
 
 use scale_privacy::accounting::dp_sgd::DpSgd;
 use scale_proto::plan::Plan;
 
-/// Trains a plan's model on this device's examples. `crate::train` has one on burn; researchers bring their own.
+/// Trains a plan's model on this device's examples. `crate::train` contains an implementation with burn; an app may
+/// supply another.
 pub trait Trainer {
-    /// What training would cost its examples at most, if it ran to its end: asked before anything is downloaded, so that a
-    /// device whose budget is used up neither downloads nor trains. `None` for training without noise, and for trainers
-    /// that cannot tell; the ledger checks what training did cost all the same.
+    /// The largest privacy cost that complete training can have for its examples. Called before the download, so that a
+    /// device without budget neither downloads nor trains. `None` for training without noise, and for trainers that
+    /// cannot tell. In either case the ledger later checks the cost that training really had.
     ///
     /// # Errors
-    /// [`TrainError`] if the plan cannot be followed; the device then leaves the round.
+    /// [`TrainError`] if this trainer cannot run the plan; the device then leaves the round.
     fn price(&self, plan: &Plan) -> Result<Option<DpSgd>, TrainError> {
         let _ = plan;
         Ok(None)
     }
 
-    /// Begins to train from `weights`, and to measure them. The work is left to the steps of what it returns.
+    /// Prepares to measure `weights` and to train from them. The returned [`Training`] does the work, step by step.
     ///
-    /// `weights`: the global model, flat, in the order of [`scale_proto::model::ModelSpec::tensors`]. `secret`: where
-    /// batches and noise of DP-SGD come from. Fresh bytes of the host's randomness, never used twice: noise that comes
-    /// again can be taken off.
+    /// `weights`: the global model as one flat vector, in the order of [`scale_proto::model::ModelSpec::tensors`].
+    /// `secret`: seed of the batches and the noise of DP-SGD. Fresh bytes from the host's randomness, never used twice:
+    /// noise that is repeated can be subtracted.
     ///
     /// # Errors
-    /// [`TrainError`]; the device then leaves the round, and nothing of its data has been sent.
+    /// [`TrainError`]; the device then leaves the round. No information about its data has been sent.
     fn begin<'a>(
         &'a mut self,
         plan: &'a Plan,
@@ -36,45 +38,45 @@ pub trait Trainer {
     ) -> Result<Box<dyn Training + Send + 'a>, TrainError>;
 }
 
-/// One training under way. Dropping it ends it; nothing is learnt then.
+/// One training run in progress. Dropping it discards the result.
 pub trait Training {
-    /// Does one short piece of work: prepares some examples, measures some, or trains on some. With the demo's model it
-    /// takes a few milliseconds, well under 50 on a phone. Once [`Progressed::over`] was true there is nothing left to do,
-    /// and nothing changes any more.
+    /// Does one short piece of work: prepares, measures or trains on a part of the examples. With the demo's model this
+    /// takes a few milliseconds, well under 50 ms on a phone. After a call has returned [`Progressed::over`] as true,
+    /// further calls change nothing.
     ///
     /// # Errors
-    /// [`TrainError`]; the training is then over, and has learnt nothing.
+    /// [`TrainError`]; training has then ended without a result.
     fn step(&mut self) -> Result<Progressed, TrainError>;
 
-    /// What was learnt: at the end, or when the time is over.
+    /// The result: after the last step, or earlier when the time is over.
     ///
     /// # Errors
-    /// [`TrainError::OutOfTime`] before the first training step is done; [`TrainError::Diverged`], and what the training
-    /// library says.
+    /// [`TrainError::OutOfTime`] if no training step is done yet; [`TrainError::Diverged`]; [`TrainError::Failed`] if
+    /// the training library fails.
     fn finish(self: Box<Self>) -> Result<Trained, TrainError>;
 }
 
-/// How far a training is.
+/// The progress of a training run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progressed {
-    /// Training steps that are done. Preparing and measuring come before the first one, and a step on many examples takes
-    /// several pieces of work.
+    /// Training steps done. Preparing and measuring come before the first one, and a training step on many examples
+    /// takes several calls of [`Training::step`].
     pub done: u32,
-    /// Training steps of the whole plan.
+    /// Training steps of the whole run.
     pub of: u32,
-    /// Mean loss, in nats, of the examples of the training step that has just been done, before that step. `None` while no
-    /// training step was done, and always under DP-SGD: it has no noise there.
+    /// Mean loss of the examples of the training step that has just been completed, in nats, measured before that step.
+    /// `None` if this call completed no training step, and always under DP-SGD, because the loss carries no noise.
     pub loss: Option<f32>,
-    /// Whether the plan is done: [`Training::finish`] is next.
+    /// Whether all steps are done: call [`Training::finish`] next.
     pub over: bool,
 }
 
-/// Steps until the plan is done or `stop` says so, then finishes.
+/// Runs steps until all are done or `stop` returns true, then finishes.
 ///
-/// `stop`: asked before each step; true means out of time or cancelled. `progress`: told after each step.
+/// `stop`: called before each step; true means out of time or cancelled. `progress`: called after each step.
 ///
 /// # Errors
-/// As [`Training::step`] and [`Training::finish`].
+/// Those of [`Training::step`] and [`Training::finish`].
 pub fn run_to_end(
     mut training: Box<dyn Training + Send + '_>,
     stop: &mut dyn FnMut() -> bool,
@@ -90,7 +92,7 @@ pub fn run_to_end(
     training.finish()
 }
 
-/// A training that does all of its `work` in one step: for trainers that cannot stop in between, and for tests.
+/// A training run that does all of its `work` in one step: for trainers that cannot be interrupted, and for tests.
 pub fn in_one_step<'a>(
     work: impl FnOnce() -> Result<Trained, TrainError> + Send + 'a,
 ) -> Box<dyn Training + Send + 'a> {
@@ -115,43 +117,44 @@ impl<W: FnOnce() -> Result<Trained, TrainError>> Training for OneStep<W> {
     }
 }
 
-/// What training gives.
+/// The result of training.
 ///
-/// Loss, correct answers and examples are measured with the global weights, before the first step, on this device's
-/// local examples (with a hold-out: on that part alone): summed over a cohort they say how good the published model is,
-/// not how well a device has learnt its own data by heart.
+/// Loss, correct answers and examples are measured with the global weights, before the first training step, on this
+/// device's local examples (if some are held out: on those only). Summed over a cohort they describe the quality of the
+/// published model, not how closely a device has fitted its own data.
 #[derive(Clone, PartialEq)]
 pub struct Trained {
-    /// Weights after training, as many as came in.
+    /// Weights after training, in the same order and number as the global ones.
     pub weights: Vec<f32>,
-    /// Examples trained on. The update pipeline clips it to the plan's `max_weight`.
+    /// Number of examples trained on. The update pipeline clips it to the plan's `max_weight`.
     pub weight: u32,
-    /// Sum of the measured examples' losses, in nats.
+    /// Sum of the losses of the measured examples, in nats.
     pub loss_sum: f64,
     /// Measured examples that the global model classifies correctly.
     pub correct: u64,
-    /// Measured examples.
+    /// Number of measured examples.
     pub examples: u64,
-    /// Noise that training added to its gradients: multiplier, sampling rate and steps as they really were. `None`
-    /// without. With it the update pipeline sends no measurement and no count of examples, which have no such noise.
+    /// The noise that training added to its gradients: multiplier, sampling rate and steps as they really were; `None`
+    /// without noise. If it is set, the update pipeline sends neither measurements nor the number of examples, because
+    /// these carry no noise.
     pub dp_sgd: Option<DpSgd>,
 }
 
-/// Weights and measurements tell about the local data, so they are not printed.
+/// Weights and measurements reveal information about the local data, so they are not printed.
 impl std::fmt::Debug for Trained {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Trained").field("weights", &self.weights.len()).finish_non_exhaustive()
     }
 }
 
-/// Why there is nothing to contribute.
+/// Why training gave no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
     /// The device has no examples for this task.
-    #[error("there are no local examples to train on")]
+    #[error("there are no local examples to train on: add examples whose labels the model knows")]
     NoExamples,
-    /// Stopped before the first step: nothing was learnt.
+    /// Training was stopped before the first training step was done.
     #[error("the time limit passed before the first training step")]
     OutOfTime,
     /// Losses or weights became NaN or infinite.

@@ -1,4 +1,4 @@
-//! What an app decides once.
+//! The configuration of an app.
 
 use scale_proto::ids::TaskId;
 
@@ -6,27 +6,27 @@ use crate::device::{ClientConfig, Guardrails, Requirements};
 use crate::examples::ExampleLimits;
 use crate::train::Backend;
 
-/// What an app decides once, before its device takes part in anything.
+/// The configuration of an app, fixed before the first call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AppConfig {
-    /// The task: what is classified.
+    /// The task to take part in.
     pub task: TaskId,
-    /// Ed25519 key that signs round configurations: pinned here, never taken from the coordinator.
+    /// Ed25519 public key that signs round configurations. It is pinned here and never taken from the coordinator.
     pub task_key: [u8; 32],
-    /// Ed25519 key of the authority that certifies devices: see [`ClientConfig::identity_root`].
+    /// Ed25519 public key of the authority that certifies devices: see [`ClientConfig::identity_root`].
     pub identity_root: Option<[u8; 32]>,
-    /// The app's own limits; looser ones than the compiled ones do not count.
+    /// The app's own limits. A limit that is looser than the compiled one has no effect.
     pub guardrails: Guardrails,
-    /// What has to hold before the device joins a round.
+    /// Conditions that must hold before the device joins a round.
     pub requirements: Requirements,
-    /// How many examples are kept, how long and how large.
+    /// Limits on the number, age and size of the stored examples.
     pub examples: ExampleLimits,
-    /// What computes.
+    /// Backend that trains and predicts.
     pub backend: Backend,
 }
 
 impl AppConfig {
-    /// The compiled limits and the usual requirements; no malicious profile.
+    /// The compiled limits and the default requirements; no rounds of the malicious profile.
     pub fn new(task: TaskId, task_key: [u8; 32]) -> Self {
         Self {
             task,

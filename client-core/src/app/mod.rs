@@ -1,17 +1,17 @@
-//! What an app calls: one [`App`] per installation and task, the same in Swift, Kotlin and the browser, whose bindings
-//! convert types and own threads and have no rule of their own.
+//! The interface for apps: one [`App`] per installation and task. It is the same in Swift, Kotlin and the browser;
+//! their bindings only convert types and manage threads.
 //!
 //! | an app wants to | it calls | file |
 //! |---|---|---|
-//! | know this installation to the coordinator | [`App::enroll`] | |
-//! | hand over, correct and delete examples | [`App::put_examples`], [`App::remove_examples`] | [`crate::examples`] |
+//! | register this installation with the coordinator | [`App::enroll`] | |
+//! | add, correct and delete examples | [`App::put_examples`], [`App::remove_examples`] | [`crate::examples`] |
 //! | classify lines without a network | [`App::predict`], [`App::refresh_model`] | `model.rs` |
 //! | take part in a round | [`App::participate`] | [`crate::device`] |
-//! | show how things stand | [`App::status`], [`App::privacy_report`] | `status.rs` |
+//! | show the status and the privacy report | [`App::status`], [`App::privacy_report`] | `status.rs` |
 //! | sign a person out | [`App::forget`] | `forget.rs` |
 //!
-//! Every method takes `&self`, and clones share everything: one participation runs at a time, and everything else answers
-//! meanwhile. Nothing is locked or written between two calls.
+//! Every method takes `&self`, and clones share their state. One participation runs at a time; all other methods can be
+//! called meanwhile. Between two calls no lock is held and nothing is written.
 
 mod config;
 mod forget;
@@ -37,7 +37,7 @@ use crate::train::Backend;
 use crate::trainer::Trainer;
 use model::Predictor;
 
-/// One installation of an app, for one task on lines of text. Clones are the same one.
+/// One installation of an app, for one task that classifies lines of text. Clones share the same installation.
 #[derive(Debug)]
 pub struct App<H: Host>(Arc<Inner<H>>);
 
@@ -53,14 +53,14 @@ struct Inner<H> {
     task: TaskId,
     limits: ExampleLimits,
     backend: Backend,
-    /// Opened by the first call that needs them.
+    /// Opened by the first call that needs the examples.
     examples: Mutex<Option<Examples>>,
     /// Loaded by the first prediction.
     predictor: Mutex<Option<Predictor>>,
 }
 
 impl<H: Host> App<H> {
-    /// An app on this host. Nothing is read, written or sent yet.
+    /// Creates an app on this host. Nothing is read, written or sent yet.
     pub fn new(host: H, config: AppConfig) -> Self {
         let (task, limits, backend) = (config.task.clone(), config.examples, config.backend);
         let client = Client::new(host, config.into_client());
@@ -68,13 +68,13 @@ impl<H: Host> App<H> {
         Self(Arc::new(Inner { client, task, limits, backend, examples, predictor }))
     }
 
-    /// The device below: for researchers and tests, who bring trainers of their own.
+    /// The underlying client, for programs and tests that use trainers of their own.
     pub fn client(&self) -> &Client<H> {
         &self.0.client
     }
 
-    /// Turns an enrollment token into an identity, or renews one whose token is refused or near its end; otherwise the
-    /// identity stays and nothing is sent. See [`Client::enroll`].
+    /// Exchanges an enrollment token for a device identity, or renews the device token if it was refused or expires
+    /// soon. Otherwise the identity stays as it is and nothing is sent. See [`Client::enroll`].
     ///
     /// # Errors
     /// Those of [`Client::enroll`].
@@ -82,16 +82,16 @@ impl<H: Host> App<H> {
         self.0.client.enroll(token, cancel).await
     }
 
-    /// Keeps examples: an id that is known already is replaced. Durable when it returns.
+    /// Stores examples. An example whose id is already stored replaces the old one. Durable when it returns.
     ///
     /// # Errors
-    /// [`Error::Example`] for one that is refused, and then none is kept; [`Error::Host`].
+    /// [`Error::Example`] if an example is refused: then none of the call is stored; [`Error::Host`].
     pub async fn put_examples(&self, examples: Vec<TextExample>) -> Result<PutSummary, Error> {
         let mut open = self.examples().await?;
         Ok(opened(&mut open).put(self.host(), examples).await?)
     }
 
-    /// Deletes examples for good; gives how many of them there were.
+    /// Deletes examples permanently. Returns how many of the ids were found.
     ///
     /// # Errors
     /// [`Error::Host`].
@@ -100,7 +100,7 @@ impl<H: Host> App<H> {
         Ok(opened(&mut open).remove(self.host(), ids).await?)
     }
 
-    /// Takes part in one round with the examples as they are now, or goes on with one that was interrupted.
+    /// Takes part in one round with the current examples, or continues a round that was interrupted.
     ///
     /// # Errors
     /// Those of [`Client::participate`].
@@ -114,7 +114,7 @@ impl<H: Host> App<H> {
         self.participate_with(options, &mut trainer, cancel, observer).await
     }
 
-    /// A trainer over the examples as they are now: for programs that run many rounds, or wrap it in another one.
+    /// A trainer over the current examples: for programs that run many rounds, or wrap it in a trainer of their own.
     ///
     /// # Errors
     /// [`Error::Host`].
@@ -122,7 +122,7 @@ impl<H: Host> App<H> {
         Ok(opened(&mut *self.examples().await?).trainer(self.0.backend))
     }
 
-    /// As [`Self::participate`], with another trainer.
+    /// [`Self::participate`] with a trainer of the caller's.
     ///
     /// # Errors
     /// Those of [`Client::participate`].
@@ -140,7 +140,7 @@ impl<H: Host> App<H> {
         Ok(outcome)
     }
 
-    /// What the person's privacy ledger says. While a round runs: as of its last durable record.
+    /// The report of the user's privacy ledger. While a round runs, it is as of the last durable record.
     ///
     /// # Errors
     /// Those of [`Client::privacy_report`].
@@ -148,7 +148,7 @@ impl<H: Host> App<H> {
         self.0.client.privacy_report().await
     }
 
-    /// Begins a new privacy ledger in place of one that is locked; false if it is whole. See
+    /// Replaces a locked privacy ledger by a new one. Returns false, and changes nothing, if the ledger is intact. See
     /// [`Client::reset_privacy_ledger`].
     ///
     /// # Errors
@@ -157,12 +157,12 @@ impl<H: Host> App<H> {
         self.0.client.reset_privacy_ledger().await
     }
 
-    /// The limits as they hold: the app's where they are stricter, else the compiled ones.
+    /// The effective limits: for each, the stricter of the app's and the compiled one.
     pub fn guardrails(&self) -> Guardrails {
         self.0.client.guardrails()
     }
 
-    /// When [`Self::participate`] will ask for work again; `None`: at once.
+    /// The earliest time at which [`Self::participate`] asks for work again; `None`: it does so at once.
     ///
     /// # Errors
     /// [`Error::Host`].
@@ -170,8 +170,9 @@ impl<H: Host> App<H> {
         self.0.client.due().await
     }
 
-    /// Waits until nothing is being written any more. Nothing is locked then, and the process may be suspended or ended;
-    /// what a participation has not stored by now is lost with its future, and the next call goes on from there.
+    /// Waits until all writes are complete. Afterwards no lock is held, and the process may be suspended or ended. A
+    /// participation whose future is dropped loses what it has not stored yet; the next call continues from what is
+    /// stored.
     pub async fn close(self) {
         drop(self.0.examples.lock().await.take());
         drop(self.0.predictor.lock().await.take());
@@ -190,7 +191,7 @@ impl<H: Host> App<H> {
     }
 }
 
-/// [`App::examples`] has opened them.
+/// The examples behind the lock that [`App::examples`] returned; it has opened them.
 fn opened(open: &mut Option<Examples>) -> &mut Examples {
     open.as_mut().expect("opened under this lock")
 }

@@ -1,4 +1,4 @@
-//! The model on the device: found without a network, used in batches.
+//! Prediction with the model stored on the device, which needs no network.
 
 use scale_proto::ids::{Digest, ModelVersion};
 
@@ -11,14 +11,14 @@ use crate::model::Model;
 use crate::train::{Backend, Input, Learner, build};
 use crate::trainer::TrainError;
 
-/// Which model an app has.
+/// Identifies the model on this device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelInfo {
-    /// Its version.
+    /// Version of the model within its task.
     pub version: ModelVersion,
-    /// SHA-256 of its file.
+    /// SHA-256 of the model file.
     pub digest: Digest,
-    /// Names of its classes.
+    /// Names of its classes, in the order of the model's outputs.
     pub labels: Vec<String>,
 }
 
@@ -28,23 +28,23 @@ impl From<&Model> for ModelInfo {
     }
 }
 
-/// What a model says about one line.
+/// The prediction for one line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
-    /// The most probable labels, most probable first.
+    /// The most probable labels, in decreasing order of probability.
     pub top: Vec<Scored>,
 }
 
-/// A label and how probable it is.
+/// A label with its probability.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scored {
     /// The label.
     pub label: String,
-    /// 0 to 1; those of all labels add up to 1.
+    /// Probability, 0 to 1. The probabilities of all of the model's labels add up to 1.
     pub probability: f32,
 }
 
-/// A model in memory.
+/// A model that is loaded into memory.
 pub(super) struct Predictor {
     info: ModelInfo,
     learner: Box<dyn Learner + Send>,
@@ -74,12 +74,12 @@ impl Predictor {
 }
 
 impl<H: Host> App<H> {
-    /// Classifies lines with the model on this device: no network is used. `top`: how many labels for each line, at least
-    /// one. The first call loads the model.
+    /// Classifies lines with the model on this device, without network. `top`: number of labels to return for each
+    /// line, at least 1. The first call loads the model from the store.
     ///
     /// # Errors
     /// [`Error::NoModel`] before the first [`Self::refresh_model`] or round; [`Error::Training`] if this build cannot
-    /// compute it; [`Error::Host`].
+    /// evaluate the model; [`Error::Host`].
     pub async fn predict(&self, texts: &[String], top: u32) -> Result<Vec<Prediction>, Error> {
         let mut loaded = self.0.predictor.lock().await;
         let predictor = match &mut *loaded {
@@ -92,11 +92,12 @@ impl<H: Host> App<H> {
         Ok(predictor.predict(texts, top.max(1) as usize)?)
     }
 
-    /// Loads the newest model of the task, if it is not on this device yet. `None`: nothing newer is there.
+    /// Downloads the newest model of the task if it is not on this device yet. `None`: the installed model is the
+    /// newest.
     ///
     /// # Errors
-    /// [`Error::NotEnrolled`], [`Error::Cancelled`], [`Error::Call`], [`Error::Model`], [`Error::Host`]; the model of
-    /// before then stays.
+    /// [`Error::NotEnrolled`], [`Error::Cancelled`], [`Error::Call`], [`Error::Model`], [`Error::Host`]; the installed
+    /// model then stays.
     pub async fn refresh_model(&self, cancel: &Cancel) -> Result<Option<ModelInfo>, Error> {
         let Some(model) = self.0.client.refresh_model(&self.0.task, cancel).await? else { return Ok(None) };
         *self.0.predictor.lock().await = None;

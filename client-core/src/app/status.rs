@@ -1,4 +1,4 @@
-//! How things stand with an installation.
+//! The status of an installation.
 
 use scale_proto::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,27 +11,27 @@ use crate::examples::ExampleCounts;
 use crate::host::{Clock as _, Conditions as _, Durability, Host, Store as _};
 use crate::storage;
 
-/// Key of the store. Its content is sealed under this name.
+/// Key in the store; the value is sealed under this name.
 const LAST_RUN: &str = "last-run";
 
-/// How things stand.
+/// The status of an installation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
-    /// Where the running participation is; `None`: none runs.
+    /// Phase of the running participation; `None`: none is running.
     pub phase: Option<Phase>,
-    /// When [`App::participate`] will ask for work again; `None`: at once.
+    /// The earliest time at which [`App::participate`] asks for work again; `None`: it does so at once.
     pub next: Option<Timestamp>,
-    /// What keeps the device from joining a round now.
+    /// The conditions that currently keep the device from joining a round.
     pub missing: Vec<Condition>,
     /// How the last participation ended.
     pub last: Option<LastRun>,
-    /// The model on this device.
+    /// The model on this device; `None` before the first download.
     pub model: Option<ModelInfo>,
-    /// The examples on this device, counted against the model's labels.
+    /// Counts of the examples on this device, by the labels of its model.
     pub examples: ExampleCounts,
-    /// Whether the platform may delete what is stored here.
+    /// Whether the platform may delete stored data on its own.
     pub storage: Durability,
-    /// Whether the coordinator knows this installation; false also after it has refused the token.
+    /// Whether the installation is enrolled; false also after the coordinator has refused its token.
     pub enrolled: bool,
     /// When its token ends, as far as the coordinator has said: [`App::enroll`] renews it in the 30 days before.
     pub enrollment_ends: Option<Timestamp>,
@@ -40,18 +40,18 @@ pub struct Status {
 /// How a participation ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastRun {
-    /// When.
+    /// Time of its end, by the device's clock.
     pub at: Timestamp,
     /// `contributed`, `paused`, `waited`, `left` or `enrollment_needed`.
     pub outcome: String,
-    /// The stable word of the cause; empty for a contribution.
+    /// Stable code of the cause; empty for a contribution.
     pub code: String,
-    /// What happened, for a person.
+    /// What happened, as a sentence for the user.
     pub sentence: String,
 }
 
 impl<H: Host> App<H> {
-    /// How things stand. Answers also while a round runs.
+    /// The status of the installation. May also be called while a round runs.
     ///
     /// # Errors
     /// [`Error::Host`].
@@ -67,7 +67,7 @@ impl<H: Host> App<H> {
             phase: client.phase(),
             next: client.due().await?,
             missing: client.requirements().missing(&host.conditions().current().await),
-            last: storage::get_json(host, LAST_RUN, "the note of the last round").await?,
+            last: storage::get_json(host, LAST_RUN, "the record of the last participation").await?,
             model,
             examples,
             storage: host.store().durability(),
@@ -77,7 +77,7 @@ impl<H: Host> App<H> {
     }
 }
 
-/// Keeps how a participation ended.
+/// Stores how a participation ended.
 ///
 /// # Errors
 /// [`Error::Host`].

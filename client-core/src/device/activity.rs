@@ -1,11 +1,12 @@
-//! What the rest of an app may ask while a participation runs: where it is, and the privacy report as it is durable.
+//! State that the rest of an app can read while a participation runs: its phase, and the privacy report as of the last
+//! durable record.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Phase, PrivacyReport};
 use crate::error::Error;
 
-/// Shared by a participation and everything that answers meanwhile.
+/// Shared by the running participation and the other calls of the client.
 #[derive(Debug, Default)]
 pub(super) struct Activity(Mutex<Inner>);
 
@@ -16,7 +17,7 @@ struct Inner {
     report: Option<Box<PrivacyReport>>,
 }
 
-/// The one participation that may run. Ends with this value, however it is dropped.
+/// Proof that no other participation runs. The participation counts as ended when this value is dropped.
 #[derive(Debug)]
 pub(super) struct Running<'a>(&'a Activity);
 
@@ -32,12 +33,13 @@ impl Activity {
         Ok(Running(self))
     }
 
-    /// Where the running participation is; `None`: none runs.
+    /// Phase of the running participation; `None`: none is running.
     pub(super) fn phase(&self) -> Option<Phase> {
         self.lock().phase
     }
 
-    /// The last durable account of the running participation; `None`: none runs, or it has not read the ledger yet.
+    /// The last durable report of the running participation; `None`: none is running, or it has not read the ledger
+    /// yet.
     pub(super) fn report(&self) -> Option<PrivacyReport> {
         self.lock().report.as_deref().cloned()
     }
@@ -51,7 +53,7 @@ impl Activity {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Three fields that are whole after any panic.
+        // A poisoned lock is harmless: the three fields are consistent after any panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

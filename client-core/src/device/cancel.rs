@@ -1,12 +1,12 @@
-//! Lets an app stop one call from elsewhere.
+//! Cancellation of one call, from another task or thread.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
-/// Cancels the calls that it was given to, and no others. Clones are the same token; any thread may use one. A token that
-/// was cancelled stays so: give the next call a new one.
+/// Cancels the calls that it was passed to, and no others. Clones are the same token, and any thread may use them. A
+/// token cannot be reset: pass a new one to the next call.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel(Arc<Mutex<Inner>>);
 
@@ -17,19 +17,19 @@ struct Inner {
 }
 
 impl Cancel {
-    /// A token that nobody has cancelled yet.
+    /// A token that is not cancelled.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Makes every call that has this token leave its round in good order, at once or as soon as it starts.
+    /// Makes every call with this token leave its round properly, at once or as soon as the call starts.
     pub fn cancel(&self) {
         let waiting = {
             let mut inner = self.lock();
             inner.cancelled = true;
             std::mem::take(&mut inner.waiting)
         };
-        // Outside of the lock: a waker may poll at once.
+        // After the lock is released: a waker may poll the future at once, which takes the lock.
         waiting.into_iter().for_each(Waker::wake);
     }
 
@@ -38,7 +38,7 @@ impl Cancel {
         self.lock().cancelled
     }
 
-    /// What `work` gives, or `None` as soon as somebody cancels.
+    /// The output of `work`, or `None` as soon as the token is cancelled.
     pub async fn unless<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         poll_fn(|context| {
@@ -57,7 +57,7 @@ impl Cancel {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Two fields that are whole after any panic.
+        // A poisoned lock is harmless: both fields are consistent after any panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

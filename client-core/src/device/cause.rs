@@ -1,5 +1,5 @@
-//! Why a device leaves a round, or does not join it: one stable word, and a sentence for a person. Never anything about
-//! its data.
+//! Why a device leaves a round, or does not join it: a stable code, and a sentence for the user. Neither contains
+//! anything about the device's data.
 
 use scale_privacy::distributed::MechanismError;
 use scale_privacy::ledger::{self, NoiseError};
@@ -14,62 +14,65 @@ use crate::error::ModelError;
 use crate::trainer::TrainError;
 use crate::update::UpdateError;
 
-/// Why a device does not contribute. [`Self::code`] is the stable word, `Display` the sentence.
+/// Why a device does not contribute. [`Self::code`] gives the stable code, `Display` the sentence.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Cause {
     /// The app cancelled the call.
     #[error("cancelled by the app")]
     Cancelled,
-    /// A check of the protocol failed ([`Self::check`] says which), or a stage's signed closing time has passed.
+    /// A check of the protocol failed ([`Self::check`] says which one), or the signed closing time of a stage has
+    /// passed.
     #[error(transparent)]
     Protocol(#[from] Refusal),
-    /// Something came that does not belong to this stage.
+    /// A message or event arrived that does not belong to the current stage.
     #[error("{0}")]
     StageOrder(String),
-    /// Bytes under a good signature are not what the schema allows.
+    /// Bytes with a valid signature do not follow the schema.
     #[error(transparent)]
     Malformed(#[from] Invalid),
-    /// An answer of the coordinator cannot be read.
+    /// An answer of the coordinator does not follow the schema.
     #[error("the coordinator's answer cannot be read: {0}")]
     MalformedAnswer(Invalid),
-    /// The plan is not the one that the signed configuration names.
+    /// The plan's digest is not the one in the signed configuration.
     #[error("the plan's bytes are not those of the signed round configuration")]
     PlanDigest,
-    /// The plan names another architecture than the one that it describes.
+    /// The plan's fingerprint does not match the architecture that it describes.
     #[error("{0}")]
     Fingerprint(Invalid),
-    /// The configuration asks for a mechanism that this build does not have.
-    #[error("the round asks for flattening, which this build does not have: update the app")]
+    /// The configuration requires a mechanism that this build does not implement.
+    #[error(
+        "the round requires flattening (a rotation of the update), which this build does not implement: update the app"
+    )]
     UnsupportedMechanism,
-    /// No trainer of this build knows the model's family.
-    #[error("this build cannot train a {0}: update the app")]
+    /// This build has no trainer for the model's family.
+    #[error("this build cannot train models of the family `{0}`: update the app")]
     UnsupportedFamily(String),
-    /// The app takes no part in the task.
-    #[error("this app takes no part in task {0}")]
+    /// The app's configuration does not list the task.
+    #[error("this app does not take part in task {0}")]
     UnknownTask(TaskId),
-    /// A guardrail of the device or the app.
+    /// The round exceeds a limit of the device or the app.
     #[error(transparent)]
     Policy(#[from] Guardrail),
-    /// The day's rounds are used up.
-    #[error("{0} rounds were joined within the last 24 hours")]
+    /// The limit on rounds within 24 hours is reached. The number is that of rounds joined.
+    #[error("this device has joined {0} rounds within the last 24 hours and may join no more for now: try again later")]
     RoundsPerDay(u32),
-    /// Devices add no noise in this round, and the app joins no such round.
-    #[error("devices add no noise in this round, and this app takes part in no such round")]
+    /// Devices add no noise in this round, and the app refuses rounds without noise.
+    #[error("devices add no noise in this round, and this app refuses rounds without noise")]
     WithoutNoise,
-    /// The noise of the configuration is out of its range.
+    /// The noise parameters of the configuration are out of range.
     #[error(transparent)]
     Mechanism(#[from] MechanismError),
-    /// The noise costs more than the signed configuration says.
-    #[error("the round's noise costs more privacy than its signed configuration says")]
+    /// The noise has a higher privacy cost than the signed configuration states.
+    #[error("the round's noise has a higher privacy cost than its signed configuration states")]
     UnderstatedCost,
-    /// The model file was refused.
+    /// The model file failed its verification.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// Training gave nothing to contribute.
+    /// Training gave no result.
     #[error(transparent)]
     Training(#[from] TrainError),
-    /// What training gave cannot be sent.
+    /// The result of training cannot be sent.
     #[error(transparent)]
     Update(#[from] UpdateError),
     /// The noise could not be added.
@@ -78,7 +81,7 @@ pub enum Cause {
     /// The privacy ledger does not allow the round (check C14).
     #[error("{}", ledger_sentence(.0))]
     Ledger(ledger::Refusal),
-    /// The coordinator refused a call, in its own words.
+    /// The coordinator refused a call; the sentence is the coordinator's.
     #[error("{}", .0.sentence)]
     Refused(#[source] Problem),
 }
@@ -87,25 +90,25 @@ pub enum Cause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Guardrail {
-    /// The round is of the malicious profile, and the app pins no identity root (check C05).
-    #[error("the round is of the malicious profile, and this app pins no identity root")]
+    /// The round uses the malicious profile, and the app pins no identity root (check C05).
+    #[error("the round uses the malicious profile, and this app pins no identity root")]
     IdentityRoot,
-    /// The plan weighs examples beyond the integer grid.
-    #[error("the plan's largest weight exceeds the grid")]
+    /// The plan's `max_weight` exceeds the integer grid.
+    #[error("the plan's `max_weight` exceeds the integer grid of the round")]
     Weight,
-    /// The signed clip norm is not one that the plan allows.
-    #[error("the round's clip norm is outside of the range that its plan names")]
+    /// The signed clip norm is outside of the range that the plan allows.
+    #[error("the round's clip norm is outside of the range that its plan allows")]
     ClipRange,
-    /// The model file is too large.
-    #[error("the size of the model exceeds what this device allows")]
+    /// The model file is larger than [`super::Guardrails::model_bytes`].
+    #[error("the model file is larger than this device allows")]
     ModelBytes,
-    /// The upload is too large.
-    #[error("the size of the upload exceeds what this device allows")]
+    /// The masked input is larger than [`super::Guardrails::upload_bytes`].
+    #[error("the upload is larger than this device allows")]
     UploadBytes,
 }
 
 impl Cause {
-    /// One stable word per cause.
+    /// Stable machine-readable code of the cause.
     pub fn code(&self) -> &str {
         match self {
             Self::Cancelled => "cancelled",
@@ -132,7 +135,7 @@ impl Cause {
         }
     }
 
-    /// The check of docs/protocol/ that failed.
+    /// The check of docs/protocol/ that failed, if the cause is a failed check.
     pub const fn check(&self) -> Option<Check> {
         match self {
             Self::Protocol(refusal) => refusal.check,
@@ -143,7 +146,7 @@ impl Cause {
         }
     }
 
-    /// From when on coming back can help, where that is known: when a privacy budget refills.
+    /// The earliest time at which trying again can succeed, if it is known: when a privacy budget refills.
     pub fn until(&self) -> Option<Timestamp> {
         match self {
             Self::Ledger(ledger::Refusal::Exhausted { refills_ms, .. }) => refills_ms.map(Timestamp::from_millis),
@@ -171,7 +174,7 @@ fn ledger_sentence(refusal: &ledger::Refusal) -> String {
             format!("the {} privacy budget of this period is used up; it refills on {refills}", claim.code())
         }
         ledger::Refusal::Exhausted { claim, refills_ms: None } => {
-            format!("this device's {} privacy budget is used up for good", claim.code())
+            format!("the {} privacy budget of this device's lifetime is used up and does not refill", claim.code())
         }
         other => other.to_string(),
     }

@@ -1,4 +1,4 @@
-//! One installation of an app towards its coordinator: enrolls once, then takes part in rounds.
+//! One installation of an app as its coordinator sees it: it enrolls once, then takes part in rounds.
 
 use std::time::Duration;
 
@@ -26,69 +26,71 @@ use crate::model::{self, Model};
 use crate::storage;
 use crate::trainer::Trainer;
 
-/// Key of the store. Its content is sealed under this name.
+/// Key in the store; the value is sealed under this name.
 const PACE: &str = "pace";
 
-/// When to look again at a device that is in use.
+/// Retry interval when the device's conditions do not allow a round.
 const CONDITIONS_RETRY: Duration = Duration::from_secs(15 * 60);
-/// Longest wait between two check-ins that a call with a budget sits out; beyond it the app is told when to come back.
+/// Longest wait between two check-ins during which a call with a budget sleeps. For a longer one it returns the time at
+/// which to call again.
 const SITTING_OUT: Duration = Duration::from_secs(60);
 
-/// What an app decides for one participation.
+/// The options of one participation.
 #[derive(Clone, Debug, Default)]
 pub struct RunOptions {
-    /// Time after which the call answers [`Outcome::Paused`] instead of waiting on. A call with a budget also sits out
-    /// short waits between check-ins. `None`: stays until its round is over, and checks in once.
+    /// Time after which the call returns [`Outcome::Paused`] instead of waiting any longer. A call with a budget also
+    /// waits through short pauses between check-ins. `None`: the call checks in once and stays until its round is over.
     pub budget: Option<Duration>,
-    /// The training job of the REST facade that the round belongs to, so that the person's screens show it. The coordinator
-    /// learns with it which person this device belongs to.
+    /// The training job of the REST API that the round belongs to, so that the user's screens show its progress. It
+    /// tells the coordinator which user this device belongs to.
     pub job: Option<JobCredential>,
-    /// Joins a round whatever the device's conditions are: a person has asked for it.
+    /// Joins a round regardless of the device's conditions, because the user asked for it.
     pub ignore_conditions: bool,
 }
 
 /// How a participation ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// The update is in the sum and the device has done its part.
+    /// The device's update is in the sum, and the device has completed the round.
     Contributed(Contribution),
-    /// The budget is used up. The round is stored and goes on with the next call, which the process need not live for.
+    /// The time budget is used up. The round is stored and continues with the next call, also from a new process.
     Paused {
-        /// When to call again, counted from now; after its end the round is lost for this device.
+        /// When to call again, relative to now. After the end of the window the device can no longer complete the
+        /// round.
         resume: RetryWindow,
-        /// Where the round is.
+        /// Phase in which the round is paused.
         phase: Phase,
     },
-    /// No round now.
+    /// There is no round to join now.
     Waited {
-        /// When coming back helps; a call before answers the same without asking anybody.
+        /// When to call again. An earlier call returns the same outcome without contacting the coordinator.
         until: Timestamp,
-        /// One stable word.
+        /// Stable machine-readable code.
         code: String,
-        /// Why, for a person.
+        /// The reason, as a sentence for the user.
         sentence: String,
     },
     /// The device left its round.
     Left {
-        /// The round; `None` if the coordinator did not even let the device ask.
+        /// The round; `None` if the coordinator had not offered one yet.
         round: Option<RoundId>,
-        /// Why.
+        /// Why the device left.
         cause: Cause,
-        /// When coming back helps.
+        /// When to call again.
         until: Timestamp,
     },
-    /// The coordinator does not know this installation, or its token has ended: [`Client::enroll`] with a fresh enrollment
-    /// token mends it. The device and its history stay the same, and a round that was joined goes on.
+    /// The coordinator does not know this installation, or the device token has expired. Call [`Client::enroll`] with a
+    /// fresh enrollment token. The device and its history stay the same, and a round that was joined continues.
     EnrollmentNeeded {
-        /// One stable word.
+        /// Stable machine-readable code.
         code: String,
-        /// Why, for a person.
+        /// The reason, as a sentence for the user.
         sentence: String,
     },
 }
 
-/// One installation of an app. Shared by reference: one participation runs at a time, and everything else answers
-/// meanwhile.
+/// One installation of an app. Shared by reference: one participation runs at a time, and all other methods can be
+/// called meanwhile.
 #[derive(Debug)]
 pub struct Client<H> {
     host: H,
@@ -98,19 +100,19 @@ pub struct Client<H> {
 }
 
 impl<H: Host> Client<H> {
-    /// A client on this host. Nothing happens yet.
+    /// Creates a client on this host. Nothing is read, written or sent yet.
     pub fn new(host: H, config: ClientConfig) -> Self {
         let ClientConfig { tasks, task_key, identity_root, families, guardrails, requirements } = config;
         let rules = Rules { task_key, identity_root, tasks, families, guardrails };
         Self { host, rules, requirements, activity: Activity::default() }
     }
 
-    /// The host.
+    /// The platform that this client runs on.
     pub fn host(&self) -> &H {
         &self.host
     }
 
-    /// What the device knows by itself when a manifest arrives.
+    /// The pinned keys and local rules that manifests are checked against.
     pub fn rules(&self) -> &Rules {
         &self.rules
     }
@@ -120,17 +122,17 @@ impl<H: Host> Client<H> {
         self.rules.guardrails.tightened()
     }
 
-    /// What has to hold before the device joins a round.
+    /// Conditions that must hold before the device joins a round.
     pub fn requirements(&self) -> &Requirements {
         &self.requirements
     }
 
-    /// Where the running participation is; `None`: none runs.
+    /// Phase of the running participation; `None`: none is running.
     pub fn phase(&self) -> Option<Phase> {
         self.activity.phase()
     }
 
-    /// The name that enrollment gave; `None` before.
+    /// The device id assigned at enrollment; `None` before enrollment.
     ///
     /// # Errors
     /// [`Error::Host`].
@@ -138,7 +140,7 @@ impl<H: Host> Client<H> {
         Ok(Enrollment::load(&self.host).await?.map(|enrollment| enrollment.device))
     }
 
-    /// Whether the installation has a token that the coordinator has not refused yet.
+    /// Whether the installation has a device token that the coordinator has not refused.
     ///
     /// # Errors
     /// [`Error::Host`].
@@ -155,7 +157,7 @@ impl<H: Host> Client<H> {
         Ok(Enrollment::load(&self.host).await?.and_then(|enrollment| enrollment.expires_at))
     }
 
-    /// When the installation may ask for work again; `None`: at once.
+    /// The earliest time at which the installation may ask for work again; `None`: at once.
     ///
     /// # Errors
     /// [`Error::Host`].
@@ -163,12 +165,13 @@ impl<H: Host> Client<H> {
         Ok(self.pace().await?.due(self.host.clock().now()).map(|next| next.at))
     }
 
-    /// Turns an enrollment token into an identity, or renews the token of one that is refused or ends within 30 days: the
-    /// same key gets the same device. Otherwise the identity stays and nothing is sent.
+    /// Exchanges an enrollment token for a device identity, or renews the device token if it was refused or expires
+    /// within 30 days. The same identity key keeps the same device id. Otherwise the identity stays as it is and
+    /// nothing is sent.
     ///
     /// # Errors
-    /// [`Error::TaskKeyMismatch`] when the coordinator's key is not the pinned one; [`Error::Cancelled`], after which the
-    /// coordinator may have enrolled the device all the same, and calling again is fine; [`Error::Call`], [`Error::Host`].
+    /// [`Error::TaskKeyMismatch`] if the coordinator's key is not the pinned one; [`Error::Cancelled`]: the coordinator
+    /// may have enrolled the device nevertheless, and the call may be repeated; [`Error::Call`], [`Error::Host`].
     pub async fn enroll(&self, token: &str, cancel: &Cancel) -> Result<DeviceId, Error> {
         let stored = Enrollment::load(&self.host).await?;
         if let Some(stored) = stored.filter(|stored| !stored.needs_renewal(self.host.clock().now())) {
@@ -176,7 +179,7 @@ impl<H: Host> Client<H> {
         }
         let enrolled = cancel.unless(enrollment::enroll(&self.host, &self.rules.task_key, token)).await;
         let device = enrolled.ok_or(Error::Cancelled)??;
-        // What the device waited for may have been its token.
+        // The stored wait may have been caused by the old token.
         let mut pace = self.pace().await?;
         if pace != Pace::default() {
             pace.clear();
@@ -185,14 +188,15 @@ impl<H: Host> Client<H> {
         Ok(device)
     }
 
-    /// Takes part in one round, or goes on with the one that a killed or paused process left.
+    /// Takes part in one round, or continues the stored round of a process that was killed or paused.
     ///
-    /// Training runs on the calling thread, in steps ([`Trainer`]). Dropping the future is like killing the process: the
-    /// next call goes on where the last durable step was. [`Cancel::cancel`] leaves in good order instead.
+    /// Training runs on the calling thread, in steps ([`Trainer`]). Dropping the future has the effect of killing the
+    /// process: the next call continues from the last durable step. [`Cancel::cancel`] instead leaves the round and
+    /// informs the coordinator.
     ///
     /// # Errors
     /// [`Error::AlreadyRunning`]; [`Error::Host`]; [`Error::LedgerInUse`], [`Error::LedgerLocked`], [`Error::Ledger`]
-    /// before anything is sent. Everything that happens in a round is an [`Outcome`].
+    /// before anything is sent. Events within a round are not errors but an [`Outcome`].
     pub async fn participate(
         &self,
         options: RunOptions,
@@ -212,14 +216,15 @@ impl<H: Host> Client<H> {
             }
             let outcome = self.once(&options, until, trainer, cancel, observer).await?;
             match outcome {
-                // `not_yet` sits the wait out, or answers the same.
+                // `not_yet` sleeps through the wait if it is short, else it returns the same outcome.
                 Outcome::Waited { .. } if until.is_some() && self.due().await?.is_some() => {}
                 outcome => return Ok(outcome),
             }
         }
     }
 
-    /// Waits for the stored time if it is near and the budget allows; the answer if it is not.
+    /// Sleeps until the stored time if it is near and within the budget; otherwise returns the outcome that says when
+    /// to call again.
     async fn not_yet(&self, until: Option<Timestamp>, cancel: &Cancel) -> Result<Option<Outcome>, Error> {
         let clock = self.host.clock();
         let pace = self.pace().await?;
@@ -236,7 +241,7 @@ impl<H: Host> Client<H> {
         }))
     }
 
-    /// One check-in and what comes of it, or the stored round.
+    /// Continues the stored round, or makes one check-in and runs the round that results from it.
     async fn once(
         &self,
         options: &RunOptions,
@@ -286,10 +291,10 @@ impl<H: Host> Client<H> {
         Ok(outcome)
     }
 
-    /// The newest model of a task, or the version asked for: downloaded, verified, cached.
+    /// The newest model of a task, or the requested version: downloaded, verified and cached.
     ///
-    /// A published model is not signed; its digest is as good as the connection to the coordinator. In a round the digest
-    /// is under the task key.
+    /// A published model is not signed, so its digest is as trustworthy as the connection to the coordinator. In a
+    /// round, the digest is signed with the task key.
     ///
     /// # Errors
     /// [`Error::NotEnrolled`], [`Error::Cancelled`], [`Error::Call`], [`Error::Model`], [`Error::Host`].
@@ -302,7 +307,7 @@ impl<H: Host> Client<H> {
         cancel.unless(self.load_model(task, version)).await.ok_or(Error::Cancelled)?
     }
 
-    /// The newest model of a task, if it is newer than the installed one: then it is loaded, verified and installed.
+    /// The newest model of a task, downloaded, verified and installed; `None` if the installed one is as new.
     ///
     /// # Errors
     /// Those of [`Self::fetch_model`].
@@ -345,8 +350,8 @@ impl<H: Host> Client<H> {
         Ok(Model { task: task.clone(), version: found.version, digest: found.digest, spec: found.model, weights })
     }
 
-    /// What the person's privacy ledger says: every participation and what it cost, with what the numbers rest on. While a
-    /// participation runs: as of its last durable record.
+    /// The report of the user's privacy ledger: every participation, its cost, and the assumptions behind the numbers.
+    /// While a participation runs, it is as of the last durable record.
     ///
     /// # Errors
     /// [`Error::LedgerInUse`] while another process participates; [`Error::LedgerLocked`], [`Error::Ledger`],
@@ -357,7 +362,7 @@ impl<H: Host> Client<H> {
         }
         match OpenLedger::open(&self.host, &self.rules.guardrails.privacy).await {
             Ok(opened) => ledger_store::report(&self.host, &opened.account).await,
-            // A participation may have begun in between.
+            // A participation of this process may have begun in the meantime.
             Err(Error::LedgerInUse) => self.activity.report().ok_or(Error::LedgerInUse),
             Err(error) => Err(error),
         }
@@ -371,9 +376,9 @@ impl<H: Host> Client<H> {
         Ok(self.privacy_report().await?.receipts)
     }
 
-    /// Begins a new privacy ledger in place of one that is locked. Only for a user who asks for it and was told: what was
-    /// spent before is unknown from here on, and every report will say so. False, and nothing changes, if the ledger is
-    /// whole: no app refills a budget this way.
+    /// Replaces a locked privacy ledger by a new one. Call it only on the user's request, after telling them that the
+    /// budget spent before will be unknown; every later report says so. Returns false, and changes nothing, if the
+    /// ledger is intact: an app cannot refill a budget this way.
     ///
     /// # Errors
     /// [`Error::LedgerInUse`], [`Error::Ledger`], [`Error::Host`].
@@ -381,12 +386,12 @@ impl<H: Host> Client<H> {
         OpenLedger::reset(&self.host, &self.rules.guardrails.privacy).await
     }
 
-    /// Deletes everything of this installation: store, privacy ledger, keys. The next call makes a new one. A call that
-    /// failed half way may be repeated.
+    /// Deletes all data of this installation: store, privacy ledger and keys. The next use starts as a new
+    /// installation. A call that failed half way may be repeated.
     ///
     /// # Errors
-    /// [`Error::AlreadyRunning`], and [`Error::LedgerInUse`] while another process participates: nothing is deleted then;
-    /// [`Error::Host`].
+    /// [`Error::AlreadyRunning`], and [`Error::LedgerInUse`] while another process participates; in both cases nothing
+    /// is deleted. [`Error::Host`].
     pub async fn forget_everything(&self) -> Result<(), Error> {
         let _running = self.activity.start()?;
         let mut log = self.host.ledger().hold().await?;
@@ -399,7 +404,8 @@ impl<H: Host> Client<H> {
         Ok(storage::get_json(&self.host, PACE, "the time of the next round").await?.unwrap_or_default())
     }
 
-    /// Why the device does not join now, if it does not. Not stored: conditions may change at any time.
+    /// The outcome if the device's conditions do not allow a round now. Not stored, because conditions may change at
+    /// any time.
     async fn unfit(&self, options: &RunOptions) -> Option<Outcome> {
         if options.ignore_conditions {
             return None;
@@ -414,7 +420,7 @@ impl<H: Host> Client<H> {
     }
 }
 
-/// The outcome of a machine that is done, and when the device may ask again.
+/// Converts a final state to an outcome, and sets when the device may ask for work again.
 fn over(state: State, pace: &mut Pace, now: Timestamp, rng: &mut impl Rng) -> Outcome {
     match state {
         State::Done(contribution) => {
@@ -429,15 +435,18 @@ fn over(state: State, pace: &mut Pace, now: Timestamp, rng: &mut impl Rng) -> Ou
         }
         State::Left(round, cause) => {
             let until = match cause {
-                // The app wanted it so, and may come back when it likes.
+                // The app cancelled, so there is no pause before the next participation.
                 Cause::Cancelled => now,
                 _ => pace.left(cause.until(), cause.code(), &cause.to_string(), now, rng),
             };
             Outcome::Left { round, cause, until }
         }
-        // Every other state asks for something, so that the machine has another event.
+        // Not reachable: every other state requests an effect, so the state machine receives another event.
         state => {
-            let cause = Cause::StageOrder(format!("stuck in {}", state.name()));
+            let cause = Cause::StageOrder(format!(
+                "the participation ended in state `{}`, which is not a final state",
+                state.name()
+            ));
             Outcome::Left { round: None, cause, until: now }
         }
     }

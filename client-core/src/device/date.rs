@@ -1,4 +1,4 @@
-//! Dates for people, in UTC.
+//! Dates for the user, in UTC.
 
 use scale_proto::time::Timestamp;
 

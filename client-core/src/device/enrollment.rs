@@ -1,4 +1,4 @@
-//! The identity that an installation has with its coordinator: a name, and a token that ends one day.
+//! The identity of an installation at its coordinator: a device id, and a token that may expire.
 
 use std::time::Duration;
 
@@ -13,20 +13,20 @@ use crate::error::{Error, HostError};
 use crate::host::{Host, KeyStore as _, Transport as _};
 use crate::storage;
 
-/// Key of the store. Its content is sealed under this name.
+/// Key in the store; the value is sealed under this name.
 const ENROLLMENT: &str = "enrollment";
-/// A token that ends within this time is renewed when the app brings an enrollment token.
+/// A device token that expires within this time is renewed when the app calls enroll.
 const NEAR_ITS_END: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// What enrollment gave, as it is stored.
+/// The stored result of an enrollment.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Enrollment {
     pub(super) device: DeviceId,
     pub(super) token: String,
-    /// When the token ends, as far as the coordinator says.
+    /// When the token expires; `None` if the coordinator did not say.
     #[serde(default)]
     pub(super) expires_at: Option<Timestamp>,
-    /// The coordinator has refused the token since: its code.
+    /// The code with which the coordinator has refused the token; `None` if it has not.
     #[serde(default)]
     pub(super) refused: Option<String>,
 }
@@ -38,25 +38,25 @@ impl Drop for Enrollment {
 }
 
 impl Enrollment {
-    /// The stored one; `None` before the first.
+    /// The stored enrollment; `None` before the first.
     pub(super) async fn load<H: Host>(host: &H) -> Result<Option<Self>, HostError> {
         storage::get_json(host, ENROLLMENT, "the stored enrollment").await
     }
 
-    /// Whether another token should take its token's place.
+    /// Whether the device token should be renewed.
     pub(super) fn needs_renewal(&self, now: Timestamp) -> bool {
         self.refused.is_some() || self.expires_at.is_some_and(|end| now.until(end) < NEAR_ITS_END)
     }
 
-    /// Remembers that the coordinator refuses the token.
+    /// Stores that the coordinator has refused the token.
     pub(super) async fn mark_refused<H: Host>(mut self, host: &H, code: &str) -> Result<(), HostError> {
         self.refused = Some(code.to_owned());
         storage::put_json(host, ENROLLMENT, &self).await
     }
 }
 
-/// Enrolls, or renews: the same key gets the same device and a fresh token. Nothing stored changes before the answer is
-/// checked.
+/// Enrolls, or renews: the same identity key gets the same device id and a fresh token. The stored enrollment changes
+/// only after the answer is checked.
 ///
 /// # Errors
 /// [`Error::TaskKeyMismatch`]; [`Error::Call`], [`Error::Host`].

@@ -1,4 +1,4 @@
-//! What the machine is told, and what it asks for.
+//! The events and effects of the state machine.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,45 +17,45 @@ use super::{Cause, Participation, Payload, Snapshot};
 use crate::download::{Installed, ModelFile, Wanted};
 use crate::trainer::{TrainError, Trained};
 
-/// Something that happened.
+/// An input of the state machine: something that happened.
 #[derive(Debug)]
 pub enum Event {
-    /// The host wants to take part.
+    /// The app starts a participation.
     Start,
-    /// The process is back; the state comes from [`super::State::restore`].
+    /// The process was restarted; the state comes from [`super::State::restore`].
     Resume,
     /// The coordinator answered the check-in.
     CheckedIn(CheckInAnswer),
-    /// What training would cost its examples, at most.
+    /// The answer to [`Effect::Price`]: the largest privacy cost that training can have for its examples.
     Priced(Result<Option<DpSgd>, TrainError>),
-    /// The model is here.
+    /// The model file is downloaded and verified.
     Downloaded(ModelFile),
-    /// Training is over.
+    /// Training has ended, with a result or an error.
     Trained(Result<Trained, TrainError>),
-    /// A stage has closed.
+    /// A stage has closed; this message opens the next one.
     Down(StageDown),
-    /// The stage is still open.
+    /// The stage is still open: ask again in this window.
     Wait(RetryWindow),
-    /// The record of [`Effect::Record`] is durable, and counted.
+    /// The record of [`Effect::Record`] is durable, and so is its count in the key store.
     Recorded,
-    /// The upload is part of the sum, durably.
+    /// The coordinator has durably added the upload to the sum.
     Committed,
-    /// The coordinator keeps the shares.
+    /// The coordinator has accepted the shares of stage 4.
     Accepted,
     /// The coordinator refused a call.
     Refused(Problem),
-    /// A call gave no answer; consecutive failures so far, starting at 1.
+    /// A call gave no answer. The number is that of consecutive failures, starting at 1.
     Broken(u32),
     /// The time of [`Effect::WakeAt`] has come.
     Woke,
-    /// What the device was asked to do cannot be done.
+    /// An effect could not be performed.
     Failed(Cause),
-    /// The host wants out.
+    /// The app cancels the participation.
     Cancel,
 }
 
 impl Event {
-    /// Its name, for messages and logs.
+    /// Name of the event, for messages and logs.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Start => "start",
@@ -78,64 +78,67 @@ impl Event {
     }
 }
 
-/// Something to do, in the order given. What persists comes before what sends.
+/// An output of the state machine: something to do. Effects are performed in order; those that store come before those
+/// that send.
 #[derive(Debug)]
 pub enum Effect {
-    /// Ask for work; gives [`Event::CheckedIn`].
+    /// Check in at the coordinator; answered by [`Event::CheckedIn`].
     CheckIn(CheckIn),
-    /// Ask the trainer what this plan would cost; gives [`Event::Priced`].
+    /// Ask the trainer for the privacy cost of this plan; answered by [`Event::Priced`].
     Price(Arc<Plan>),
-    /// Fetch and verify the model; gives [`Event::Downloaded`].
+    /// Download and verify the model; answered by [`Event::Downloaded`].
     Download(Wanted),
-    /// Keep the model that has just been loaded as its task's newest, so that the app can predict without a network.
+    /// Install the model that was just downloaded as the newest one of its task, so that the app can predict without a
+    /// network.
     Install(Box<Installed>),
-    /// Train; gives [`Event::Trained`].
+    /// Train; answered by [`Event::Trained`].
     Train(Box<TrainingInput>),
-    /// Store this round number durably ([`super::History::remember`]) before going on.
+    /// Store this session number durably ([`super::History::remember`]) before the next effect.
     Remember(TaskId, u64),
-    /// Store the state durably, sealed, before going on: its parts first, if they are not stored yet, then what names
-    /// them; then remove the parts that it does not have. All of it is secret.
+    /// Store the state durably, sealed, before the next effect: first the parts that are not stored yet, then the state
+    /// that names them; then remove the parts that it does not name. All bytes are secret.
     Persist(Snapshot),
-    /// Store this beside the other participations, durably: the receipt of [`Effect::Record`] will point to it.
+    /// Add this to the stored participations, durably: the privacy report combines it with the receipt of
+    /// [`Effect::Record`].
     Note(Participation),
-    /// Append this to the privacy ledger's log durably, then store its count in the key store; gives
+    /// Append this to the privacy ledger's log, durably, then store its count in the key store; answered by
     /// [`Event::Recorded`].
     Record(Append),
     /// Delete the stored state and its parts.
     DeleteSnapshot,
-    /// Send a stage's message; gives [`Event::Down`], [`Event::Wait`] or [`Event::Accepted`].
+    /// Send the message of a stage; answered by [`Event::Down`], [`Event::Wait`] or [`Event::Accepted`].
     Send(Outgoing),
-    /// Send the masked input in pieces; gives [`Event::Committed`], [`Event::Down`] or [`Event::Wait`].
+    /// Send the masked input in pieces; answered by [`Event::Committed`], [`Event::Down`] or [`Event::Wait`].
     Upload {
-        /// The session.
+        /// Session that the masked input belongs to.
         session: SessionId,
         /// The masked input, as the privacy ledger released it.
         payload: Payload,
-        /// Ask first how far an earlier attempt came.
+        /// Whether to ask first how many bytes of an earlier attempt the coordinator has.
         ask: bool,
     },
-    /// Come back at this time; gives [`Event::Woke`].
+    /// Wait until this time; answered by [`Event::Woke`].
     WakeAt(Timestamp),
-    /// Tell the coordinator how far training is. Its answer does not matter.
+    /// Report the progress of training to the coordinator. The answer is ignored.
     Report(Progress),
-    /// Tell the coordinator that nobody need wait for this device. Its answer does not matter.
+    /// Tell the coordinator not to wait for this device any longer. The answer is ignored.
     Leave(Leave),
 }
 
-/// What a trainer needs, and what its progress is reported under.
+/// The input of a training run.
 #[derive(Debug)]
 pub struct TrainingInput {
-    /// The round.
+    /// Round under which progress is reported.
     pub round: RoundId,
-    /// What is trained, and how.
+    /// The training plan.
     pub plan: Arc<Plan>,
-    /// The global model, flat.
+    /// The global model as one flat vector.
     pub weights: Arc<Zeroizing<Vec<f32>>>,
-    /// Longest time.
+    /// Longest training time.
     pub limit: Duration,
 }
 
-/// A stage's message.
+/// The message of a stage.
 #[allow(missing_docs)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outgoing {

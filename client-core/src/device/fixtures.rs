@@ -1,4 +1,4 @@
-//! What the tests of this crate need beside the kit of [`crate::testing`]: model files with faults, and a trainer.
+//! Test fixtures of this crate in addition to [`crate::testing`]: model files with faults, and a trainer.
 
 use std::collections::HashMap;
 
@@ -48,7 +48,7 @@ pub(crate) fn model_file(spec: &ModelSpec, weights: &[f32]) -> Vec<u8> {
     model_file_with(spec, weights, str::to_owned)
 }
 
-/// The same with other names of its tensors.
+/// A model file whose tensors are renamed.
 pub(crate) fn model_file_with(spec: &ModelSpec, weights: &[f32], rename: impl Fn(&str) -> String) -> Vec<u8> {
     let bytes: Vec<u8> = weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
     let mut at = 0;
@@ -72,19 +72,19 @@ pub(crate) fn model_file_with(spec: &ModelSpec, weights: &[f32], rename: impl Fn
     safetensors::serialize(tensors, Some(metadata)).expect("distinct names")
 }
 
-/// Adds `step` to every weight, and says that it saw `examples` examples.
-pub(crate) struct Adder {
+/// A trainer that adds `step` to every weight, and reports `examples` examples.
+pub(crate) struct ConstantTrainer {
     pub(crate) step: f32,
     pub(crate) examples: u32,
 }
 
-impl Adder {
+impl ConstantTrainer {
     pub(crate) fn result(&self, weights: &[f32]) -> Trained {
         Training::even(self.step, self.examples).result(weights)
     }
 }
 
-impl Trainer for Adder {
+impl Trainer for ConstantTrainer {
     fn begin<'a>(
         &'a mut self,
         _: &'a Plan,

@@ -1,4 +1,5 @@
-//! What a device refuses whatever the server says. Compiled in; the host app may only tighten it.
+//! Limits that a device enforces regardless of what the server requests. They are compiled in; the host app can only
+//! tighten them.
 
 use std::time::Duration;
 
@@ -6,28 +7,29 @@ use scale_privacy::guardrails::{Guardrails as Privacy, Limits};
 use scale_proto::ids::TaskId;
 use scale_proto::limits;
 
-/// Most rounds that a device joins within 24 hours.
+/// Largest number of rounds that a device joins within 24 hours.
 pub const ROUNDS_PER_DAY: u32 = 1000;
 
-/// What a host thinks of rounds in which devices add no noise to their updates. There secure aggregation alone protects a
-/// person, and no epsilon can be claimed; the privacy ledger lists them all the same, by name.
+/// Whether an app joins rounds in which devices add no noise to their updates. In such rounds only secure aggregation
+/// protects the user, and no epsilon can be claimed. The privacy ledger lists these rounds as well.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WithoutNoise {
-    /// Joins them too. The default of this version.
+    /// Joins them. The default of this version.
     #[default]
     Join,
-    /// Leaves them before anything is downloaded.
+    /// Refuses them before anything is downloaded.
     Refuse,
 }
 
-/// The host app's own limits. A value that is looser than the compiled one counts as the compiled one.
+/// The host app's own limits. A limit that is looser than the compiled one is replaced by the compiled one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Guardrails {
-    /// Fewest participants of a session, and fewest survivors; at least [`limits::COHORT_FLOOR`].
+    /// Smallest number of participants of a session, and of survivors; at least [`limits::COHORT_FLOOR`].
     pub cohort_min: u32,
-    /// Most rounds within 24 hours; at most [`ROUNDS_PER_DAY`].
+    /// Largest number of rounds within 24 hours; at most [`ROUNDS_PER_DAY`].
     pub rounds_per_day: u32,
-    /// Longest training; at most [`limits::TRAINING_MS`]. A longer plan is followed for this long.
+    /// Longest training; at most [`limits::TRAINING_MS`]. Training for a plan with a longer time limit stops after this
+    /// time.
     pub training: Duration,
     /// Largest model file in bytes; at most [`limits::MODEL_BYTES`].
     pub model_bytes: u64,
@@ -35,8 +37,8 @@ pub struct Guardrails {
     pub upload_bytes: u64,
     /// Whether rounds without noise are joined.
     pub without_noise: WithoutNoise,
-    /// What may be spent of the person's privacy; at most [`Limits::COMPILED`]. Once a ledger has taken stricter limits
-    /// down they hold for it for ever.
+    /// Budgets of the user's privacy ledger; at most [`Limits::COMPILED`]. Once a ledger has recorded stricter limits,
+    /// they stay in force for that ledger.
     pub privacy: Limits,
 }
 
@@ -56,7 +58,7 @@ impl Default for Guardrails {
 }
 
 impl Guardrails {
-    /// The stricter of these and the compiled ones, limit by limit.
+    /// For each limit, the stricter of this one and the compiled one.
     #[must_use]
     pub fn tightened(&self) -> Self {
         let compiled = Self::default();
@@ -67,25 +69,25 @@ impl Guardrails {
             model_bytes: self.model_bytes.min(compiled.model_bytes),
             upload_bytes: self.upload_bytes.min(compiled.upload_bytes),
             without_noise: self.without_noise,
-            // Limits that are no numbers keep the ledger from opening at all.
+            // Invalid limits (NaN) need no handling here: the ledger refuses to open with them.
             privacy: Privacy::default().tightened(&self.privacy).map_or(compiled.privacy, |privacy| *privacy.limits()),
         }
     }
 }
 
-/// What a device knows by itself when a manifest arrives.
+/// The pinned keys and local rules that a device checks every manifest against.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
-    /// Ed25519 key that signs round configurations, pinned in the app.
+    /// Ed25519 public key that signs round configurations, pinned in the app.
     pub task_key: [u8; 32],
-    /// Ed25519 key of the authority that certifies devices, pinned in the app: it joins rounds of the malicious profile
-    /// under this root and no others. `None`: it never joins a round of the malicious profile.
+    /// Ed25519 public key of the authority that certifies devices, pinned in the app. If set, the device joins only
+    /// rounds of the malicious profile under this root; if `None`, it never joins a round of that profile.
     pub identity_root: Option<[u8; 32]>,
     /// Tasks that the app takes part in; empty means any.
     pub tasks: Vec<TaskId>,
     /// Names of the model families that this build trains.
     pub families: Vec<String>,
-    /// Limits; [`Guardrails::tightened`] is applied wherever they are used.
+    /// The app's limits; [`Guardrails::tightened`] is applied wherever they are used.
     pub guardrails: Guardrails,
 }
 

@@ -1,4 +1,5 @@
-//! Which rounds a device has joined: what keeps a server from running one round twice (C03), and the daily limit.
+//! The rounds that a device has joined. Prevents a server from running one round twice (check C03) and enforces the
+//! daily limit.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The highest session number of each task, and the times of the last day's rounds. Stored, sealed, before the first
-/// message of a round leaves the device.
+/// The highest session number of each task, and the times of the rounds of the last 24 hours. Stored, sealed, before
+/// the first message of a round leaves the device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct History {
@@ -19,17 +20,19 @@ pub struct History {
 }
 
 impl History {
-    /// Highest number of `task` that this device ever joined; 0 before the first.
+    /// Highest session number of `task` that this device has ever joined; 0 before the first.
     pub fn last_round(&self, task: &TaskId) -> u64 {
         self.last.get(task).copied().unwrap_or_default()
     }
 
-    /// Rounds joined in the 24 hours before `now`, of all tasks. A clock that went back counts them all.
+    /// Number of rounds of all tasks joined in the 24 hours before `now`. Times after `now`, from a clock that was set
+    /// back, count too.
     pub fn rounds_today(&self, now: Timestamp) -> u32 {
         self.joined.iter().filter(|at| at.until(now) < DAY).count() as u32
     }
 
-    /// Takes down that round `number` of `task` is joined. False: it was already, and nothing changes.
+    /// Records that session `number` of `task` is joined. Returns false, and changes nothing, if this number or a
+    /// higher one was joined before.
     pub fn remember(&mut self, task: &TaskId, number: u64, now: Timestamp) -> bool {
         if self.last_round(task) >= number {
             return false;

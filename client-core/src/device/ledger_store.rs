@@ -1,4 +1,4 @@
-//! The privacy ledger as it lies on the device: its account, the log that it is read from, and the lock on that.
+//! The privacy ledger on the device: the ledger in memory, the log that it is read from, and the lock on the log.
 
 use scale_privacy::guardrails::{self, Limits};
 use scale_privacy::ledger::{Append, Count, Ledger, LedgerKey, Reopened};
@@ -8,18 +8,18 @@ use crate::error::Error;
 use crate::host::{Clock as _, HeldLog as _, Host, KeyStore as _, LedgerCount, LedgerLog};
 use crate::storage;
 
-/// Key of the store: what the ledger's receipts are about, sealed under this name.
+/// Key in the store of the facts about the rounds in the ledger; the value is sealed under this name.
 const PARTICIPATIONS: &str = "participations";
 
-/// An open ledger. Nobody else opens it while this lives.
+/// An open ledger. It cannot be opened again until this value is dropped.
 pub(super) struct OpenLedger<H: Host> {
     pub(super) account: Ledger,
     log: <H::Ledger as LedgerLog>::Held,
 }
 
 impl<H: Host> OpenLedger<H> {
-    /// Takes the lock and reads the ledger, or begins it on a device that never had one. Damage at its end is counted,
-    /// and limits of `limits` that are stricter than the ledger's hold from here on.
+    /// Takes the lock and reads the ledger, or creates it on a device that never had one. Damaged records at its end
+    /// are counted, and limits in `limits` that are stricter than the ledger's are in force from now on.
     ///
     /// # Errors
     /// [`Error::LedgerInUse`], [`Error::LedgerLocked`], [`Error::Ledger`], [`Error::Host`].
@@ -41,15 +41,15 @@ impl<H: Host> OpenLedger<H> {
             opened.append(host, pending.append()).await?;
             opened.account.durable(pending)?;
         } else if counted != LedgerCount::At(opened.account.count()) {
-            // Killed between the record and the count.
+            // An earlier process was killed after it wrote the record and before it stored the count.
             host.keys().put_ledger_count(opened.account.count()).await?;
         }
         opened.tighten(host, limits, now_ms).await?;
         Ok(opened)
     }
 
-    /// Begins a new ledger in place of one that is locked: the user's wish, see [`super::Client::reset_privacy_ledger`].
-    /// False, and nothing changes, if the ledger is whole.
+    /// Replaces a locked ledger by a new one at the user's request, see [`super::Client::reset_privacy_ledger`].
+    /// Returns false, and changes nothing, if the ledger is intact.
     pub(super) async fn reset(host: &H, limits: &Limits) -> Result<bool, Error> {
         match Self::open(host, limits).await {
             Ok(_) => return Ok(false),
@@ -64,13 +64,13 @@ impl<H: Host> OpenLedger<H> {
         Ok(true)
     }
 
-    /// Makes a record durable: first the log, then the count.
+    /// Makes a record durable: first in the log, then in the count.
     pub(super) async fn append(&mut self, host: &H, append: &Append) -> Result<(), Error> {
         self.log.append(append.at, &append.bytes).await?;
         Ok(host.keys().put_ledger_count(append.count).await?)
     }
 
-    /// Writes down the host's limits where they are stricter than what the ledger holds to.
+    /// Records the host's limits if they are stricter than the ledger's.
     async fn tighten(&mut self, host: &H, limits: &Limits, now_ms: u64) -> Result<(), Error> {
         let wanted = tightened(limits)?.tightened(self.account.limits()).map_err(refused)?;
         if wanted.limits() == self.account.limits() {
@@ -82,7 +82,7 @@ impl<H: Host> OpenLedger<H> {
     }
 }
 
-/// What a person is told about an account.
+/// The privacy report of a ledger.
 ///
 /// # Errors
 /// [`HostError`](crate::error::HostError) of the store.
@@ -90,7 +90,8 @@ pub(super) async fn report<H: Host>(host: &H, account: &Ledger) -> Result<Privac
     Ok(PrivacyReport::new(account, &participations(host).await?, host.clock().now()))
 }
 
-/// Keeps what the privacy ledger's receipts say nothing about: they hold costs, these hold names.
+/// Stores the facts that the privacy ledger's receipts do not contain: the receipts contain costs, these the round,
+/// model and cohort.
 ///
 /// # Errors
 /// [`HostError`](crate::error::HostError) of the store.
@@ -105,7 +106,7 @@ async fn participations<H: Host>(host: &H) -> Result<Vec<Participation>, Error> 
     Ok(stored.unwrap_or_default())
 }
 
-/// The compiled limits, or stricter ones of the host.
+/// The compiled limits, with the host's where those are stricter.
 fn tightened(limits: &Limits) -> Result<guardrails::Guardrails, Error> {
     guardrails::Guardrails::default().tightened(limits).map_err(refused)
 }

@@ -1,4 +1,4 @@
-//! One device's way through one round.
+//! The part of one device in one round.
 //!
 //! ```mermaid
 //! stateDiagram-v2
@@ -14,13 +14,14 @@
 //!     Agreed --> Revealing: signatures checked, shares
 //!     Revealing --> Done: accepted
 //!     Idle --> Waited: no round now
-//!     Keyed --> Waited: the round is over, check in again
-//!     Joined --> Left: a check, a deadline, the host
+//! Keyed --> Waited: the round has ended, check in again
+//! Joined --> Left: a failed check, a deadline, the host
 //! ```
 //!
-//! [`State`] decides and [`Client`] performs. A state is stored, sealed, before anything that it sends leaves the device,
-//! so a device that is killed at any moment sends the same bytes again: never two masked inputs, never two statements.
-//! Noise is paid for before it is drawn, and what is sent is in the ledger before it goes (`payload.rs`).
+//! [`State`] decides and [`Client`] performs. A state is stored, sealed, before any message that it sends leaves the
+//! device. A device that is killed at any moment therefore sends the same bytes again, never two different masked
+//! inputs or two different survivor statements. The privacy cost is reserved before noise is drawn, and the digest of a
+//! masked input is in the ledger before the input is sent (`payload.rs`).
 
 mod activity;
 mod cancel;

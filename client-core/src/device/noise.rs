@@ -1,4 +1,5 @@
-//! What the noise of a signed configuration is worth, worked out on the device: the server's word for a cost is not taken.
+//! The privacy cost of the noise in a signed configuration, computed on the device: it does not rely on the cost that
+//! the server states.
 
 use scale_privacy::accounting::dp_sgd::DpSgd;
 use scale_privacy::accounting::zcdp::Rho;
@@ -9,11 +10,12 @@ use scale_secagg::config::{self, RoundConfig};
 
 use super::Cause;
 
-/// Grid, variance and honest devices of `config`, checked; `None` without noise. The protocol has checked before that the
-/// noise counts on no corrupt device and on no survivor that may be missing (C05).
+/// The noise mechanism of `config`, with checked grid, variance and number of honest devices; `None` without noise. The
+/// protocol has checked before that the number of honest devices includes no corrupt device and no survivor that may be
+/// missing (check C05).
 ///
 /// # Errors
-/// [`Cause::Mechanism`]; [`Cause::UnderstatedCost`] if the noise costs more than the configuration says.
+/// [`Cause::Mechanism`]; [`Cause::UnderstatedCost`] if the cost is higher than the configuration states.
 pub(super) fn mechanism(config: &RoundConfig) -> Result<Option<Mechanism>, Cause> {
     let config::Mechanism::DistributedGaussian { local_variance, n_honest, rho } = config.mechanism else {
         return Ok(None);
@@ -25,7 +27,8 @@ pub(super) fn mechanism(config: &RoundConfig) -> Result<Option<Mechanism>, Cause
     Ok(Some(mechanism))
 }
 
-/// The round as the ledger takes it; `None` for one without any noise, which has no cost that could be counted.
+/// The cost of the round in the form that the ledger takes; `None` for a round without any noise, for which no cost can
+/// be computed.
 pub(super) fn facts<'a>(
     config: &'a RoundConfig,
     mechanism: Option<Mechanism>,
@@ -36,7 +39,7 @@ pub(super) fn facts<'a>(
         task: &config.task_id,
         round: config.round,
         policy: &config.policy_id,
-        // Noise that counts on nobody else protects from the server too.
+        // Noise that does not depend on other devices protects from the server too.
         trust: if is_alone { Trust::Local } else { Trust::Distributed },
         mechanism,
         examples,

@@ -1,34 +1,34 @@
-//! What a person sees while a device takes part.
+//! Progress of a participation, for the user interface.
 
 use scale_privacy::ledger::Epsilons;
 use serde::{Deserialize, Serialize};
 
-/// Where a device is in its round.
+/// The phase of a participation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Asking for work.
     CheckingIn,
-    /// Loading the global model.
+    /// Downloading the global model.
     Downloading,
     /// Training on local examples.
     Training,
-    /// Waiting for the other devices' keys.
+    /// Stage 0: waiting for the keys of the other devices.
     Keys,
-    /// Sharing the keys to the masks.
+    /// Stage 1: secret-sharing the keys of the masks.
     Shares,
-    /// Sending the masked update.
+    /// Stage 2: sending the masked update.
     Uploading,
-    /// Agreeing on whose updates are in the sum.
+    /// Stage 3: agreeing with the other devices on whose updates are in the sum.
     Agreeing,
-    /// Helping to remove the masks from the sum.
+    /// Stage 4: helping to remove the masks from the sum.
     Unmasking,
-    /// Over.
+    /// The participation has ended.
     Over,
 }
 
 impl Phase {
-    /// A sentence for a person.
+    /// A sentence for the user.
     pub const fn sentence(self) -> &'static str {
         match self {
             Self::CheckingIn => "Asking whether there is a round to join",
@@ -43,7 +43,7 @@ impl Phase {
         }
     }
 
-    /// First and last share of the whole that this phase stands for, in thousandths.
+    /// Overall progress at the start and at the end of this phase, in thousandths.
     const fn span(self) -> (u32, u32) {
         match self {
             Self::CheckingIn => (0, 20),
@@ -59,76 +59,76 @@ impl Phase {
     }
 }
 
-/// How far a participation has come, and what happened.
+/// The progress of a participation, and the event that changed it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress {
-    /// Where it is.
+    /// Current phase.
     pub phase: Phase,
-    /// Share of the phase that is done, in thousandths.
+    /// Progress within the phase, in thousandths.
     pub phase_permille: u32,
-    /// What happened.
+    /// The event that is reported.
     pub event: ProgressEvent,
 }
 
-/// Something that a person may want to see.
+/// An event that an app may want to show.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ProgressEvent {
     /// A phase has begun.
     Entered,
-    /// More of the model is here.
+    /// A further part of the model file was downloaded.
     Downloaded {
-        /// Bytes so far.
+        /// Number of bytes so far.
         bytes: u64,
-        /// Bytes in all.
+        /// Total number of bytes.
         of: u64,
     },
     /// A training step is done.
     Step {
-        /// Steps so far.
+        /// Number of steps done.
         step: u32,
-        /// Steps in all.
+        /// Total number of steps.
         of: u32,
-        /// Mean loss of the step's examples before the step, in nats; `None` where it has no noise of its own and must
-        /// not be shown.
+        /// Mean loss of the step's examples before the step, in nats. `None` under DP-SGD, where the loss must not be
+        /// shown because it carries no noise.
         loss: Option<f32>,
     },
-    /// The privacy ledger has taken down what the round costs, before anything is sent.
+    /// The privacy ledger has recorded the cost of the round, before the update is sent.
     Paid {
-        /// This round.
+        /// Cost of this round.
         round: Epsilons,
-        /// All rounds so far.
+        /// Cost of all rounds so far.
         total: Epsilons,
     },
-    /// More of the masked update is sent.
+    /// A further part of the masked update was sent.
     Uploaded {
-        /// Bytes so far.
+        /// Number of bytes so far.
         bytes: u64,
-        /// Bytes in all.
+        /// Total number of bytes.
         of: u64,
     },
 }
 
 impl Progress {
-    /// Share of the whole that is done, in thousandths: for a progress bar.
+    /// Overall progress in thousandths, for a progress bar.
     pub const fn permille(&self) -> u32 {
         let (from, to) = self.phase.span();
         from + (to - from) * self.phase_permille / 1000
     }
 
-    /// A sentence for a person.
+    /// A sentence for the user.
     pub const fn sentence(&self) -> &'static str {
         self.phase.sentence()
     }
 }
 
-/// Told when something happens. Called on the participation's own thread: return quickly.
+/// Receives the progress of a participation. Called on the thread that runs the participation: return quickly.
 pub trait Observer {
-    /// Progress; the whole's share never falls within one call.
+    /// Called for every event. [`Progress::permille`] never decreases within one participation call.
     fn on_progress(&mut self, progress: Progress);
 }
 
-/// Nobody looks.
+/// Ignores all progress.
 impl Observer for () {
     fn on_progress(&mut self, _: Progress) {}
 }

@@ -1,5 +1,5 @@
-//! When an installation may ask for work again: kept across restarts, so that an app that starts anew does not undo how
-//! the coordinator spreads its devices. No I/O.
+//! When an installation may ask for work again. Stored across restarts, so that restarting an app does not defeat the
+//! coordinator's distribution of check-ins over time. No I/O.
 
 use std::time::Duration;
 
@@ -9,45 +9,45 @@ use serde::{Deserialize, Serialize};
 
 use super::Phase;
 
-/// First pause after a round that the device left; it doubles with every further one up to [`LONGEST`].
+/// Pause after the first round that the device left; it doubles with every further one, up to [`LONGEST`].
 const FIRST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(6 * 60 * 60);
-/// No pause reaches further than this: a clock that once ran ahead must not keep a device away for ever.
+/// Upper bound of every pause: a clock that once ran ahead must not block a device permanently.
 const FURTHEST: Duration = Duration::from_secs(9 * 60 * 60);
 
-/// What is stored between two participations.
+/// The state that is stored between two participations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Pace {
-    /// Not before this time; `None`: at once.
+    /// The earliest time of the next check-in; `None`: at once.
     next: Option<Next>,
-    /// Rounds left in a row, by a cause of this device or a failed check.
+    /// Consecutive rounds that the device left for another reason than a cancellation.
     left_in_a_row: u32,
 }
 
-/// The next time, and why.
+/// The earliest time of the next call, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Next {
-    /// When the wait was decided: tells a clock that was set back.
+    /// When the wait was decided: reveals a clock that was set back.
     since: Timestamp,
-    /// The earliest time.
+    /// The earliest time of the next call.
     pub(super) at: Timestamp,
-    /// One stable word.
+    /// Stable machine-readable code.
     pub(super) code: String,
-    /// Why, for a person.
+    /// The reason, as a sentence for the user.
     pub(super) sentence: String,
-    /// The phase of a paused round; `None` between rounds.
+    /// Phase of a paused round; `None` between rounds.
     pub(super) paused: Option<Phase>,
 }
 
 impl Pace {
-    /// What has to be waited for now, if anything.
+    /// The wait that applies at `now`, if any.
     pub(super) fn due(&self, now: Timestamp) -> Option<&Next> {
-        // A clock that went back behind the decision, or a wait beyond every window, is no reason to stay away.
+        // Ignored if the clock is now before the decision, or if the wait is longer than any that is ever set.
         let counts = |next: &&Next| next.since <= now && now < next.at && now.until(next.at) <= FURTHEST;
         self.next.as_ref().filter(counts)
     }
 
-    /// The coordinator has named a window: a uniform moment of it.
+    /// The coordinator has given a window: waits until a uniformly random time in it.
     pub(super) fn waited(
         &mut self,
         window: RetryWindow,
@@ -59,13 +59,13 @@ impl Pace {
         self.set(now.plus(within(window, rng)), code, sentence, None, now);
     }
 
-    /// The round is paused until `at`.
+    /// The round pauses until `at`.
     pub(super) fn paused(&mut self, at: Timestamp, phase: Phase, now: Timestamp) {
         self.set(at, "paused", "the round goes on later", Some(phase), now);
     }
 
-    /// The device left a round: the pause doubles each time, with half of it at random. `until`: a later time that is
-    /// known, such as the day when a budget refills.
+    /// The device left a round: the pause doubles each time, and half of it is random. `until`: a later time that is
+    /// known to be necessary, such as the day on which a budget refills.
     pub(super) fn left(
         &mut self,
         until: Option<Timestamp>,
@@ -82,7 +82,7 @@ impl Pace {
         at
     }
 
-    /// The device has done its part, or the app wants to start anew.
+    /// Removes the wait: the device has contributed, or has enrolled again.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
@@ -93,10 +93,10 @@ impl Pace {
     }
 }
 
-/// A uniform moment of the window, so that devices that were told the same spread out.
+/// A uniformly random time in the window, so that devices with the same window do not all call at once.
 pub(super) fn within(window: RetryWindow, rng: &mut impl Rng) -> Duration {
     let span = u64::try_from(window.before.saturating_sub(window.after).as_millis()).unwrap_or(u64::MAX);
-    // The top of a 128-bit product: uniform to 2^-64.
+    // The upper half of a 128-bit product: uniform up to 2^-64.
     let part = (u128::from(rng.next_u64()) * (u128::from(span) + 1)) >> 64;
     window.after.saturating_add(Duration::from_millis(part as u64))
 }

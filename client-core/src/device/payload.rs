@@ -1,13 +1,13 @@
-//! From shares that opened to bytes that may be sent (C14, C15; docs/adr/0008-paid-before-drawn.md). Each type is made
-//! from the one above it and from nothing else, so no update is masked without its noise, and none is sent without its
-//! receipt:
+//! From decrypted shares to bytes that may be sent (checks C14 and C15; docs/adr/0008-paid-before-drawn.md). Each type
+//! can only be made from the one above it, so no update is masked without its noise, and none is sent without a ledger
+//! record:
 //!
-//! | have | what becomes durable | then |
+//! | type | what is made durable next | then |
 //! |---|---|---|
 //! | `client::Cleared` | the reservation | [`Paying`] |
-//! | `Spend`, the ledger's | | `Noised`, then [`Sealed`] |
+//! | the ledger's `Spend` | | `Noised`, then [`Sealed`] |
 //! | [`Sealed`] | the exact bytes; then their digest | [`Releasing`] |
-//! | `Released`, the ledger's | | [`Payload`] |
+//! | the ledger's `Released` | | [`Payload`] |
 
 use bytes::Bytes;
 use scale_privacy::ledger::{self, Append, Ledger, Noised, Pending, Released, Spend, Unreleased};
@@ -19,7 +19,8 @@ use scale_secagg::prg::Stream;
 use super::{Cause, Round};
 use crate::update::QuantizedUpdate;
 
-/// Bytes that the ledger has released: the only thing that is uploaded, as often as it takes.
+/// A masked input that the ledger has released. Nothing else is uploaded; the same bytes may be sent any number of
+/// times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
     bytes: Bytes,
@@ -27,7 +28,7 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// `None` if other bytes were released.
+    /// `None` if the ledger released other bytes.
     fn new(bytes: Bytes, released: &Released) -> Option<Self> {
         let digest = Digest::of(&bytes);
         (digest.0 == *released.digest()).then_some(Self { bytes, digest })
@@ -38,13 +39,13 @@ impl Payload {
         &self.bytes
     }
 
-    /// SHA-256 of it.
+    /// SHA-256 of the masked input.
     pub const fn digest(&self) -> Digest {
         self.digest
     }
 }
 
-/// A round whose reservation is being written: nothing is drawn and nothing masked yet.
+/// A round whose reservation is being written to the ledger. No noise is drawn and nothing is masked yet.
 #[derive(Debug)]
 pub struct Paying {
     update: QuantizedUpdate,
@@ -52,32 +53,32 @@ pub struct Paying {
     pending: Pending<Spend>,
 }
 
-/// A masked input: these bytes are the only ones there will ever be. The ledger does not know them yet.
+/// A masked input that is not in the ledger yet. The round never produces any other masked input.
 #[derive(Debug)]
 pub struct Sealed {
     pub(super) masked: client::Masked,
     pub(super) bytes: Bytes,
 }
 
-/// A masked input that is stored, and whose digest is being written.
+/// A masked input that is stored and whose digest is being written to the ledger.
 #[derive(Debug)]
 pub struct Releasing {
     pub(super) sealed: Sealed,
     pending: Pending<Released>,
 }
 
-/// What the ledger says about a masked input that a killed process left.
+/// The ledger's record of a masked input that a killed process stored.
 #[derive(Debug)]
-pub(super) enum Vouched {
-    /// It was released: the same bytes again.
+pub(super) enum StoredInput {
+    /// The ledger had released it: the same bytes may be sent again.
     Released(client::Masked, Payload),
-    /// It was paid for and stored, not released.
+    /// Its cost was reserved and it was stored, but it was not released.
     Unreleased(Releasing),
 }
 
 impl Paying {
-    /// Reserves what `round` costs. A device that was killed after this does not come back here: the ledger refuses a
-    /// second reservation.
+    /// Reserves the cost of `round`. A device that is killed afterwards cannot repeat this: the ledger refuses a second
+    /// reservation for the round.
     pub(super) fn reserve(
         round: &Round,
         update: QuantizedUpdate,
@@ -93,17 +94,18 @@ impl Paying {
         Ok(Self { update, cleared, pending: pending? })
     }
 
-    /// What has to be durable before [`Self::noise_and_mask`].
+    /// The record that must be durable before [`Self::noise_and_mask`].
     pub(super) fn record(&self) -> Append {
         self.pending.append().clone()
     }
 
-    /// Participants of the session.
+    /// Number of participants of the session.
     pub(super) fn cohort(&self) -> u32 {
         self.cleared.n()
     }
 
-    /// The reservation is durable: draws the noise and masks, in one step that nothing can interrupt and repeat.
+    /// To be called when the reservation is durable: draws the noise and masks, in one step that cannot be interrupted
+    /// and repeated.
     pub(super) fn noise_and_mask(
         self,
         ledger: &mut Ledger,
@@ -117,7 +119,8 @@ impl Paying {
     }
 }
 
-/// The one place where this crate masks anything: it takes nothing but what the ledger has let be noised.
+/// The only place where this crate masks an update: it accepts only an update to which the ledger allowed noise to be
+/// added.
 fn masked(cleared: client::Cleared, noised: Noised) -> Result<(client::Masked, Vec<u8>, Unreleased), Cause> {
     let (vectors, unreleased) = noised.into_parts();
     let (masked, upload) = cleared.mask(vectors)?;
@@ -125,14 +128,14 @@ fn masked(cleared: client::Cleared, noised: Noised) -> Result<(client::Masked, V
 }
 
 impl Sealed {
-    /// After a restart: asks the ledger what became of these bytes.
-    pub(super) fn vouch(self, round: &Round, ledger: &mut Ledger, now: Timestamp) -> Result<Vouched, Cause> {
+    /// After a restart: looks up in the ledger whether these bytes were released.
+    pub(super) fn look_up(self, round: &Round, ledger: &mut Ledger, now: Timestamp) -> Result<StoredInput, Cause> {
         let (task, number) = (&round.config().task_id, round.config().round);
         match ledger.resend(task, number, &Digest::of(&self.bytes).0) {
-            Ok(released) => self.released(&released).map(|(masked, payload)| Vouched::Released(masked, payload)),
+            Ok(released) => self.released(&released).map(|(masked, payload)| StoredInput::Released(masked, payload)),
             Err(ledger::Refusal::NothingToRelease) => {
                 let unreleased = ledger.unreleased(task, number).ok_or(ledger::Refusal::NothingToRelease)?;
-                Releasing::new(self, &unreleased, ledger, now).map(Vouched::Unreleased)
+                Releasing::new(self, &unreleased, ledger, now).map(StoredInput::Unreleased)
             }
             Err(refusal) => Err(refusal.into()),
         }
@@ -150,12 +153,12 @@ impl Releasing {
         Ok(Self { sealed, pending })
     }
 
-    /// What has to be durable before [`Self::release`], after the bytes themselves.
+    /// The record that must be durable before [`Self::release`], written after the bytes themselves are stored.
     pub(super) fn record(&self) -> Append {
         self.pending.append().clone()
     }
 
-    /// The digest is durable: the bytes may go.
+    /// To be called when the digest is durable: releases the bytes for sending.
     pub(super) fn release(self, ledger: &mut Ledger) -> Result<(client::Masked, Payload), Cause> {
         let released = ledger.durable(self.pending)?;
         self.sealed.released(&released)

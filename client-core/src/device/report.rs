@@ -1,4 +1,5 @@
-//! What the person is shown of the privacy ledger: every participation, what it cost, and what these numbers rest on.
+//! The privacy report for the user: every participation in the privacy ledger, its cost, and the assumptions behind
+//! these numbers.
 
 use scale_privacy::ledger::{self, Epsilon, Epsilons, Ledger};
 use scale_privacy::plan::{PRIVATE_UP_TO, Trust};
@@ -9,23 +10,24 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::Round;
 use super::date::date;
 
-/// A round that this device has reserved, as far as the ledger itself does not say. Stored, sealed, before the reservation.
+/// The facts about a round that the ledger itself does not contain. Stored, sealed, before the round's cost is reserved
+/// in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Participation {
-    /// The task.
+    /// Task of the round.
     pub task: TaskId,
-    /// Number of the session within its task.
+    /// Session number within the task, rising with every session.
     pub number: u64,
-    /// The round.
+    /// Id of the round.
     pub round: RoundId,
-    /// SHA-256 of the model that was trained on, as hex: this goes into what a person exports.
+    /// SHA-256 of the model that was trained, as hex, because it is part of the exported report.
     pub model: String,
-    /// Its version.
+    /// Version of the model that was trained.
     pub version: ModelVersion,
-    /// Participants of the session.
+    /// Number of participants of the session.
     pub cohort: u32,
-    /// Fewest survivors that a sum is released for.
+    /// Smallest number of survivors for which a sum is released.
     pub survivors_min: u32,
 }
 
@@ -44,102 +46,104 @@ impl Participation {
     }
 }
 
-/// How a round protected the person.
+/// How a round protected the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Protection {
-    /// Secure aggregation alone: no noise, and no epsilon that could be claimed.
+    /// Secure aggregation only: no noise, so no epsilon can be claimed.
     WithoutNoise,
-    /// Noise of many devices together, in a sum that only secure aggregation keeps a sum.
+    /// The noise of many devices together. It protects as long as secure aggregation reveals nothing but the sum.
     Distributed,
-    /// The device's own noise, whoever sees the upload.
+    /// The device's own noise, which protects even from those who see the upload.
     Local,
-    /// Noise on the gradients of single examples; nothing is claimed for the person.
+    /// Noise on the gradients of single examples; no epsilon is claimed for the user as a person.
     Examples,
-    /// Unknown: a damaged record, counted as the most that one round may cost.
+    /// Unknown: the record is damaged and counts as the largest cost that one round may have.
     Damage,
 }
 
-/// One participation.
+/// The record of one participation, with its cost.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Receipt {
-    /// Position in the ledger.
+    /// Position in the ledger, as the ledger numbers its receipts.
     pub sequence: u64,
-    /// When it was paid for, Unix milliseconds.
+    /// When its cost was reserved, in Unix milliseconds; `None` if the record is damaged.
     pub time: Option<Timestamp>,
-    /// The same as a date in UTC.
+    /// [`Self::time`] as a date in UTC, such as `2027-01-15`.
     pub date: Option<String>,
-    /// The task.
+    /// Task of the round; `None` if the record is damaged.
     pub task: Option<String>,
-    /// Number of the session within its task.
+    /// Session number within the task, rising with every session.
     pub number: Option<u64>,
-    /// The policy that the task named.
+    /// Id of the privacy policy that the task named.
     pub policy: Option<String>,
-    /// Model, cohort and round; `None` if the note about them is gone.
+    /// Model, cohort and round; `None` if the facts stored about them are missing.
     pub participation: Option<Participation>,
-    /// SHA-256 of what was sent, as hex; `None` if nothing was. The cost stands all the same.
+    /// SHA-256 of the upload, as hex; `None` if nothing was sent, in which case the cost counts nevertheless.
     pub sent: Option<String>,
-    /// How the person was protected.
+    /// How the round protected the user.
     pub protection: Protection,
-    /// Honest devices that had to finish.
+    /// Number of honest devices that must have finished the round for its epsilon to hold; `None` without noise on the
+    /// update.
     pub assumes_honest: Option<u32>,
-    /// What this round reveals at most.
+    /// Upper bounds on what this round reveals.
     #[serde(serialize_with = "epsilons")]
     pub epsilon: Epsilons,
-    /// What all rounds up to this one reveal at most.
+    /// Upper bounds on what all rounds up to and including this one reveal.
     #[serde(serialize_with = "epsilons")]
     pub total: Epsilons,
-    /// All of this in plain words.
+    /// A summary of this record, as text for the user.
     pub sentence: String,
 }
 
-/// The account for the person. [`Self::to_json`] exports it; there an epsilon is a number, or the word `no_bound`, which
-/// no program takes for a small number.
+/// The privacy report. [`Self::to_json`] exports it. There an epsilon is a number, or the string `no_bound`, which no
+/// program mistakes for a small number.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PrivacyReport {
-    /// When it was made, Unix milliseconds.
+    /// When the report was created, in Unix milliseconds.
     pub time: Timestamp,
-    /// False after a reset: there was more, and nobody knows how much.
+    /// False after a reset: there was further spending before it, of unknown size.
     pub past_known: bool,
-    /// Whose participation is protected: `person`. The example's epsilon counts one training example.
+    /// The unit of privacy: `person`. The epsilon for examples protects one training example instead.
     pub unit: &'static str,
-    /// What is compared: `zeros_instead`, the person's update or zeros in its place. The local epsilon compares any two
-    /// updates.
+    /// The neighboring inputs that are compared: `zeros_instead`, which is the user's update or zeros in its place. The
+    /// local epsilon compares any two updates.
     pub neighbours: &'static str,
     /// The delta of every epsilon here.
     pub delta: f64,
-    /// Everything since the ledger began. Never refills. One round without a promise leaves it without a bound.
+    /// Total cost since the ledger began; it never decreases. A single round without a bound leaves the total without
+    /// one.
     #[serde(serialize_with = "epsilons")]
     pub lifetime: Epsilons,
-    /// What may be spent over the lifetime.
+    /// Budget of the ledger's lifetime.
     #[serde(serialize_with = "epsilons")]
     pub lifetime_limit: Epsilons,
-    /// The current period.
+    /// Cost in the current period.
     #[serde(serialize_with = "epsilons")]
     pub period: Epsilons,
-    /// What may be spent in a period.
+    /// Budget of one period.
     #[serde(serialize_with = "epsilons")]
     pub period_limit: Epsilons,
-    /// When the next period begins, Unix milliseconds.
+    /// When the next period begins, in Unix milliseconds.
     pub refills: Timestamp,
-    /// The same as a date in UTC.
+    /// [`Self::refills`] as a date in UTC.
     pub refills_date: String,
-    /// Participations without any noise.
+    /// Number of participations without any noise.
     pub rounds_without_noise: u64,
-    /// Participations whose noise protects single training examples, not the person.
+    /// Number of participations whose noise protects single training examples, not the user as a person.
     pub rounds_for_examples_only: u64,
-    /// Records that could not be read, each counted as the most that one round with noise may cost.
+    /// Number of unreadable records. Each counts as the largest cost that one round with noise may have.
     pub damaged_records: u64,
     /// Every participation, oldest first.
     pub receipts: Vec<Receipt>,
-    /// What the numbers rest on.
+    /// The assumptions behind the numbers, as sentences for the user.
     pub assumptions: Vec<String>,
-    /// The whole in plain words.
+    /// A summary of the report, as text for the user.
     pub summary: String,
 }
 
 impl PrivacyReport {
-    /// From the ledger and the device's own notes.
+    /// Creates the report from the ledger and the stored facts about its rounds.
     pub(super) fn new(ledger: &Ledger, notes: &[Participation], now: Timestamp) -> Self {
         let exposure = ledger.exposure(now.as_millis());
         let receipts: Vec<_> = ledger.receipts().into_iter().map(|receipt| Receipt::new(receipt, notes)).collect();
@@ -168,13 +172,13 @@ impl PrivacyReport {
         this
     }
 
-    /// The report as JSON, for a person to keep or show to somebody.
+    /// The report as JSON, for the user to keep or share.
     pub fn to_json(&self) -> String {
         // Plain data with string keys.
         serde_json::to_string_pretty(self).expect("plain data")
     }
 
-    /// The whole in plain words. The first sentence says what all rounds together reveal of the person.
+    /// The summary. Its first sentence says how much all rounds together reveal about the user.
     fn words(&self) -> String {
         let mut text = String::new();
         let (aggregate, local) = (self.lifetime.aggregate, self.lifetime.local);
@@ -185,8 +189,9 @@ impl PrivacyReport {
             count => match (aggregate, local) {
                 (Epsilon::AtMost(_), Epsilon::AtMost(_)) => {
                     text += &format!(
-                        "{count} participation(s) {since}: whoever sees only the sums learns at most epsilon {aggregate} \
-                         about you; if secure aggregation failed, your uploads by themselves give epsilon {local}."
+                        "{count} participation(s) {since}: a party that sees only the sums learns at most epsilon \
+                         {aggregate} about you; if secure aggregation failed, your uploads alone reveal at most \
+                         epsilon {local}."
                     );
                 }
                 _ => {
@@ -199,7 +204,7 @@ impl PrivacyReport {
         }
         if self.rounds_without_noise > 0 {
             text += &format!(
-                " {} of them carried no noise: secure aggregation alone protected you there.",
+                " {} of them carried no noise: in those, secure aggregation alone protected you.",
                 self.rounds_without_noise
             );
         }
@@ -211,25 +216,25 @@ impl PrivacyReport {
             text += &match self.lifetime.example {
                 Epsilon::AtMost(example) => format!(": at most epsilon {example:.2} for each example."),
                 Epsilon::NoBound => {
-                    "; other rounds did without, so there is no bound for an example either.".to_owned()
+                    "; other rounds carried no such noise, so there is no bound for an example either.".to_owned()
                 }
             };
         }
         if self.damaged_records > 0 {
             text += &format!(
-                " {} record(s) could not be read and count as the most that one round with noise may cost; had such a \
-                 round no noise, there is no bound.",
+                " {} record(s) could not be read and count as the largest cost of one round with noise; if such a \
+                 round had no noise, there is no bound.",
                 self.damaged_records
             );
         }
         if !self.past_known {
-            text += " The ledger was reset: what was spent before is not known.";
+            text += " The ledger was reset: the cost of earlier rounds is unknown.";
         }
         text
     }
 }
 
-/// Each promise as a number, or as `no_bound`. Not as null, which some languages read as 0.
+/// Serializes each epsilon as a number or as `no_bound`. Not as null, which some languages read as 0.
 fn epsilons<S: Serializer>(epsilons: &Epsilons, serializer: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     #[serde(untagged)]
@@ -289,16 +294,16 @@ impl Receipt {
     fn words(&self) -> String {
         let mut text = match self.protection {
             Protection::Distributed => format!(
-                "Whoever sees only the sum learns at most epsilon {} about you, as long as secure aggregation holds and {} \
-                 honest devices finished the round. If not, your upload alone gives epsilon {}{}.",
+                "A party that sees only the sum learns at most epsilon {} about you, if secure aggregation holds and \
+                 {} honest devices finished the round. If not, your upload alone reveals at most epsilon {}{}.",
                 self.epsilon.aggregate,
                 self.assumes_honest.unwrap_or_default(),
                 self.epsilon.local,
                 weak(self.epsilon.local),
             ),
             Protection::Local => format!(
-                "Your device's own noise protects you even from the server: epsilon {}{}. Whoever sees only the sum learns at \
-                 most epsilon {}.",
+                "Your device's own noise protects you even from the server: at most epsilon {}{}. A party that sees \
+                 only the sum learns at most epsilon {}.",
                 self.epsilon.local,
                 weak(self.epsilon.local),
                 self.epsilon.aggregate,
@@ -307,41 +312,44 @@ impl Receipt {
                 "No bound for you as a person: the noise protects single training examples.".to_owned()
             }
             Protection::WithoutNoise => {
-                "No bound: no noise was added, so no epsilon can be claimed. Your update was hidden in the sum alone."
+                "No bound: no noise was added, so no epsilon can be claimed. Only the sum of many updates hid yours."
                     .to_owned()
             }
             Protection::Damage => {
-                "A record could not be read; it counts as the most that one round may cost.".to_owned()
+                "This record could not be read; it counts as the largest cost that one round may have.".to_owned()
             }
         };
         if let (Epsilon::AtMost(example), true) = (self.epsilon.example, self.protection != Protection::Damage) {
-            text += &format!(" One training example: epsilon {example:.2}; that is no claim about you as a person.");
+            text += &format!(
+                " One training example: at most epsilon {example:.2}; this is not a bound for you as a \
+                 person."
+            );
         }
         if let Some(note) = &self.participation {
             text += &format!(" {} devices took part.", note.cohort);
         }
         if self.sent.is_none() && self.protection != Protection::Damage {
-            text += " Nothing was sent in the end; the cost stands all the same.";
+            text += " In the end nothing was sent; the cost counts nevertheless.";
         }
         text
     }
 }
 
-/// Nothing beyond this is called private.
+/// The note on an epsilon above [`PRIVATE_UP_TO`], which the report does not present as good protection.
 fn weak(epsilon: Epsilon) -> &'static str {
     if epsilon <= Epsilon::AtMost(PRIVATE_UP_TO) { "" } else { ", which is weak" }
 }
 
 fn assumptions(delta: f64) -> Vec<String> {
     vec![
-        "Every participation was counted on this device, before anything was sent; no chance of not being chosen is \
-         counted in your favor."
+        "Every participation was counted on this device before its update was sent; the chance of not being selected \
+         is not counted in your favor."
             .to_owned(),
-        "The aggregate epsilon holds against who sees only sums: secure aggregation must hold, and as many honest devices \
-         as each receipt says must have finished the round."
+        "The aggregate epsilon holds against parties that see only sums: secure aggregation must hold, and as many \
+         honest devices as each receipt states must have finished the round."
             .to_owned(),
-        "The local epsilon holds against who sees your uploads one by one, as a server that breaks secure aggregation \
-         would."
+        "The local epsilon holds against parties that see your individual uploads, such as a server that breaks secure \
+         aggregation."
             .to_owned(),
         format!("The bounds may fail with a probability of at most delta = {delta:e}."),
     ]

@@ -1,28 +1,29 @@
-//! The one rule that says whether a device joins a round now.
+//! The rule that decides from the device's conditions whether it joins a round now.
 
 use crate::host::DeviceConditions;
 
-/// What has to hold before the device joins a round. A round that has begun is not given up for it.
+/// Conditions that must hold before the device joins a round. A round that has begun continues when they no longer
+/// hold.
 ///
-/// Beside it, whatever an app chooses: a device that is offline does not join, and one in a low-power or data-saver mode
+/// Two rules always apply: a device that is offline does not join, and a device in a low-power or data-saver mode joins
 /// only while it is charging.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Requirements {
-    /// On a network that does not cost by the byte.
+    /// Requires an unmetered network, one that is not billed by traffic.
     pub unmetered: bool,
-    /// What the device runs on.
+    /// Required power supply.
     pub power: Power,
-    /// Not in use by a person.
+    /// Requires that the device is not in use.
     pub idle: bool,
-    /// What the platform does not know counts as not met. It counts as met otherwise: a platform that cannot tell would
-    /// never take part.
+    /// If true, a condition that the platform does not know counts as not met. If false it counts as met, so that
+    /// platforms that cannot report a condition can take part.
     pub strict: bool,
 }
 
-/// What a device has to run on.
+/// The power supply that a round requires.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Power {
-    /// Anything.
+    /// No requirement.
     Any,
     /// External power, or a battery that is not low.
     #[default]
@@ -39,12 +40,12 @@ impl Default for Requirements {
 }
 
 impl Requirements {
-    /// No more than what always holds.
+    /// Only the two rules that always apply.
     pub const NONE: Self = Self { unmetered: false, power: Power::Any, idle: false, strict: false };
 
-    /// What is not met, in a fixed order. Empty: the device may join.
+    /// The conditions that are not met, in a fixed order. Empty: the device may join.
     pub fn missing(&self, now: &DeviceConditions) -> Vec<Condition> {
-        // A mode that the person chose counts unless it is known that the device is charging.
+        // A low-power or data-saver mode counts unless the device is known to be charging.
         let not_saving = if now.charging == Some(true) { Some(true) } else { now.saving.map(|saving| !saving) };
         let power = match self.power {
             Power::Any => Some(true),
@@ -65,7 +66,7 @@ impl Requirements {
     }
 }
 
-/// Whether one of the two holds.
+/// Whether at least one of the two holds; `None` if that is unknown.
 const fn either(a: Option<bool>, b: Option<bool>) -> Option<bool> {
     match (a, b) {
         (Some(true), _) | (_, Some(true)) => Some(true),
@@ -74,23 +75,23 @@ const fn either(a: Option<bool>, b: Option<bool>) -> Option<bool> {
     }
 }
 
-/// What a device may be waiting for.
+/// A condition that a device may be waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Condition {
     /// A connection to the internet.
     Online,
-    /// A network that does not cost by the byte.
+    /// An unmetered network, one that is not billed by traffic.
     Unmetered,
     /// External power, or a battery that is not low.
     Power,
-    /// That no person uses the device.
+    /// The device is not in use.
     Idle,
     /// The end of a low-power or data-saver mode, or external power.
     NotSaving,
 }
 
 impl Condition {
-    /// One stable word.
+    /// Stable machine-readable code.
     pub const fn code(self) -> &'static str {
         match self {
             Self::Online => "online",
@@ -101,11 +102,11 @@ impl Condition {
         }
     }
 
-    /// A sentence for a person.
+    /// A sentence for the user.
     pub const fn sentence(self) -> &'static str {
         match self {
             Self::Online => "Waiting for a connection to the internet",
-            Self::Unmetered => "Waiting for a network that does not cost by the byte, such as Wi-Fi",
+            Self::Unmetered => "Waiting for an unmetered network, such as Wi-Fi",
             Self::Power => "Waiting for power: charge the device",
             Self::Idle => "Waiting until the device is not in use",
             Self::NotSaving => "Waiting until the device is charging, or its low-power and data-saver modes are off",

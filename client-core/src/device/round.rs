@@ -1,4 +1,4 @@
-//! A manifest that a device has checked: the only road into a round.
+//! The checks on a manifest. A device can only join a round through them.
 
 use std::sync::Arc;
 
@@ -18,7 +18,8 @@ use super::{Cause, Env, Guardrail, History, Rules, WithoutNoise, noise};
 use crate::download::{Installed, Wanted};
 use crate::update;
 
-/// One round that this device may join: signed by the pinned key, newer than any before, within every guardrail.
+/// A round that this device may join: signed by the pinned key, newer than every earlier one of the task, within every
+/// guardrail.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Round {
     manifest: Manifest,
@@ -26,20 +27,21 @@ pub struct Round {
     plan: Arc<Plan>,
     task: TaskId,
     policy: Policy,
-    /// Noise on the update.
+    /// The noise on the update; `None` without.
     mechanism: Option<Mechanism>,
 }
 
 impl Round {
-    /// Checks a manifest. The signature comes first: nothing else of it is read before.
+    /// Checks a manifest. The signature is verified before any other part is used.
     ///
-    /// The digest of the model is compared when the file is here ([`crate::download`]).
+    /// The digest of the model is compared after its download ([`crate::download`]).
     ///
     /// # Errors
-    /// The check of docs/protocol/round-config.md that failed; `plan_digest`, `malformed` for a plan out of its limits,
-    /// `fingerprint_mismatch`, `unsupported_mechanism`, `unsupported_model`, `unknown_task`, `policy` for a guardrail,
-    /// `rounds_per_day`; `without_noise`, `understated_cost` and the noise's own words; the ledger's (C14) for a round that
-    /// it would not pay for; the certificate's (C07) in the malicious profile.
+    /// The check of docs/protocol/round-config.md that failed; [`Cause::PlanDigest`]; [`Cause::Malformed`] for a plan
+    /// that exceeds its limits; [`Cause::Fingerprint`], [`Cause::UnsupportedMechanism`], [`Cause::UnsupportedFamily`],
+    /// [`Cause::UnknownTask`]; [`Cause::Policy`] for a guardrail; [`Cause::RoundsPerDay`]; [`Cause::WithoutNoise`],
+    /// [`Cause::UnderstatedCost`], [`Cause::Mechanism`]; [`Cause::Ledger`] (check C14) if the privacy budget does not
+    /// suffice; check C07 for the certificate in the malicious profile.
     pub fn check(manifest: Manifest, env: &Env<'_>) -> Result<Self, Cause> {
         let Env { now, rules, history, .. } = *env;
         let limits = rules.guardrails.tightened();
@@ -53,14 +55,15 @@ impl Round {
         if joined >= limits.rounds_per_day {
             return Err(Cause::RoundsPerDay(joined));
         }
-        // Before anything is trained for it. What training itself costs is known afterwards.
+        // Checked before training, for the noise on the update. The cost of training itself is only known afterwards.
         if let Some(facts) = round.facts(None) {
             env.ledger.would_pay(&facts, now.as_millis())?;
         }
         Ok(round)
     }
 
-    /// Checks a stored manifest again: everything except time and history, which held when it was joined.
+    /// Checks a stored manifest again: everything except time and history, which were checked when the round was
+    /// joined.
     pub(super) fn restore(manifest: Manifest, rules: &Rules) -> Result<Self, Cause> {
         Self::read(manifest, rules, 0, |_| 0)
     }
@@ -76,7 +79,8 @@ impl Round {
         let task: TaskId = claimed.task_id.parse()?;
         let mut policy = Policy {
             task_key: rules.task_key,
-            // Compared with the file when it is here; the vectors with the plan's, below, once the plan may be read.
+            // The digest is compared with the file after its download; the vectors with those of the plan, below, once
+            // the plan's digest is verified.
             model_digest: claimed.model_digest,
             vectors: claimed.vectors,
             last_round: last_round(&task),
@@ -127,32 +131,32 @@ impl Round {
         Ok(Self { manifest, config, plan: Arc::new(plan), task, policy, mechanism })
     }
 
-    /// The task.
+    /// The task that the round belongs to.
     pub const fn task(&self) -> &TaskId {
         &self.task
     }
 
-    /// The manifest, as it came.
+    /// The manifest, as received.
     pub const fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// The signed configuration.
+    /// The signed round configuration.
     pub const fn config(&self) -> &RoundConfig {
         &self.config
     }
 
-    /// What is trained, and how.
+    /// The training plan.
     pub const fn plan(&self) -> &Arc<Plan> {
         &self.plan
     }
 
-    /// Latest closing time T0 to T4 of a stage, as it was signed.
+    /// The signed latest closing time of a stage. `stage`: 0 to 4, for T0 to T4.
     pub fn closing(&self, stage: usize) -> Timestamp {
         Timestamp::from_millis(self.config.closing[stage])
     }
 
-    /// The global model's file.
+    /// Where to download the global model, with its size and digest.
     pub fn model(&self) -> Wanted {
         Wanted {
             url: self.manifest.model_url.clone(),
@@ -161,7 +165,7 @@ impl Round {
         }
     }
 
-    /// The global model as an app may use it, once its file is verified.
+    /// The description under which the global model is installed for the app, once its file is verified.
     pub(super) fn installed(&self) -> Installed {
         Installed {
             task: self.task.clone(),
@@ -171,12 +175,13 @@ impl Round {
         }
     }
 
-    /// What the round costs, as the ledger takes it, with what training itself has cost; `None` without any noise.
+    /// The cost of the round in the form that the ledger takes, including the cost of training itself (`examples`);
+    /// `None` without any noise.
     pub(super) fn facts(&self, examples: Option<DpSgd>) -> Option<Facts<'_>> {
         noise::facts(&self.config, self.mechanism, examples)
     }
 
-    /// What the protocol checks the configuration against once more in stage 0.
+    /// What the protocol checks the configuration against again in stage 0.
     pub(super) fn policy(&self, history: &History) -> Policy {
         Policy { last_round: history.last_round(&self.task), ..self.policy.clone() }
     }

@@ -1,5 +1,5 @@
-//! One participation: performs what the machine asks for, through the platform's host, until it is over, the budget is
-//! used up or the coordinator refuses the device's token.
+//! One participation: performs the effects of the state machine through the platform's host, until the state is final,
+//! the time budget is used up or the coordinator refuses the device token.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -31,23 +31,24 @@ use crate::host::{Clock as _, DeviceToken, Host, KeyStore as _, MaybeSend, Rando
 use crate::storage;
 use crate::trainer::{TrainError, Trained, Trainer};
 
-/// Key of the store. Its content is sealed under this name.
+/// Key in the store; the value is sealed under this name.
 const HISTORY: &str = "history";
 
-/// Longest time between two turns for the platform's own events while the device trains.
+/// Longest time for which training runs before it yields to the platform's event loop.
 const BREATHE_EVERY: Duration = Duration::from_millis(50);
-/// How long a device that leaves waits for the coordinator to hear of it; a cancelled call has to end soon.
+/// Longest time that a device spends on informing the coordinator that it leaves; shorter for a cancelled call, which
+/// has to return soon.
 const GOODBYE: Duration = Duration::from_secs(5);
 const CANCELLED_GOODBYE: Duration = Duration::from_millis(100);
 
-/// What one participation works with.
+/// The context of one participation.
 pub(super) struct Run<'a, H: Host> {
     host: &'a H,
     rules: &'a Rules,
     activity: &'a Activity,
     cancel: &'a Cancel,
     job: Option<JobCredential>,
-    /// End of the budget.
+    /// End of the time budget; `None` without one.
     until: Option<Timestamp>,
     token: DeviceToken,
     ledger: OpenLedger<H>,
@@ -57,14 +58,14 @@ pub(super) struct Run<'a, H: Host> {
     keys: ChaCha20Rng,
     rounding: Stream,
     noise: Stream,
-    /// Calls without an answer, in a row.
+    /// Number of consecutive calls without an answer.
     broken: u32,
-    /// The furthest report, so that a progress bar never falls.
+    /// The furthest progress reported so far, so that a progress bar never moves back.
     reported: Option<Progress>,
     stored: StoredRound,
 }
 
-/// What the caller decides about one participation.
+/// The inputs of one participation.
 pub(super) struct Setting<'a, H: Host> {
     pub(super) host: &'a H,
     pub(super) rules: &'a Rules,
@@ -77,11 +78,11 @@ pub(super) struct Setting<'a, H: Host> {
 
 /// How a participation ended.
 pub(super) enum Ended {
-    /// The machine is done: [`State::Waited`], [`State::Done`] or [`State::Left`].
+    /// The state is final: [`State::Waited`], [`State::Done`] or [`State::Left`].
     Over(Box<State>),
-    /// The round is stored, and goes on in this window.
+    /// The round is stored, and is to be continued in this window.
     Paused(RetryWindow, Phase),
-    /// The coordinator does not take the device's token any more. A round that was joined stays stored.
+    /// The coordinator refuses the device token. A round that was joined stays stored.
     EnrollmentNeeded(Problem),
 }
 
@@ -91,7 +92,7 @@ enum Stopped {
     OutOfBudget,
 }
 
-/// What performing effects led to.
+/// The result of performing effects.
 enum Performed {
     Event(Event),
     Paused(RetryWindow),
@@ -100,8 +101,8 @@ enum Performed {
 }
 
 impl<'a, H: Host> Run<'a, H> {
-    /// Takes the privacy ledger and reads what is stored. The state is that of a killed or paused process, if there is
-    /// one.
+    /// Locks the privacy ledger and reads what is stored. Also returns the stored state of a killed or paused process,
+    /// if there is one.
     ///
     /// # Errors
     /// [`Error::LedgerInUse`], [`Error::LedgerLocked`], [`Error::Ledger`], [`Error::Host`]; nothing was sent.
@@ -133,15 +134,15 @@ impl<'a, H: Host> Run<'a, H> {
         Ok((this, state))
     }
 
-    /// Random numbers for pauses.
+    /// The random stream for pauses.
     pub(super) fn rng(&mut self) -> &mut ChaCha20Rng {
         &mut self.keys
     }
 
-    /// Goes on from `state` until there is nothing more to do.
+    /// Runs the state machine from `state` until the participation ends.
     ///
     /// # Errors
-    /// [`Error::Host`]: the platform failed; what was stored last stands.
+    /// [`Error::Host`]: the platform failed; the next call continues from what was stored last.
     pub(super) async fn drive(
         &mut self,
         mut state: State,
@@ -175,7 +176,7 @@ impl<'a, H: Host> Run<'a, H> {
         }
     }
 
-    /// Performs effects in order. At most the last one asks something; its answer is the next event.
+    /// Performs effects in order. Only the last one may have an answer, which is the next event.
     async fn perform(
         &mut self,
         state: &State,
@@ -253,7 +254,7 @@ impl<'a, H: Host> Run<'a, H> {
         Ok(Performed::Nothing)
     }
 
-    /// Best effort: nothing of a round depends on it.
+    /// Reports progress to the coordinator. Best effort: the round does not depend on it.
     async fn tell(&self, progress: WireProgress) {
         let progress = WireProgress { job: self.job.clone(), ..progress };
         let call = self.host.transport().report_progress(&self.token, progress);
@@ -297,8 +298,8 @@ impl<'a, H: Host> Run<'a, H> {
         })
     }
 
-    /// Trains step by step, and lets the platform's own events in between. A budget that ends meanwhile ends training as a
-    /// time limit does: what was learnt by then counts.
+    /// Trains step by step, and yields to the platform's event loop in between. If the time budget ends meanwhile,
+    /// training stops as at a time limit, and its result so far is used.
     async fn train(
         &mut self,
         input: TrainingInput,
@@ -306,7 +307,7 @@ impl<'a, H: Host> Run<'a, H> {
         observer: &mut (impl Observer + MaybeSend),
     ) -> Result<Performed, Error> {
         let TrainingInput { round, plan, weights, limit } = input;
-        // Somebody watches this job: it has begun.
+        // The user's screens show this job: report that training has begun.
         if self.job.is_some() {
             self.tell(WireProgress { round, done_permille: 0, job: None }).await;
         }
@@ -314,7 +315,7 @@ impl<'a, H: Host> Run<'a, H> {
         let secret = seed(self.host)?;
         let start = clock.now();
         let until = self.until.map_or(start.plus(limit), |budget| {
-            // A tenth of what is left of the budget is kept for the way to the coordinator.
+            // A tenth of the remaining budget is reserved for sending the keys to the coordinator.
             start.plus(limit.min(start.until(budget).mul_f64(0.9)))
         });
         let mut breathed = start;
@@ -350,7 +351,8 @@ impl<'a, H: Host> Run<'a, H> {
         Ok(Performed::Event(Event::Trained(trained)))
     }
 
-    /// Sends the pieces that the coordinator lacks. Takes nothing but what the privacy ledger has released.
+    /// Sends the pieces that the coordinator does not have yet. Accepts only a payload that the privacy ledger has
+    /// released.
     async fn upload(
         &mut self,
         session: SessionId,
@@ -383,7 +385,11 @@ impl<'a, H: Host> Run<'a, H> {
             match cursor.received(received) {
                 Received::GoOn => {}
                 Received::Complete(retry) => return Ok(Ok(Event::Wait(retry))),
-                Received::Stalled => return Ok(Err(CallError::Unreachable("the upload does not get on".into()))),
+                Received::Stalled => {
+                    return Ok(Err(CallError::Unreachable(
+                        "the upload makes no progress: the coordinator asked for the same bytes again and again".into(),
+                    )));
+                }
             }
             let sent = received.min(total);
             let event = ProgressEvent::Uploaded { bytes: sent, of: total };
@@ -391,7 +397,7 @@ impl<'a, H: Host> Run<'a, H> {
         }
     }
 
-    /// What `work` gives, unless somebody cancels or the budget ends first.
+    /// The output of `work`, unless the call is cancelled or the time budget ends first.
     async fn interruptible<T>(&self, work: impl Future<Output = T> + MaybeSend) -> Result<T, Stopped> {
         let work = async {
             match self.until {
@@ -406,7 +412,7 @@ impl<'a, H: Host> Run<'a, H> {
         }
     }
 
-    /// What comes of a call that may have been stopped or have failed.
+    /// Converts the result of a call, which may have been stopped or have failed, to the next event.
     fn answered<T>(
         &mut self,
         state: &State,
@@ -438,7 +444,7 @@ impl<'a, H: Host> Run<'a, H> {
         })
     }
 
-    /// The reservation is durable: the report of a running round says so.
+    /// The reservation is durable: publishes it in the report, and informs the observer.
     async fn paid(&mut self, observer: &mut (impl Observer + MaybeSend)) -> Result<(), Error> {
         self.publish().await?;
         if let Some(receipt) = self.ledger.account.receipts().last() {
@@ -448,7 +454,8 @@ impl<'a, H: Host> Run<'a, H> {
         Ok(())
     }
 
-    /// Makes the last durable account readable while this participation has the ledger.
+    /// Publishes the privacy report as of the last durable record, because the ledger cannot be opened while this
+    /// participation runs.
     async fn publish(&mut self) -> Result<(), Error> {
         let report = ledger_store::report(self.host, &self.ledger.account).await?;
         self.activity.publish(report);
@@ -460,7 +467,7 @@ impl<'a, H: Host> Run<'a, H> {
     }
 }
 
-/// Tells the observer, unless it has heard of something later.
+/// Informs the observer, unless further progress was already reported.
 fn report(
     reported: &mut Option<Progress>,
     activity: &Activity,
@@ -489,19 +496,19 @@ impl Stopped {
     }
 }
 
-/// From `time` until the state's signed closing time.
+/// The window from `time` until the signed closing time of the state, relative to `now`.
 fn resume_at(state: &State, time: Timestamp, now: Timestamp) -> RetryWindow {
     let after = now.until(time);
     let before = state.deadline().map_or(after, |deadline| now.until(deadline));
     RetryWindow { after, before: before.max(after) }
 }
 
-/// What `work` gives within so long; `None` after that.
+/// The output of `work`, or `None` if it takes longer than `longest`.
 async fn within<H: Host, T>(host: &H, longest: Duration, work: impl Future<Output = T> + MaybeSend) -> Option<T> {
     let mut sleep = std::pin::pin!(host.clock().sleep(longest));
     let mut work = std::pin::pin!(work);
     std::future::poll_fn(|context| {
-        // The work first: what is there counts, however late.
+        // The work is polled first, so a result that is ready counts even if the time is over.
         if let std::task::Poll::Ready(done) = work.as_mut().poll(context) {
             return std::task::Poll::Ready(Some(done));
         }
@@ -520,7 +527,7 @@ async fn send<H: Host>(host: &H, token: &DeviceToken, outgoing: Outgoing) -> Res
     }
 }
 
-/// Of one stream, from the system.
+/// The seed of one random stream, from the system's randomness.
 fn seed<H: Host>(host: &H) -> Result<Zeroizing<[u8; 32]>, HostError> {
     let mut seed = Zeroizing::new([0; 32]);
     host.randomness().fill(&mut *seed)?;

@@ -1,14 +1,14 @@
-//! A state as bytes, so that a device that was killed goes on where it was.
+//! Serialization of a state, so that a device that was killed continues where it was.
 //!
 //! ```text
 //! version u8 ‖ state u8 ‖ manifest ‖ fields of the state, each with its length as u64 in front
 //! ```
 //!
-//! What is as large as the model is no field: it is a [`Part`] of its own, stored once, and the fields name it by its
-//! digest (docs/adr/0013).
+//! Values as large as the model are not fields. Each of them is a separate [`Part`], stored once, and a field refers to
+//! it by its digest (docs/adr/0013).
 //!
-//! The bytes hold secrets: the host seals them. What the manifest says is checked again when they are read, so a new
-//! version of the app with stricter guardrails leaves a round that the old one had joined.
+//! The bytes contain secrets: the host seals them. The manifest is checked again when they are read, so a new version
+//! of the app with stricter guardrails leaves a round that the old version had joined.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -23,7 +23,7 @@ use super::state::Session;
 use super::{Cause, Round, Rules, State};
 use crate::update::QuantizedUpdate;
 
-/// First byte. Snapshots of other versions are not read: the round is lost, the round number remembered.
+/// First byte. Snapshots of other versions are not read: the round is lost, but its number stays in the history.
 const VERSION: u8 = 4;
 
 mod tag {
@@ -36,7 +36,7 @@ mod tag {
     pub(super) const REVEALING: u8 = 7;
 }
 
-/// Why stored bytes are no state: they are damaged, of another version, or break a rule by now.
+/// Why stored bytes could not be restored: they are damaged, of another version, or violate the current rules.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the stored round cannot be resumed: {0}")]
 pub struct Unreadable(pub String);
@@ -50,7 +50,7 @@ impl From<Cause> for Unreadable {
 /// A stored state.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Small, and another one in every state. Names the parts.
+    /// The fields of the state: small, rewritten in every state. They refer to the parts.
     pub state: Zeroizing<Vec<u8>>,
     /// The update, until it is masked.
     pub update: Option<Part>,
@@ -58,7 +58,7 @@ pub struct Snapshot {
     pub masked: Option<Part>,
 }
 
-/// Many bytes that stay the same from one state to the next.
+/// A large value that stays the same from one state to the next.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Part {
     bytes: Bytes,
@@ -66,18 +66,18 @@ pub struct Part {
 }
 
 impl Part {
-    /// Hashes the bytes.
+    /// A part with these bytes; computes their digest.
     pub fn new(bytes: Bytes) -> Self {
         let digest = Digest::of(&bytes);
         Self { bytes, digest }
     }
 
-    /// The bytes, secret.
+    /// The bytes. They are secret.
     pub const fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// SHA-256 of them.
+    /// SHA-256 of the bytes.
     pub const fn digest(&self) -> Digest {
         self.digest
     }
@@ -96,8 +96,8 @@ impl std::fmt::Debug for Part {
 }
 
 impl State {
-    /// The state as bytes, secrets included; `None` where there is nothing to go on with. Training starts again from the
-    /// stored manifest and model.
+    /// The state as bytes, including secrets; `None` for a state that cannot be continued. A state in training contains
+    /// no training progress: training starts again from the stored manifest and model.
     pub fn snapshot(&self) -> Option<Snapshot> {
         let (mut kept, mut masked_input) = (None, None);
         let (tag, fields): (u8, Vec<Zeroizing<Vec<u8>>>) = match self {
@@ -110,7 +110,7 @@ impl State {
                 let update = name(&mut kept, part(update));
                 (tag::SHARED, vec![update, shared.snapshot(), public(message), public(session.id.as_bytes())])
             }
-            // Whether the ledger has released the bytes stands in the ledger.
+            // Whether the bytes were released is recorded in the ledger only.
             Self::Sealed(session, Sealed { masked, bytes })
             | Self::Releasing(session, Releasing { sealed: Sealed { masked, bytes }, .. }) => {
                 let bytes = name(&mut masked_input, Part::new(bytes.clone()));
@@ -125,12 +125,12 @@ impl State {
                 (tag::AGREED, vec![agreed.snapshot(), public(message), public(session.id.as_bytes())])
             }
             Self::Revealing(session, message) => (tag::REVEALING, vec![public(message), public(session.id.as_bytes())]),
-            // What is paid for and not masked is lost with the process: noise is drawn once.
+            // A reserved but unmasked update is lost with the process, because noise is drawn only once.
             Self::Paying(..) => return None,
             Self::Idle | Self::Training(..) | Self::Waited(_) | Self::Done(_) | Self::Left(..) => return None,
         };
         let manifest = wire::Manifest::from(self.round()?.manifest()).encode_to_vec();
-        // Allocated once: growing would leave an old copy of the secrets behind.
+        // Allocated once: growing the buffer would leave an old copy of the secrets in memory.
         let len = 2 + 8 + manifest.len() + fields.iter().map(|field| 8 + field.len()).sum::<usize>();
         let mut out = Zeroizing::new(Vec::with_capacity(len));
         out.extend_from_slice(&[VERSION, tag]);
@@ -141,10 +141,10 @@ impl State {
         Some(Snapshot { state: out, update: kept, masked: masked_input })
     }
 
-    /// Reads [`Self::snapshot`] back; [`super::Event::Resume`] then goes on.
+    /// Reads back what [`Self::snapshot`] gave. Continue with [`super::Event::Resume`].
     ///
     /// # Errors
-    /// [`Unreadable`]: the round is over for this device.
+    /// [`Unreadable`]: this device cannot continue the round.
     pub fn restore(snapshot: &Snapshot, rules: &Rules) -> Result<Self, Unreadable> {
         let [version, tag, rest @ ..] = &**snapshot.state else { return Err(damaged()) };
         if *version != VERSION {
@@ -200,7 +200,7 @@ fn damaged() -> Unreadable {
     Unreadable("its bytes are damaged".into())
 }
 
-/// Keeps a part beside the state, and gives the field that names it.
+/// Stores a part in `place`, and returns the field that refers to it.
 fn name(place: &mut Option<Part>, part: Part) -> Zeroizing<Vec<u8>> {
     public(&place.insert(part).digest.0)
 }
@@ -213,7 +213,7 @@ fn public(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(bytes.to_vec())
 }
 
-/// The protocol's state was made for the manifest beside it.
+/// Checks that the protocol's state belongs to the stored manifest.
 fn belongs(round: &Round, cfg: &[u8; 32]) -> Result<(), Unreadable> {
     if round.config().cfg() == *cfg { Ok(()) } else { Err(damaged()) }
 }
@@ -229,7 +229,7 @@ impl<'a> Fields<'a> {
         Ok(field)
     }
 
-    /// The stored part, if it is the one that the state names.
+    /// The stored part, if it has the digest that the state refers to.
     fn part<'p>(&mut self, stored: &'p Option<Part>) -> Result<&'p Bytes, Unreadable> {
         let named = self.next()?;
         let part = stored.as_ref().filter(|part| part.digest.0 == *named);

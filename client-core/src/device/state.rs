@@ -1,4 +1,4 @@
-//! The machine: what happened goes in, what to do comes out. No I/O, no clock, no randomness of its own.
+//! The state machine: it takes events and returns effects. It has no I/O, no clock and no randomness of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,49 +19,51 @@ use scale_secagg::prg::Stream;
 use scale_secagg::roster::Certificate;
 use zeroize::Zeroizing;
 
-use super::payload::{Paying, Payload, Releasing, Sealed, Vouched};
+use super::payload::{Paying, Payload, Releasing, Sealed, StoredInput};
 use super::{Cause, Effect, Event, History, Outgoing, Participation, Phase, Round, Rules, TrainingInput};
 use crate::download::ModelFile;
 use crate::model;
 use crate::trainer::{TrainError, Trained};
 use crate::update::{QuantizedUpdate, Update};
 
-/// How soon a committed upload asks for the survivors.
+/// When a device whose upload is committed asks for the survivors.
 const COMMITTED: RetryWindow = RetryWindow { after: Duration::from_millis(200), before: Duration::from_millis(1000) };
 
-/// Where a device is in its round. Each state holds what the next one needs, and nothing that an earlier one needed.
+/// The state of a device in its round. Each state contains only what later states need.
 #[derive(Debug)]
 pub enum State {
     /// No round yet.
     Idle,
-    /// The manifest is checked; the model is on its way.
+    /// The manifest is checked; the model is being downloaded.
     Joined(Box<Round>),
-    /// The model is verified.
+    /// The model is verified; training runs.
     Training(Box<Round>, Arc<Zeroizing<Vec<f32>>>),
-    /// There is something to contribute, on the grid: rounded once, whatever happens later.
+    /// The update is rounded to the grid. It is rounded only once, also across restarts.
     Trained(Box<Round>, QuantizedUpdate),
-    /// Stage 0 is answered.
+    /// The message of stage 0 (AdvertiseKeys) is made.
     Keyed(Box<Round>, QuantizedUpdate, client::Keyed, Bytes),
-    /// Stage 1 is answered.
+    /// The message of stage 1 (ShareKeys) is made.
     Shared(Box<Session>, QuantizedUpdate, client::Shared, Bytes),
-    /// Stage 2 is checked; the privacy ledger takes down what the round costs. Not stored: a device that is killed here
-    /// has paid, and leaves.
+    /// The shares of stage 2 are checked; the privacy ledger records the cost of the round. Not stored: a device that
+    /// is killed here has paid the cost and leaves the round.
     Paying(Box<Session>, Box<Paying>),
-    /// Stage 2: these bytes are the only masked input there will ever be; read from the store, and to be vouched for.
+    /// Stage 2: the only masked input of the round, read from the store after a restart. Whether it may be sent is to
+    /// be looked up in the privacy ledger.
     Sealed(Box<Session>, Sealed),
-    /// The same, while the privacy ledger takes down their digest.
+    /// Stage 2: the masked input, while its digest is being written to the privacy ledger.
     Releasing(Box<Session>, Releasing),
-    /// The same, released by the privacy ledger: they may be sent. They are kept until the survivors come.
+    /// Stage 2: the masked input, released by the privacy ledger for sending. It is kept until the list of survivors
+    /// arrives.
     Masked(Box<Session>, client::Masked, Payload),
-    /// Stage 3: this statement is the only one that is ever signed.
+    /// Stage 3: the only statement about the survivors that this device signs in the round.
     Agreed(Box<Session>, client::Agreed, Bytes),
-    /// Stage 4: every other secret is gone.
+    /// Stage 4: the shares for unmasking are made; all other secrets are wiped.
     Revealing(Box<Session>, Bytes),
     /// No round for this device now.
     Waited(Wait),
-    /// The update is in the sum, and the device has done its part.
+    /// The update is in the sum, and the device has completed the round.
     Done(Contribution),
-    /// Left before the end; nothing of it is kept.
+    /// The device left before the end; nothing of the round is kept.
     Left(Option<RoundId>, Cause),
 }
 
@@ -72,47 +74,49 @@ pub struct Session {
     pub(super) id: SessionId,
 }
 
-/// What a device has contributed to.
+/// The round that a device has contributed to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contribution {
-    /// The task.
+    /// Task of the round.
     pub task: TaskId,
-    /// The round.
+    /// Id of the round.
     pub round: RoundId,
-    /// Its number within the task.
+    /// Session number within the task.
     pub number: u64,
-    /// The version that was trained on.
+    /// Version of the model that was trained.
     pub version: ModelVersion,
 }
 
-/// What a step may look at.
+/// The environment of a step.
 #[derive(Debug)]
 pub struct Env<'a> {
-    /// The present.
+    /// Current time.
     pub now: Timestamp,
-    /// What the device knows by itself.
+    /// Pinned keys and local rules.
     pub rules: &'a Rules,
     /// Rounds joined before.
     pub history: &'a History,
-    /// Signs stages 0 and 3.
+    /// Identity key; signs the messages of stages 0 and 3.
     pub identity: &'a IdentityKey,
-    /// The pinned authority's word for this identity; only the malicious profile needs it.
+    /// The pinned authority's certificate for this identity; only the malicious profile needs it.
     pub certificate: Option<&'a Certificate>,
-    /// Stream of keys, shares and pauses.
+    /// Random stream for keys, shares and pauses.
     pub keys: &'a mut ChaCha20Rng,
-    /// Stream of the rounding: never the same as `keys`.
+    /// Random stream for rounding; must not be the same as `keys`.
     pub rounding: &'a mut Stream,
-    /// Stream of the noise, seeded by the system for this participation: never the same as the other two.
+    /// Random stream for the noise, seeded from the system for this participation; must not be the same as the other
+    /// two.
     pub noise: &'a mut Stream,
-    /// The privacy ledger, held by this process alone.
+    /// The privacy ledger, which this process has locked.
     pub ledger: &'a mut Ledger,
 }
 
-/// The next state, and what to do.
+/// The next state, and the effects to perform in order.
 pub type Step = (State, Vec<Effect>);
 
 impl State {
-    /// Takes `self`: a step cannot run twice, and a failed check ends the round with every secret wiped.
+    /// Handles an event. Takes `self`, so that a step cannot run twice and a failed check ends the round with all
+    /// secrets wiped.
     pub fn handle(self, event: Event, env: &mut Env<'_>) -> Step {
         if self.is_over() {
             return (self, vec![]);
@@ -182,13 +186,13 @@ impl State {
                 state.leave(refusal.into())
             }
             (state, event) => {
-                let problem = format!("`{}` came in state `{}`", event.name(), state.name());
+                let problem = format!("event `{}` is not allowed in state `{}`", event.name(), state.name());
                 state.leave(Cause::StageOrder(problem))
             }
         }
     }
 
-    /// Its name, for messages and logs.
+    /// Name of the state, for messages and logs.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Idle => "idle",
@@ -209,7 +213,7 @@ impl State {
         }
     }
 
-    /// What a person is told.
+    /// The phase that the user sees.
     pub const fn phase(&self) -> Phase {
         match self {
             Self::Idle => Phase::CheckingIn,
@@ -224,12 +228,12 @@ impl State {
         }
     }
 
-    /// Whether nothing more will happen.
+    /// Whether this is a final state.
     pub const fn is_over(&self) -> bool {
         matches!(self, Self::Waited(..) | Self::Done(..) | Self::Left(..))
     }
 
-    /// The round that the device is in.
+    /// The round that the device is in; `None` before it has joined one and in final states.
     pub fn round(&self) -> Option<&Round> {
         match self {
             Self::Joined(round) | Self::Training(round, _) | Self::Trained(round, _) | Self::Keyed(round, ..) => {
@@ -246,7 +250,7 @@ impl State {
         }
     }
 
-    /// Signed closing time by which this state has to be over.
+    /// The signed closing time by which the device must have left this state.
     pub fn deadline(&self) -> Option<Timestamp> {
         let stage = match self {
             Self::Keyed(..) => 1,
@@ -258,16 +262,17 @@ impl State {
         self.round().map(|round| round.closing(stage))
     }
 
-    /// The one thing that this state waits for. `again`: not for the first time.
+    /// The effect that requests what this state waits for. `again`: it was requested before.
     fn ask(&self, again: bool) -> Vec<Effect> {
         let stage = |session: &Session, payload: &Bytes| StageUp { handle: session.id, payload: payload.clone() };
         let send = |outgoing| vec![Effect::Send(outgoing)];
         match self {
-            // Asked before anything is loaded: a device whose budget is used up neither downloads nor trains.
+            // The price comes before the download: a device whose budget is used up neither downloads nor trains.
             Self::Joined(round) => vec![Effect::Price(round.plan().clone())],
             Self::Keyed(round, .., payload) => {
                 let up = StageUp { handle: round.manifest().round, payload: payload.clone() };
-                // The number is durable before the keys go out, also when the device was killed in between (C03).
+                // The number must be durable before the keys are sent, also if the device was killed in between (check
+                // C03).
                 vec![remember(round), Effect::Send(Outgoing::AdvertiseKeys(up))]
             }
             Self::Shared(session, .., payload) => send(Outgoing::ShareKeys(stage(session, payload))),
@@ -281,13 +286,13 @@ impl State {
             }
             Self::Agreed(session, _, payload) => send(Outgoing::ConfirmSurvivors(stage(session, payload))),
             Self::Revealing(session, payload) => send(Outgoing::RevealShares(stage(session, payload))),
-            // Training is not interrupted by anything that could ask again; the others wait for nothing.
+            // Training is never requested twice; the other states wait for nothing.
             Self::Idle | Self::Training(..) | Self::Trained(..) | Self::Sealed(..) => vec![],
             Self::Waited(_) | Self::Done(_) | Self::Left(..) => vec![],
         }
     }
 
-    /// A new state: stored first, then asked for.
+    /// Enters a new state: stores it first, then requests what it waits for.
     fn enter(self) -> Step {
         let mut effects: Vec<Effect> = self.snapshot().map(Effect::Persist).into_iter().collect();
         effects.extend(self.ask(false));
@@ -322,7 +327,7 @@ fn remember(round: &Round) -> Effect {
     Effect::Remember(round.task().clone(), round.config().round)
 }
 
-/// What training would cost, before anything is done for it. What is charged in the end is what training did cost.
+/// Checks the estimated cost of training before the download. What is charged later is the actual cost.
 fn on_priced(round: Box<Round>, price: Result<Option<DpSgd>, TrainError>, env: &mut Env<'_>) -> Step {
     let affordable = price.map_err(Cause::from).and_then(|price| match round.facts(price) {
         Some(facts) if price.is_some() => Ok(env.ledger.would_pay(&facts, env.now.as_millis())?),
@@ -344,7 +349,7 @@ fn on_model(round: Box<Round>, file: &ModelFile, now: Timestamp, rules: &Rules) 
     }
     match model::weights(file.bytes(), round.task(), &round.plan().model) {
         Ok(weights) => {
-            // A tenth of what is left is kept for the way to the coordinator.
+            // A tenth of the remaining time is reserved for sending the keys to the coordinator.
             let left = now.until(round.closing(0)).mul_f64(0.9);
             let limit = round.plan().time_limit.min(rules.guardrails.tightened().training).min(left);
             let weights = Arc::new(Zeroizing::new(weights));
@@ -368,7 +373,7 @@ fn on_trained(round: Box<Round>, global: &[f32], result: Result<Trained, TrainEr
         Ok(update) => {
             let (state, mut effects) = State::Trained(round, update).enter();
             effects.push(Effect::Report(Progress { round: id, done_permille: 1000, job: None }));
-            // Keys are made in a step of their own: it has to look at the clock anew.
+            // Keys are made in a separate step, because it has to check the deadline against the current time.
             effects.push(Effect::WakeAt(Timestamp::default()));
             (state, effects)
         }
@@ -413,7 +418,7 @@ fn on_roster(
     }
 }
 
-/// Opens the shares, and asks the privacy ledger to pay. Aborts up to here cost no budget.
+/// Decrypts the shares and reserves the cost in the privacy ledger. An abort before this costs no budget.
 fn on_shares(
     session: Box<Session>,
     update: QuantizedUpdate,
@@ -430,7 +435,8 @@ fn on_shares(
     }
 }
 
-/// Paid: adds the noise and masks in one step; no state in between could be asked twice.
+/// The reservation is durable: adds the noise and masks in one step, so that there is no state in between that could be
+/// repeated.
 fn on_reserved(session: Box<Session>, paying: Paying, env: &mut Env<'_>) -> Step {
     match paying.noise_and_mask(env.ledger, env.now, env.noise) {
         Ok(releasing) => State::Releasing(session, releasing).enter(),
@@ -438,15 +444,15 @@ fn on_reserved(session: Box<Session>, paying: Paying, env: &mut Env<'_>) -> Step
     }
 }
 
-/// A masked input from the store: the ledger knows whether it may be sent.
+/// A masked input from the store: the ledger decides whether it may be sent.
 fn on_sealed(session: Box<Session>, sealed: Sealed, env: &mut Env<'_>) -> Step {
-    match sealed.vouch(&session.round, env.ledger, env.now) {
-        Ok(Vouched::Released(masked, payload)) => {
+    match sealed.look_up(&session.round, env.ledger, env.now) {
+        Ok(StoredInput::Released(masked, payload)) => {
             let state = State::Masked(session, masked, payload);
             let effects = state.ask(true);
             (state, effects)
         }
-        Ok(Vouched::Unreleased(releasing)) => {
+        Ok(StoredInput::Unreleased(releasing)) => {
             let state = State::Releasing(session, releasing);
             let effects = state.ask(true);
             (state, effects)
@@ -455,7 +461,7 @@ fn on_sealed(session: Box<Session>, sealed: Sealed, env: &mut Env<'_>) -> Step {
     }
 }
 
-/// Bytes and digest are durable: only now may they go.
+/// Bytes and digest are durable: only now may the bytes be sent.
 fn on_released(session: Box<Session>, releasing: Releasing, env: &mut Env<'_>) -> Step {
     match releasing.release(env.ledger) {
         Ok((masked, payload)) => {

@@ -1,4 +1,5 @@
-//! The round in the device's store: a small state that every step replaces, and large parts that are written once.
+//! The round in the device's store: a small state that is replaced in every step, and large parts that are written
+//! once.
 //!
 //! | key | what | written |
 //! |---|---|---|
@@ -14,19 +15,19 @@ use crate::error::HostError;
 use crate::host::{Host, KeyStore as _, Store as _};
 use crate::storage;
 
-/// Keys of the store. Their contents are sealed under these names.
+/// Keys in the store; the values are sealed under these names.
 const ROUND: &str = "round";
 const PARTS: [&str; 2] = ["round/update", "round/masked"];
 
-/// What is stored of the round: the digests of update and masked input.
+/// What is stored of the round: digests of the update and of the masked input.
 #[derive(Debug, Default)]
 pub(super) struct StoredRound {
     parts: [Option<Digest>; 2],
 }
 
 impl StoredRound {
-    /// The round of a killed process, if it can go on. One that cannot is deleted; its number stays remembered. Parts
-    /// that no stored state names, because the process was killed in between, are deleted too.
+    /// The round of an earlier process, if it can be continued. Otherwise it is deleted, but its number stays in the
+    /// history. Parts that no stored state refers to, because the process was killed in between, are deleted too.
     pub(super) async fn open<H: Host>(host: &H, rules: &Rules) -> Result<(Self, Option<State>), HostError> {
         let mut this = Self::default();
         let Some(sealed) = host.store().get(ROUND).await? else {
@@ -56,8 +57,8 @@ impl StoredRound {
         }
     }
 
-    /// Stores the parts that are not stored yet, then the state that names them, and last deletes the parts of earlier
-    /// states: whenever the process is killed, the stored state has its parts.
+    /// Stores the parts that are not stored yet, then the state that refers to them, and last deletes the parts of
+    /// earlier states. Whenever the process is killed, the stored state has its parts.
     pub(super) async fn put<H: Host>(&mut self, host: &H, snapshot: &Snapshot) -> Result<(), HostError> {
         let wanted = [&snapshot.update, &snapshot.masked];
         for ((name, part), stored) in PARTS.into_iter().zip(wanted).zip(&mut self.parts) {
@@ -92,7 +93,7 @@ impl StoredRound {
     }
 }
 
-/// `None`: there is none, or it does not open; the state that names it says what that means.
+/// `None` if it is not stored or cannot be decrypted; the caller compares with the state that refers to it.
 async fn stored_part<H: Host>(host: &H, name: &str) -> Result<Option<Part>, HostError> {
     let Some(sealed) = host.store().get(name).await? else { return Ok(None) };
     let opened = host.keys().open(name, &sealed).await?;

@@ -1,62 +1,63 @@
-//! Which piece of a masked input goes next: resumes where the coordinator stands, and notices an upload that stands still.
-//! No I/O.
+//! Selects the next piece of a masked input: continues after the bytes that the coordinator has, and detects an upload
+//! without progress. No I/O.
 
 use std::ops::Range;
 use std::time::Duration;
 
 use scale_proto::time::RetryWindow;
 
-/// Bytes of one piece.
+/// Size of one piece, in bytes.
 const PIECE_BYTES: usize = 512 << 10;
-/// Answers without progress before an upload counts as broken.
+/// Number of answers without progress after which an upload counts as failed.
 const STALLS: u32 = 3;
-/// When to ask again for an upload that is complete and not committed: the coordinator commits in batches.
+/// When to ask again about an upload that is complete but not committed: the coordinator commits in batches.
 const COMMIT_RETRY: RetryWindow =
     RetryWindow { after: Duration::from_millis(200), before: Duration::from_millis(1000) };
 
-/// How far the upload of so many bytes has come.
+/// The position of an upload.
 #[derive(Debug)]
 pub(super) struct UploadCursor {
     total: usize,
-    /// The piece that goes next; empty to ask where the coordinator stands.
+    /// The piece to send next; empty to ask how many bytes the coordinator has.
     piece: Range<usize>,
     stalls: u32,
 }
 
-/// What the coordinator's count means.
+/// What to do after an answer of the coordinator.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Received {
     /// Send [`UploadCursor::piece`].
     GoOn,
-    /// All is there and not yet part of the sum: ask again later.
+    /// All bytes have arrived but are not part of the sum yet: ask again later.
     Complete(RetryWindow),
-    /// Told to send the same bytes too often: the connection counts as broken.
+    /// The coordinator asked for the same bytes too often: the connection counts as broken.
     Stalled,
 }
 
 impl UploadCursor {
-    /// At the start of `total` bytes. `ask`: an earlier attempt may have sent some, so the first piece is empty.
+    /// A cursor at the start of `total` bytes. `ask`: an earlier attempt may have sent some of them, so the first piece
+    /// is empty.
     pub(super) fn new(total: usize, ask: bool) -> Self {
         Self { total, piece: 0..if ask { 0 } else { PIECE_BYTES.min(total) }, stalls: 0 }
     }
 
-    /// The bytes to send next.
+    /// The range of bytes to send next.
     pub(super) fn piece(&self) -> Range<usize> {
         self.piece.clone()
     }
 
-    /// The coordinator holds `received` bytes from the start.
+    /// The coordinator has the first `received` bytes.
     pub(super) fn received(&mut self, received: u64) -> Received {
         let received = usize::try_from(received).unwrap_or(usize::MAX).min(self.total);
         if received == self.total && self.piece.start == self.total {
             return Received::Complete(COMMIT_RETRY);
         }
-        // Being told to send again what was just sent is fine a few times, not for ever.
+        // A request to repeat the piece just sent is accepted a few times only.
         self.stalls = if received < self.piece.end { self.stalls + 1 } else { 0 };
         if self.stalls > STALLS {
             return Received::Stalled;
         }
-        // With nothing left to send the next piece is empty, which asks.
+        // If nothing is left to send, the next piece is empty, which asks for the coordinator's position.
         self.piece = received..(received + PIECE_BYTES).min(self.total);
         Received::GoOn
     }

@@ -1,4 +1,4 @@
-//! The model files in the device's store, in pieces, and the list of them.
+//! The model files in the device's store, in pieces, and their list.
 
 use scale_proto::ids::{Digest, ModelVersion, TaskId};
 use scale_proto::limits::MODEL_BYTES;
@@ -10,26 +10,26 @@ use crate::error::HostError;
 use crate::host::{Host, Store};
 use crate::model::{self, Model};
 
-/// Bytes of one stored piece.
+/// Size of one stored piece, in bytes.
 pub const PIECE_BYTES: usize = 1 << 20;
-/// Model files kept beside those that are installed; older ones are deleted.
+/// Number of model files that are kept in addition to the installed ones; older files are deleted.
 const KEPT: usize = 2;
 const INDEX: &str = "models";
 
-/// What an installed file is: enough to predict with it and to say which one it is.
+/// Describes an installed model: what is needed to predict with it and to identify it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Installed {
     /// The task that it belongs to.
     pub task: TaskId,
-    /// Its version.
+    /// Version of the model within its task.
     pub version: ModelVersion,
-    /// SHA-256 of its file.
+    /// SHA-256 of the model file.
     pub digest: Digest,
-    /// The architecture and its classes.
+    /// Architecture and labels.
     pub spec: ModelSpec,
 }
 
-/// What `models` lists, oldest first.
+/// An entry of the list under `models`, which is ordered from the oldest file on.
 #[derive(Serialize, Deserialize)]
 struct Entry {
     digest: Digest,
@@ -38,8 +38,8 @@ struct Entry {
     installed: Option<Installed>,
 }
 
-/// Keeps the file, which [`super::fetch`] has verified, as its task's model in place of an older version. A file that is
-/// not there, or is older than the installed version, changes nothing; false then.
+/// Installs the file, which [`super::fetch`] has verified, as the model of its task, replacing an older version.
+/// Returns false, and changes nothing, if the file is not stored or its version is older than the installed one.
 ///
 /// # Errors
 /// [`HostError`] of the store.
@@ -65,7 +65,7 @@ pub async fn install<H: Host>(host: &H, model: &Installed) -> Result<bool, HostE
     Ok(true)
 }
 
-/// What is installed for a task, without reading its file.
+/// The description of the installed model of a task, without reading its file.
 ///
 /// # Errors
 /// [`HostError`] of the store.
@@ -74,8 +74,8 @@ pub async fn installed_info<H: Host>(host: &H, task: &TaskId) -> Result<Option<I
     Ok(entries.into_iter().filter_map(|entry| entry.installed).find(|model| model.task == *task))
 }
 
-/// The installed model of a task, verified again; `None` if there is none. One whose file is damaged is not installed any
-/// more: the next [`super::fetch`] loads what is wrong with it.
+/// The installed model of a task, verified again; `None` if there is none. A model whose file is damaged is
+/// uninstalled, and the next [`super::fetch`] downloads it again.
 ///
 /// # Errors
 /// [`HostError`] of the store.
@@ -98,7 +98,7 @@ pub async fn installed<H: Host>(host: &H, task: &TaskId) -> Result<Option<Model>
     }
 }
 
-/// One file in the store.
+/// One model file in the store.
 pub(super) struct Cache<'a, S> {
     pub(super) store: &'a S,
     pub(super) digest: Digest,
@@ -106,7 +106,7 @@ pub(super) struct Cache<'a, S> {
 }
 
 impl<S: Store> Cache<'_, S> {
-    /// Lists the file before any piece of it is written, and deletes the oldest files beyond [`KEPT`].
+    /// Adds the file to the list before any piece of it is written, and deletes the oldest files beyond [`KEPT`].
     pub(super) async fn make_room(&self) -> Result<(), HostError> {
         let mut entries = list(self.store).await?;
         if entries.last().is_some_and(|entry| entry.digest == self.digest) {
@@ -124,7 +124,7 @@ impl<S: Store> Cache<'_, S> {
         put_list(self.store, &entries).await
     }
 
-    /// The pieces from the start, as far as they go without a gap.
+    /// The bytes of the stored pieces, from the start to the first gap.
     pub(super) async fn load(&self) -> Result<Vec<u8>, HostError> {
         let total = usize::try_from(self.bytes).unwrap_or(usize::MAX);
         let mut data = Vec::new();
@@ -143,7 +143,7 @@ impl<S: Store> Cache<'_, S> {
     }
 
     pub(super) async fn delete_pieces(&self) -> Result<(), HostError> {
-        // A list entry may be damaged: no file has more pieces than the largest model.
+        // Limited, because the size in a damaged list entry may be too large.
         for piece in 0..self.bytes.min(MODEL_BYTES).div_ceil(PIECE_BYTES as u64) as usize {
             self.store.delete(&self.name(piece)).await?;
         }
@@ -155,7 +155,7 @@ impl<S: Store> Cache<'_, S> {
     }
 }
 
-/// A damaged list only means that files are loaded again.
+/// The list. A damaged one counts as empty, so that the files are downloaded again.
 async fn list<S: Store>(store: &S) -> Result<Vec<Entry>, HostError> {
     let stored = store.get(INDEX).await?;
     Ok(stored.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default())

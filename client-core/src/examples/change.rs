@@ -1,4 +1,4 @@
-//! What a call changes, worked out in memory before anything is written.
+//! The changes of one call, computed in memory before anything is written.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -10,10 +10,10 @@ use zeroize::Zeroizing;
 use super::shard::{Entries, Entry, IdDigest, digest, shard_of};
 use super::{ExampleLimits, PutSummary, TextExample};
 
-/// All shards as they are to be.
+/// All shards as they will be after the change.
 pub(super) struct Change {
     shards: Vec<Entries>,
-    /// What became of the examples that were given.
+    /// The result for each given example.
     given: BTreeMap<IdDigest, Given>,
     dropped: u32,
 }
@@ -26,12 +26,12 @@ enum Given {
 }
 
 impl Change {
-    /// None yet. Examples are shared with `shards`.
+    /// A change that changes nothing yet. Examples are shared with `shards`.
     pub(super) fn of(shards: &[Entries]) -> Self {
         Self { shards: shards.to_vec(), given: BTreeMap::new(), dropped: 0 }
     }
 
-    /// Adds and replaces examples, which are good. Of several under one id the last counts.
+    /// Adds and replaces examples, which must have been checked. Of several with the same id, the last counts.
     pub(super) fn put(&mut self, examples: Vec<TextExample>, now: Timestamp) {
         let last: BTreeMap<IdDigest, TextExample> =
             examples.into_iter().map(|example| (digest(&example.id), example)).collect();
@@ -62,13 +62,14 @@ impl Change {
         }
     }
 
-    /// Removes the examples with these ids. Returns how many there were.
+    /// Removes the examples with these ids. Returns how many of them were found.
     pub(super) fn remove(&mut self, ids: &[String]) -> u32 {
         let there = ids.iter().map(|id| digest(id)).filter(|digest| self.take(digest)).count();
         u32::try_from(there).unwrap_or(u32::MAX)
     }
 
-    /// Drops what is too old, then the oldest of what is too many; of equally old ones, those with the smallest digests.
+    /// Drops examples that are too old, then the oldest beyond the largest number; among equally old ones, those with
+    /// the smallest digests.
     pub(super) fn drop_beyond(&mut self, limits: &ExampleLimits, now: Timestamp) {
         let mut all: Vec<(Timestamp, IdDigest)> =
             self.shards.iter().flatten().map(|(digest, entry)| (entry.time, *digest)).collect();
@@ -86,7 +87,7 @@ impl Change {
         }
     }
 
-    /// What [`Self::put`] and [`Self::drop_beyond`] did.
+    /// The result of [`Self::put`] and [`Self::drop_beyond`].
     pub(super) fn summary(&self) -> PutSummary {
         let count = |kind: Given| self.given.values().filter(|given| **given == kind).count() as u32;
         PutSummary {

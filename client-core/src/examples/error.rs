@@ -3,15 +3,17 @@
 use super::{ID_BYTES, LABEL_BYTES};
 use crate::error::HostError;
 
-/// Why [`Examples::put`](super::Examples::put) failed. All but [`Self::Host`] say that an example is not as it must be; then
-/// none of the call's examples was stored.
+/// Why [`Examples::put`](super::Examples::put) failed. All variants but [`Self::Host`] mean that an example is invalid;
+/// none of the call's examples was stored then.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExampleError {
     /// An example has no id.
-    #[error("example {position} of the call, counted from 0, has an empty id: give each the app's own name for it")]
+    #[error(
+        "example {position} of the call, counted from 0, has an empty id: give each example an id of the app's own"
+    )]
     EmptyId {
-        /// Where in the call, counted from 0.
+        /// Position in the call, counted from 0.
         position: usize,
     },
     /// An id is too long.
@@ -22,40 +24,40 @@ pub enum ExampleError {
     LongId {
         /// The start of the id.
         start: String,
-        /// Bytes of the id.
+        /// Length of the id in bytes.
         bytes: usize,
     },
     /// An example has no label.
     #[error("the example {id:?} has an empty label: give the name of its class")]
     EmptyLabel {
-        /// Its id.
+        /// Id of the example.
         id: String,
     },
     /// A label is too long.
     #[error("the example {id:?} has a label of {bytes} bytes, more than {LABEL_BYTES}: give the name of its class")]
     LongLabel {
-        /// Its id.
+        /// Id of the example.
         id: String,
-        /// Bytes of the label.
+        /// Length of the label in bytes.
         bytes: usize,
     },
     /// A text is too long.
     #[error("the example {id:?} has a text of {bytes} bytes, more than {limit}: cut it, or raise the limit")]
     LongText {
-        /// Its id.
+        /// Id of the example.
         id: String,
-        /// Bytes of the text.
+        /// Length of the text in bytes.
         bytes: usize,
         /// [`ExampleLimits::text_bytes`](super::ExampleLimits::text_bytes).
         limit: u32,
     },
-    /// The platform failed.
+    /// Storage, key store or randomness failed.
     #[error(transparent)]
     Host(#[from] HostError),
 }
 
 impl ExampleError {
-    /// One stable word per cause; the platform's own where that has failed.
+    /// Stable machine-readable code of the cause; if the platform failed, [`HostError::what`].
     pub const fn code(&self) -> &'static str {
         match self {
             Self::EmptyId { .. } => "example_id_empty",

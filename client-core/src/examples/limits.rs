@@ -1,4 +1,4 @@
-//! What examples may be, and how many of them.
+//! Limits on the size, number and age of examples.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ pub const ID_BYTES: usize = 128;
 /// Longest label, in bytes.
 pub const LABEL_BYTES: usize = 64;
 
-/// How much is kept on the device.
+/// Limits on the examples that are stored on the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExampleLimits {
-    /// Most examples. Beyond it the oldest are dropped.
+    /// Largest number of examples. Beyond it the oldest are deleted.
     pub examples: u32,
-    /// Longest text, in bytes. A longer one is refused.
+    /// Longest text, in bytes. Longer texts are refused.
     pub text_bytes: u32,
-    /// Examples that are older are dropped, by the device's clock.
+    /// Largest age by the device's clock. Older examples are deleted.
     pub age: Duration,
 }
 
@@ -28,10 +28,10 @@ impl Default for ExampleLimits {
 }
 
 impl ExampleLimits {
-    /// Whether all of the examples may be kept.
+    /// Checks that all of the examples are within the limits on sizes.
     ///
     /// # Errors
-    /// [`ExampleError`] names the first that may not.
+    /// [`ExampleError`] for the first example that is not.
     pub(super) fn check(&self, examples: &[TextExample]) -> Result<(), ExampleError> {
         for (position, TextExample { id, text, label, .. }) in examples.iter().enumerate() {
             if id.is_empty() {

@@ -1,20 +1,21 @@
-//! The app's examples on the device: what its models are trained on.
+//! The app's examples on the device, on which its models are trained.
 //!
-//! An app calls an example by an id of its own, such as that of a transaction. Putting one replaces what is there under its
-//! id, removing one deletes it for good. Labels are kept by name: which number a name has is up to the model, and a task
-//! may change it. Names that a model does not know are counted and left out of its training.
+//! An app identifies an example by an id of its own, such as that of a transaction. Putting an example replaces the one
+//! with the same id; removing one deletes it permanently. Labels are stored by name, because the numbers of labels
+//! depend on the model and a task may change them. Examples whose label a model does not know are counted and left out
+//! of its training.
 //!
-//! Everything lies in the host's store, sealed, in 64 shards; a change rewrites the shards that it touches, each of them
-//! all or nothing and durably. A process that is killed in between leaves every example either as it was or as it was to
-//! be. [`Examples`] holds a copy of everything in memory, so reading asks nothing of the store.
+//! The examples are in the host's store, sealed, in 64 shards. A change rewrites the shards that it affects, each of
+//! them atomically and durably, so a process that is killed in between leaves every example in either its old or its
+//! new version. [`Examples`] has a copy of all examples in memory, so reading does not access the store.
 //!
-//! **Limits.** Examples have a greatest number and a greatest age ([`ExampleLimits`]). What is beyond is dropped, the
-//! oldest first, when the store is opened and when something is put; from the store as well.
+//! ***Limits.** The number and the age of examples are limited ([`ExampleLimits`]). Examples beyond the limits are
+//! deleted, the oldest first, when the store is opened and when an example is put.
 //!
-//! **Loss.** A shard that does not open, because its bytes are damaged or sealed with another key, or that is gone while
-//! others know of it, is counted in [`ExampleCounts::damaged`]. The other shards are there nevertheless, and putting an
-//! example into a lost shard makes it a good one. Errors of the store or the key store are no losses: nothing is opened
-//! then, and the call may be made again.
+//! ***Loss.** A shard that cannot be decrypted, because its bytes are damaged or sealed with another key, or that is
+//! missing although other shards list it, is counted in [`ExampleCounts::damaged`]. The other shards remain usable, and
+//! putting an example into a lost shard repairs it. An error of the store or the key store does not count as a loss:
+//! opening fails then, and may be repeated.
 //!
 //! # Format
 //!
@@ -23,15 +24,15 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | version of the format, 1; another one is refused |
-//! | 8 | bit `i` is set if shard `i` has been written: how a shard that is gone is found out |
+//! | 1 | version of the format, 1; other versions are refused |
+//! | 8 | bit `i` is set if shard `i` has been written, which reveals missing shards |
 //! | 4 | number of examples; for each of them follow, in the order of the SHA-256 of the ids: |
 //! | 1, n | bytes of the id, id |
 //! | 1, n | bytes of the label, label |
 //! | 8 | time, in milliseconds since the Unix epoch |
 //! | 4, n | bytes of the text, text |
 //!
-//! Nothing follows the last example. All text is UTF-8. A shard that has lost its last example stays, empty; only
+//! Nothing follows the last example. All text is UTF-8. A shard whose last example was removed stays, empty; only
 //! [`Examples::delete_all`] deletes shards.
 
 mod change;
@@ -56,20 +57,20 @@ use crate::train::{Backend, Dataset, Example, Input};
 use change::Change;
 use shard::{Entries, Found, SHARDS, key_of};
 
-/// A labeled text, as an app hands it over.
+/// A labeled text, as an app supplies it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TextExample {
-    /// The app's own name for it, 1 to [`ID_BYTES`] bytes. The same one always means the same example.
+    /// The app's own identifier of the example, 1 to [`ID_BYTES`] bytes. The same id always means the same example.
     pub id: String,
-    /// What a model reads, at most [`ExampleLimits::text_bytes`].
+    /// Input of the model, at most [`ExampleLimits::text_bytes`] bytes.
     pub text: String,
-    /// Name of its class, 1 to [`LABEL_BYTES`] bytes, as the models' labels are called.
+    /// Name of its class, 1 to [`LABEL_BYTES`] bytes, as it appears among the model's labels.
     pub label: String,
-    /// How old it is; `None`: as old as its last change here.
+    /// Time from which its age counts; `None`: the time of its last change in this store.
     pub time: Option<Timestamp>,
 }
 
-/// Examples are personal data: nothing of them is printed.
+/// Examples are personal data, so they are not printed.
 impl std::fmt::Debug for TextExample {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TextExample").finish_non_exhaustive()
@@ -84,45 +85,48 @@ impl Drop for TextExample {
     }
 }
 
-/// What [`Examples::put`] did. An example that was given is in exactly one of the four; of several under one id the last
-/// counts.
+/// The result of [`Examples::put`]. Each given example is counted in exactly one of the four fields; of several with
+/// the same id, only the last counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PutSummary {
-    /// New ones.
+    /// Number of examples with a new id.
     pub added: u32,
-    /// Ones whose text, label or time has changed.
+    /// Number of examples whose text, label or time has changed.
     pub replaced: u32,
-    /// Ones that were there as they were given.
+    /// Number of examples that were already stored as given.
     pub unchanged: u32,
-    /// Ones beyond the limits, given just now or earlier: too old, or the oldest of too many. They are not kept.
+    /// Number of examples beyond the limits, given in this call or earlier: too old, or the oldest of too many. They
+    /// are deleted.
     pub dropped: u32,
 }
 
-/// How many examples there are.
+/// The number of stored examples.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExampleCounts {
-    /// All of them.
+    /// Total number.
     pub total: u32,
-    /// By the name of the label.
+    /// Number by label name.
     pub by_label: BTreeMap<String, u32>,
-    /// Those whose label the model does not know; none where no model's labels were given.
+    /// Number of examples whose label the model does not know; 0 if no labels of a model were given.
     pub unknown_label: u32,
-    /// Shards, of 64, whose examples are lost: damaged, sealed with another key, or gone. Put the examples again.
+    /// Number of shards, of 64, whose examples are lost: damaged, sealed with another key, or missing. Put their
+    /// examples again.
     pub damaged: u32,
 }
 
-/// The open store: an index of all examples in memory. One installation has one of them at a time.
+/// The open example store, with all examples in memory. Open at most one per installation at a time.
 pub struct Examples {
     limits: ExampleLimits,
-    /// By shard.
+    /// The examples, by shard.
     shards: Vec<Entries>,
-    /// A bit for each shard that has been written, as far as the others know.
+    /// A bit for each shard that has been written, according to the shards that were read.
     known: u64,
     /// A bit for each shard that is in the store.
     found: u64,
-    /// A bit for each of those that cannot be read.
+    /// A bit for each shard in the store that cannot be read.
     damaged: u64,
-    /// A bit for each shard of which memory may differ from the store, because a write has failed or was not waited for.
+    /// A bit for each shard whose copy in memory may differ from the store, because a write failed or its future was
+    /// dropped.
     unsettled: u64,
 }
 
@@ -133,11 +137,11 @@ impl std::fmt::Debug for Examples {
 }
 
 impl Examples {
-    /// Reads what is stored, and drops what is beyond the limits.
+    /// Reads the stored examples, and deletes those beyond the limits.
     ///
     /// # Errors
-    /// [`HostError`] of the store, the key store or the randomness, and `store` for examples that a newer version of the
-    /// app has written. Nothing is lost then.
+    /// [`HostError`] of the store, the key store or the randomness; [`HostError`] `store` for examples written by a
+    /// newer version of the app. No example is lost then.
     pub async fn open<H: Host>(host: &H, limits: ExampleLimits) -> Result<Self, HostError> {
         let shards = vec![Entries::new(); SHARDS];
         let mut examples = Self { limits, shards, known: 0, found: 0, damaged: 0, unsettled: u64::MAX };
@@ -148,11 +152,11 @@ impl Examples {
         Ok(examples)
     }
 
-    /// Adds examples, or replaces those with the same ids. They are durable when it returns.
+    /// Adds examples, or replaces those with the same ids. Durable when it returns.
     ///
     /// # Errors
-    /// [`ExampleError`]. If it names an example, nothing has changed; if it is [`ExampleError::Host`], some of the shards
-    /// have, and putting the same examples again does the rest.
+    /// [`ExampleError`]. If an example was refused, nothing has changed. After [`ExampleError::Host`], some of the
+    /// shards may have changed; put the same examples again to complete the change.
     pub async fn put<H: Host>(&mut self, host: &H, examples: Vec<TextExample>) -> Result<PutSummary, ExampleError> {
         self.limits.check(&examples)?;
         self.settle(host).await?;
@@ -165,11 +169,11 @@ impl Examples {
         Ok(summary)
     }
 
-    /// Deletes the examples with these ids for good. Returns how many there were.
+    /// Deletes the examples with these ids permanently. Returns how many of them were found.
     ///
     /// # Errors
-    /// [`HostError`] of the store, the key store or the randomness. Some of the examples may be deleted; removing the same
-    /// ones again does the rest.
+    /// [`HostError`] of the store, the key store or the randomness. Some of the examples may be deleted by then; remove
+    /// the same ids again to complete the deletion.
     pub async fn remove<H: Host>(&mut self, host: &H, ids: &[String]) -> Result<u32, HostError> {
         self.settle(host).await?;
         let mut change = Change::of(&self.shards);
@@ -178,26 +182,27 @@ impl Examples {
         Ok(removed)
     }
 
-    /// Deletes all examples for good, as [`Self::delete_all`].
+    /// Deletes all examples permanently, like [`Self::delete_all`], also from memory.
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`Self::delete_all`].
     pub async fn clear<H: Host>(&mut self, host: &H) -> Result<(), HostError> {
-        // What is left of them in the store, if it fails or nobody waits for it, is read anew.
+        // If the deletion fails or its future is dropped, the shards are read again before the next change.
         (self.known, self.found, self.damaged, self.unsettled) = (0, 0, 0, u64::MAX);
         let deleted = Self::delete_all(host).await;
         let settled = self.settle(host).await;
         deleted.and(settled)
     }
 
-    /// Deletes all examples for good, also such as [`Self::open`] refuses.
+    /// Deletes all examples permanently, including those that [`Self::open`] refuses to read.
     ///
     /// # Errors
-    /// [`HostError`] of the store, the key store or the randomness. Some of the examples may be deleted; another call does
-    /// the rest.
+    /// [`HostError`] of the store, the key store or the randomness. Some of the examples may be deleted by then; call
+    /// it again to complete the deletion.
     pub async fn delete_all<H: Host>(host: &H) -> Result<(), HostError> {
-        // Empty shards first, which know of no other one: stopped halfway, no shard is missed that is meant to be gone. And
-        // a store that writes beside the old bytes has nothing left over there.
+        // First overwrites every shard with an empty one that lists no other shard, so that after an interruption no
+        // deleted shard is reported as missing. It also overwrites the old bytes in stores that do not erase on
+        // deletion.
         for index in 0..SHARDS {
             let empty = shard::encode(&Entries::new(), 1 << index);
             storage::put_sealed(host, &shard::name(index), &empty).await?;
@@ -208,7 +213,7 @@ impl Examples {
         Ok(())
     }
 
-    /// How many there are. `labels`: those of the model, if there is one.
+    /// Counts the examples. `labels`: those of the model, if there is one.
     pub fn counts(&self, labels: Option<&[String]>) -> ExampleCounts {
         let lost = self.damaged | (self.known & !self.found);
         let mut counts = ExampleCounts { total: self.total(), damaged: lost.count_ones(), ..ExampleCounts::default() };
@@ -225,13 +230,13 @@ impl Examples {
         counts
     }
 
-    /// The examples that a model with these labels can be trained on, always in the same order, and how many are left out
-    /// because it does not know their label. Texts are shared, not copied.
+    /// The examples that a model with these labels can be trained on, in an order that does not change between calls,
+    /// and the number of examples left out because their label is unknown. Texts are shared, not copied.
     pub fn dataset(&self, labels: &[String]) -> (Dataset, u32) {
         dataset(self.shards.iter().flatten(), labels)
     }
 
-    /// Trains on the examples as they are now. Cheap: texts are shared, not copied.
+    /// A trainer over the current examples. Cheap: texts are shared, not copied.
     pub fn trainer(&self, backend: Backend) -> ExampleTrainer {
         let all = self.shards.iter().flatten().map(|(digest, entry)| (*digest, entry.clone()));
         ExampleTrainer::new(all.collect(), backend)
@@ -242,7 +247,7 @@ impl Examples {
         u32::try_from(total).unwrap_or(u32::MAX)
     }
 
-    /// Reads the shards that memory is not sure of.
+    /// Reads the shards whose copy in memory may differ from the store.
     async fn settle<H: Host>(&mut self, host: &H) -> Result<(), HostError> {
         for index in (0..SHARDS).filter(|index| self.unsettled & 1 << index != 0).collect::<Vec<_>>() {
             self.read(host, index).await?;
@@ -267,15 +272,15 @@ impl Examples {
         Ok(())
     }
 
-    /// Writes the shards that change. Memory follows each of them.
+    /// Writes the changed shards, and updates the copy in memory after each of them.
     async fn write<H: Host>(&mut self, host: &H, change: Change) -> Result<(), HostError> {
         for (index, entries) in change.changed(&self.shards) {
             let bit = 1 << index;
             self.unsettled |= bit;
             let bytes = shard::encode(&entries, self.known | bit);
             if let Err(error) = storage::put_sealed(host, &shard::name(index), &bytes).await {
-                // A store may say that it has failed after it has written. If reading fails as well, the shard stays
-                // unsettled, and is read before the next change.
+                // A store may report an error although it has written. If reading fails as well, the shard stays
+                // marked, and is read before the next change.
                 let _best_effort = self.read(host, index).await;
                 return Err(error);
             }

@@ -1,4 +1,4 @@
-//! One sealed part of the examples, in memory and as bytes.
+//! A shard: one sealed part of the examples, in memory and as bytes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::error::HostError;
 use crate::host::{Host, KeyStore as _, Store as _};
 use crate::train::{SharedText, dataset};
 
-/// Shards of a store. Few enough to be read quickly, many enough for a change of one example to write little.
+/// Number of shards: few enough to read them all quickly, and enough that a change of one example rewrites little.
 pub(super) const SHARDS: usize = 64;
 
 const VERSION: u8 = 1;
@@ -20,10 +20,10 @@ const VERSION: u8 = 1;
 /// SHA-256 of an example's id.
 pub(super) type IdDigest = [u8; 32];
 
-/// The examples of one shard, by the digest of their id. Copies share them.
+/// The examples of one shard, by the digest of their id. Clones share the examples.
 pub(super) type Entries = BTreeMap<IdDigest, Arc<Entry>>;
 
-/// One example.
+/// A stored example.
 pub(super) struct Entry {
     pub(super) id: Zeroizing<String>,
     pub(super) text: SharedText,
@@ -31,14 +31,14 @@ pub(super) struct Entry {
     pub(super) time: Timestamp,
 }
 
-/// What the store has of a shard.
+/// The result of reading a shard.
 pub(super) enum Found {
     Nothing,
-    /// Bytes that do not open, or hold something else.
+    /// The bytes cannot be decrypted, or are not a shard.
     Damaged,
     Shard {
         entries: Entries,
-        /// A bit for each shard that had been written by then.
+        /// A bit for each shard that had been written when this one was written.
         written: u64,
     },
 }
@@ -47,17 +47,18 @@ pub(super) fn digest(id: &str) -> IdDigest {
     Digest::of(id.as_bytes()).0
 }
 
-/// Decides whether the example is held out.
+/// The key that decides whether the example is held out ([`crate::train::dataset::is_held_out`]).
 pub(super) fn key_of(digest: &IdDigest) -> u64 {
     dataset::key_of(&Digest(*digest))
 }
 
-/// The shard of an example. Not a byte of its key: then a shard would hold out all of its examples, or none.
+/// The shard of an example. Not taken from the bytes of its key, because then a shard's examples would be held out all
+/// or none.
 pub(super) fn shard_of(digest: &IdDigest) -> usize {
     usize::from(digest[8]) % SHARDS
 }
 
-/// The store's key.
+/// Key of the shard in the store.
 pub(super) fn name(index: usize) -> String {
     format!("examples/{index:02x}")
 }
@@ -83,16 +84,16 @@ pub(super) async fn read<H: Host>(host: &H, index: usize) -> Result<Found, HostE
     Ok(decoded.map_or(Found::Damaged, |(entries, written)| Found::Shard { entries, written }))
 }
 
-/// `written`: a bit for each shard that has been written, this one among them.
+/// Serializes a shard. `written`: a bit for each shard that has been written, including this one.
 pub(super) fn encode(entries: &Entries, written: u64) -> Zeroizing<Vec<u8>> {
     let each = |entry: &Entry| 14 + entry.id.len() + entry.label.len() + entry.text.len();
-    // All of it, so that no copy is left behind where it grew.
+    // Allocated once: growing the buffer would leave an old copy in memory.
     let mut out = Zeroizing::new(Vec::with_capacity(13 + entries.values().map(|entry| each(entry)).sum::<usize>()));
     out.push(VERSION);
     out.extend_from_slice(&written.to_le_bytes());
     out.extend_from_slice(&(entries.len() as u32).to_le_bytes());
     for Entry { id, text, label, time } in entries.values().map(AsRef::as_ref) {
-        // `ExampleLimits::check` has seen their lengths.
+        // `ExampleLimits::check` has verified that the lengths fit.
         out.push(id.len() as u8);
         out.extend_from_slice(id.as_bytes());
         out.push(label.len() as u8);
@@ -104,13 +105,13 @@ pub(super) fn encode(entries: &Entries, written: u64) -> Zeroizing<Vec<u8>> {
     out
 }
 
-/// What follows the version; `None` if it is something else.
+/// Parses what follows the version byte; `None` if it is not a shard.
 fn decode(bytes: &[u8]) -> Option<(Entries, u64)> {
     let mut rest = bytes;
     let written = u64::from_le_bytes(*chunk(&mut rest)?);
     let count = u32::from_le_bytes(*chunk(&mut rest)?);
     let mut entries = Entries::new();
-    // Examples of one label share its name.
+    // Examples with the same label share its text.
     let mut labels: BTreeMap<&str, SharedText> = BTreeMap::new();
     for _ in 0..count {
         let len = usize::from(*chunk::<1>(&mut rest)?.first()?);
@@ -122,7 +123,7 @@ fn decode(bytes: &[u8]) -> Option<(Entries, u64)> {
         let text = text(&mut rest, len)?;
         let label = labels.entry(label).or_insert_with(|| label.into()).clone();
         let entry = Entry { id: Zeroizing::new(id.to_owned()), text: text.into(), label, time };
-        // In order, and each of them once.
+        // The ids must be in ascending order of their digests, without duplicates.
         let digest = digest(id);
         if entries.last_key_value().is_some_and(|(last, _)| *last >= digest) {
             return None;

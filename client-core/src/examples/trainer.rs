@@ -10,14 +10,15 @@ use super::shard::{Entry, IdDigest};
 use crate::train::{Backend, DatasetTrainer};
 use crate::trainer::{TrainError, Trainer, Training};
 
-/// Trains on the examples of an app as they were when it was made ([`Examples::trainer`](super::Examples::trainer)).
+/// Trains on the examples of an app as they were when this trainer was created
+/// ([`Examples::trainer`](super::Examples::trainer)).
 ///
-/// What a label is, a plan says: those that it does not know cost their examples, not the round. Without a single example
-/// that fits, a plan is answered with [`TrainError::NoExamples`].
+/// The plan's model defines the labels. Examples with other labels are left out of the training. If no example is left,
+/// training fails with [`TrainError::NoExamples`].
 pub struct ExampleTrainer {
     examples: Vec<(IdDigest, Arc<Entry>)>,
     backend: Backend,
-    /// Over the labels of the last plan.
+    /// The trainer for the labels of the last plan, with these labels.
     trainer: Mutex<Option<(Vec<String>, DatasetTrainer)>>,
 }
 
@@ -29,7 +30,7 @@ impl ExampleTrainer {
 
 impl Trainer for ExampleTrainer {
     fn price(&self, plan: &Plan) -> Result<Option<DpSgd>, TrainError> {
-        // Whole after any panic: it is put there when it is complete.
+        // A poisoned lock is harmless: the value is only ever replaced as a whole.
         let mut kept = self.trainer.lock().unwrap_or_else(PoisonError::into_inner);
         over_labels(&mut kept, &self.examples, self.backend, &plan.model.labels).price(plan)
     }
@@ -45,7 +46,7 @@ impl Trainer for ExampleTrainer {
     }
 }
 
-/// A trainer on the examples whose labels are among these: the one that is there, if it is over the same ones.
+/// A trainer over the examples with these labels: the existing one if its labels are the same, else a new one.
 fn over_labels<'a>(
     kept: &'a mut Option<(Vec<String>, DatasetTrainer)>,
     examples: &[(IdDigest, Arc<Entry>)],

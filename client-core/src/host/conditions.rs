@@ -1,11 +1,11 @@
-//! The state of the device, as far as joining a round depends on it.
+//! The conditions of the device on which joining a round depends.
 
 use std::future::Future;
 
 use super::{MaybeSend, MaybeSync};
 
-/// What a platform knows of the device's state; `None`: it does not know. Browsers, for one, do not tell everything.
-/// [`crate::device::Requirements`] says what follows from it.
+/// The conditions of the device as far as the platform knows them; `None`: unknown. Browsers, for example, do not
+/// report all of them. [`crate::device::Requirements`] decides what follows from them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceConditions {
     /// Connected to the internet.
@@ -14,20 +14,20 @@ pub struct DeviceConditions {
     pub charging: Option<bool>,
     /// The battery is not low, or there is none.
     pub battery_fine: Option<bool>,
-    /// On a network that does not cost by the byte.
+    /// On an unmetered network, one that is not billed by traffic.
     pub unmetered: Option<bool>,
-    /// Not in use by a person.
+    /// The user is not using the device.
     pub idle: Option<bool>,
     /// In a low-power mode or a data-saver mode.
     pub saving: Option<bool>,
 }
 
 impl DeviceConditions {
-    /// Of a platform that tells nothing.
+    /// The conditions of a platform that reports nothing.
     pub const UNKNOWN: Self =
         Self { online: None, charging: None, battery_fine: None, unmetered: None, idle: None, saving: None };
 
-    /// Nothing against joining.
+    /// Conditions under which a device may always join.
     pub const FINE: Self = Self {
         online: Some(true),
         charging: Some(true),
@@ -38,8 +38,8 @@ impl DeviceConditions {
     };
 }
 
-/// Asked before a device joins a round.
+/// Reports the device's conditions before it joins a round.
 pub trait Conditions: MaybeSend + MaybeSync {
-    /// The present state.
+    /// The current conditions.
     fn current(&self) -> impl Future<Output = DeviceConditions> + MaybeSend;
 }

@@ -1,8 +1,9 @@
-//! What every platform's part has to do, as tests that each of them runs: in memory and files here, IndexedDB and keychains
-//! where they are implemented. Each takes a function that opens the part; what it gives may be used side by side.
+//! Conformance tests for the platform interfaces. Every implementation runs them: memory and files in this crate,
+//! IndexedDB and keychains where they are implemented. Each test takes a function that opens the implementation, and
+//! may use several open instances at the same time.
 //!
 //! # Panics
-//! If the part does not do it.
+//! If the implementation does not conform.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -13,10 +14,10 @@ use scale_privacy::ledger::Count;
 
 use super::{HeldLog, KeyStore, LedgerCount, LedgerLog, LogError, Store, Vault};
 
-/// The suite of [`Store`]. The store that is opened has to be empty at first.
+/// Tests of [`Store`]. The store must be empty when it is first opened.
 ///
 /// # Panics
-/// If it does not do what the trait says.
+/// If it does not conform to the trait.
 pub async fn store<S: Store>(open: impl AsyncFn() -> S) {
     let store = open().await;
     assert_eq!(store.get("a/b").await, Ok(None), "nothing is there at first");
@@ -47,10 +48,10 @@ pub async fn store<S: Store>(open: impl AsyncFn() -> S) {
     assert_eq!(open().await.get("a/b").await, Ok(Some(b"three".to_vec())));
 }
 
-/// The suite of [`LedgerLog`]. The log that is opened has to be empty at first.
+/// Tests of [`LedgerLog`]. The log must be empty when it is first opened.
 ///
 /// # Panics
-/// If it does not do what the trait says.
+/// If it does not conform to the trait.
 pub async fn ledger<L: LedgerLog>(open: impl AsyncFn() -> L) {
     let ledger = open().await;
     assert_eq!(ledger.read().await, Ok(vec![]), "nothing is there at first");
@@ -87,10 +88,10 @@ pub async fn ledger<L: LedgerLog>(open: impl AsyncFn() -> L) {
     assert_eq!(open().await.read().await, Ok(b"another".to_vec()));
 }
 
-/// The suite of [`Vault`]. The vault that is opened has to be empty at first.
+/// Tests of [`Vault`]. The vault must be empty when it is first opened.
 ///
 /// # Panics
-/// If it does not do what the trait says.
+/// If it does not conform to the trait.
 pub async fn vault<V: Vault>(open: impl AsyncFn() -> V) {
     let vault = open().await;
     assert_eq!(vault.get("keys").await, Ok(None), "nothing is there at first");
@@ -123,10 +124,10 @@ async fn read<V: Vault>(vault: &V, name: &str) -> Option<Vec<u8>> {
     vault.get(name).await.expect("readable").map(|bytes| bytes.to_vec())
 }
 
-/// The suite of [`KeyStore`]. The store that is opened has to be empty at first, and able to count.
+/// Tests of [`KeyStore`]. The key store must be empty when it is first opened, and able to store the ledger's count.
 ///
 /// # Panics
-/// If it does not do what the trait says.
+/// If it does not conform to the trait.
 pub async fn keys<K: KeyStore>(open: impl AsyncFn() -> K) {
     let (first, second) = (open().await, open().await);
     assert_eq!(first.ledger_count().await, Ok(LedgerCount::Never), "nothing was counted");
@@ -156,7 +157,7 @@ pub async fn keys<K: KeyStore>(open: impl AsyncFn() -> K) {
     assert_eq!(fresh.open("round", &sealed).await, Ok(None), "what was sealed cannot be read any more");
 }
 
-/// Both at the same time.
+/// Runs both futures concurrently.
 async fn join<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
     let (mut a, mut b) = (pin!(a), pin!(b));
     let (mut first, mut second) = (None, None);
@@ -182,10 +183,10 @@ async fn join<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (
     .await
 }
 
-/// Waits for a future that needs no runtime. For hosts in memory.
+/// Runs a future that needs no runtime to its end. For hosts in memory.
 ///
 /// # Panics
-/// If it waits for anything outside.
+/// If the future waits for anything but itself.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     struct Again(std::sync::atomic::AtomicBool);
     impl Wake for Again {

@@ -1,7 +1,7 @@
-//! Where a platform keeps the privacy ledger (`scale_privacy::ledger` says what is in it).
+//! Where a platform stores the privacy ledger (`scale_privacy::ledger` describes its content).
 //!
-//! The log and the count live in two places, so that nobody can set back one without the other telling: the log beside
-//! the app's data, the count in the key store.
+//! The log and the count of its records are stored in two places, so that setting back one of them is detected: the log
+//! with the app's data, the count in the key store.
 
 use std::future::Future;
 
@@ -10,77 +10,77 @@ use scale_privacy::ledger::Count;
 use super::{MaybeSend, MaybeSync};
 use crate::error::HostError;
 
-/// The privacy ledger's log: bytes that only grow. Keep it out of backups: a restored one is an older one.
+/// The privacy ledger's log, an append-only file. It must not be part of backups, because a restored log is outdated.
 pub trait LedgerLog: MaybeSend + MaybeSync {
-    /// The log while this process has it for itself.
+    /// The log, locked by this process.
     type Held: HeldLog;
 
-    /// Takes the log for this process alone: a file lock, Web Locks in a browser. Does not wait. Dropping what it gives
-    /// lets go, and so does the death of the process.
+    /// Locks the log for this process: a file lock, or Web Locks in a browser. Does not wait. The lock is released when
+    /// the returned value is dropped or the process ends.
     ///
     /// # Errors
     /// [`LogError::InUse`]; [`LogError::Host`] if the platform fails.
     fn hold(&self) -> impl Future<Output = Result<Self::Held, LogError>> + MaybeSend;
 
-    /// All of it without holding it, also while another process does; empty where there is none. It may then end in the
-    /// middle of a record that is being written.
+    /// The whole log, without a lock, also while another process has locked it; empty if there is none. It may end in
+    /// the middle of a record that is being written.
     ///
     /// # Errors
     /// [`HostError`] `ledger`.
     fn read(&self) -> impl Future<Output = Result<Vec<u8>, HostError>> + MaybeSend;
 }
 
-/// The log in the hands of one process. What these calls have written is on the disk when they return (browser: IndexedDB
-/// with durability "strict").
+/// The log, locked by one process. Changes are durable when a call returns (browser: IndexedDB with durability
+/// "strict").
 pub trait HeldLog: MaybeSend + MaybeSync {
-    /// All of it; empty where there is none.
+    /// The whole log; empty if there is none.
     fn read(&mut self) -> impl Future<Output = Result<Vec<u8>, HostError>> + MaybeSend;
 
-    /// Appends `bytes` to a log of `at` bytes. A log begins with [`Self::replace`], or it would look as if it began in the
-    /// middle.
+    /// Appends `bytes` to a log that has `at` bytes. The first record is written with [`Self::replace`], so that a log
+    /// that was deleted meanwhile is not begun in its middle.
     ///
     /// # Errors
-    /// [`HostError`] `ledger`, also for a log of another length or an empty one: then nothing is written.
+    /// [`HostError`] `ledger`, also if the log has another length or is empty; nothing is written then.
     fn append(&mut self, at: u64, bytes: &[u8]) -> impl Future<Output = Result<(), HostError>> + MaybeSend;
 
-    /// Puts `bytes` in place of all of it, all or nothing: a reset that the user asked for, or the first record ever.
+    /// Replaces the whole log by `bytes`, atomically: for the first record, or for a reset that the user requested.
     ///
     /// # Errors
     /// [`HostError`] `ledger`.
     fn replace(&mut self, bytes: &[u8]) -> impl Future<Output = Result<(), HostError>> + MaybeSend;
 
-    /// Removes all of it: the installation is forgotten, together with its keys and their count.
+    /// Removes the log, when all data of the installation is deleted together with its keys and the count.
     ///
     /// # Errors
     /// [`HostError`] `ledger`.
     fn remove(&mut self) -> impl Future<Output = Result<(), HostError>> + MaybeSend;
 }
 
-/// Why a log cannot be had.
+/// Why the log cannot be locked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
-    /// Another process has it.
-    #[error("another process has the privacy ledger")]
+    /// Another process has locked it.
+    #[error("another process uses the privacy ledger: wait until it is done, or close it")]
     InUse,
-    /// The platform failed.
+    /// The platform's storage failed.
     #[error(transparent)]
     Host(#[from] HostError),
 }
 
-/// What a key store knows about the log.
+/// The count of the log's records in the key store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LedgerCount {
-    /// Nothing: this platform has no place that a restored backup or a cleared folder leaves alone. A log that was set
-    /// back or deleted cannot be told from one that ends there, or from a new device.
+    /// This platform cannot store a count: it has no place that survives a restored backup or a deleted folder. A log
+    /// that was set back or deleted cannot be distinguished from an intact one or a new device.
     CannotCount,
-    /// It can count, and has counted no record yet: this device is new.
+    /// No count is stored yet: this device is new.
     Never,
-    /// This far.
+    /// The stored count.
     At(Count),
 }
 
 impl LedgerCount {
-    /// As the ledger takes it. Having counted nothing is a count too.
+    /// The count in the form that the ledger takes. A new device has a known count, of zero records.
     pub(crate) const fn known(self) -> Option<Count> {
         match self {
             Self::CannotCount => None,

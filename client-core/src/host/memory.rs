@@ -1,4 +1,4 @@
-//! A host without a platform: everything in memory. For tests and simulation, with the code that production runs.
+//! A host in memory, for tests and simulations that run the production code.
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
@@ -21,12 +21,13 @@ use super::{
 };
 use crate::error::HostError;
 
-/// A device in memory, on the transport `T`.
+/// A host in memory with the transport `T`.
 pub type MemoryHost<T> =
     Parts<T, MemoryStore, MemoryKeys, FixedConditions, MemoryClock, SeededRandomness, MemoryLedger>;
 
 impl<T> MemoryHost<T> {
-    /// A device whose identity and randomness follow from `seed`. Clones share store and clock: keep one to restart it.
+    /// A host whose identity and randomness are derived from `seed`. Clones share store and clock: keep one to restart
+    /// the device.
     pub fn new(transport: T, clock: MemoryClock, seed: [u8; 32]) -> Self {
         Self {
             transport,
@@ -40,17 +41,17 @@ impl<T> MemoryHost<T> {
     }
 }
 
-/// The lock's content; a panic elsewhere leaves these maps whole, so a poisoned lock is as good as any.
+/// Locks a mutex. A poisoned lock is harmless: a panic elsewhere leaves these maps consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Bytes by key. Clones share them.
+/// A [`Store`] in memory. Clones share its content.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore(Arc<Mutex<BTreeMap<String, Vec<u8>>>>);
 
 impl MemoryStore {
-    /// A copy of everything at this moment: what a device finds when it is killed now.
+    /// A copy of the current content: what a device finds after it is killed now.
     #[must_use]
     pub fn fork(&self) -> Self {
         Self(Arc::new(Mutex::new(lock(&self.0).clone())))
@@ -80,7 +81,7 @@ impl Store for MemoryStore {
     }
 }
 
-/// Secrets by name. Clones share them.
+/// A [`Vault`] in memory. Clones share its content.
 #[derive(Clone, Default)]
 pub struct MemoryVault(Arc<Mutex<BTreeMap<String, Zeroizing<Vec<u8>>>>>);
 
@@ -112,22 +113,23 @@ impl Vault for MemoryVault {
     }
 }
 
-/// Secrets that follow from a seed.
+/// A key store in memory.
 pub type MemoryKeys = VaultKeys<MemoryVault>;
 
 impl MemoryKeys {
-    /// Both secrets from one seed, in a vault of their own.
+    /// A key store whose two secrets are derived from `seed`, in its own vault.
     pub fn new(seed: [u8; 32]) -> Self {
         let mut rng = ChaCha20Rng::from_seed(seed);
-        // Another stream than the one of `SeededRandomness`, which may have the same seed.
+        // A different stream from that of `SeededRandomness`, which may have the same seed.
         rng.set_stream(u64::MAX);
         Self::over(MemoryVault::default(), SeededRandomness(Arc::new(Mutex::new(rng))))
     }
 
-    /// With the identity certified by `root` until `not_after_ms` (Unix milliseconds).
+    /// This key store, with a certificate for its identity by `root` that is valid until `not_after_ms` (Unix
+    /// milliseconds).
     ///
     /// # Panics
-    /// Never: nothing in memory fails or waits.
+    /// Never, because storage in memory neither fails nor waits.
     #[must_use]
     pub fn certified(self, root: &IdentityKey, not_after_ms: u64) -> Self {
         at_once(async {
@@ -138,13 +140,13 @@ impl MemoryKeys {
     }
 }
 
-/// What a future in memory gives, which waits for nothing.
+/// Runs a future that completes at its first poll.
 fn at_once(future: impl Future<Output = Result<(), HostError>>) {
     let polled = pin!(future).poll(&mut Context::from_waker(Waker::noop()));
     assert_eq!(polled, Poll::Ready(Ok(())), "nothing in memory fails or waits");
 }
 
-/// The privacy ledger's log. Clones share it, and only one of them can hold it at a time.
+/// The privacy ledger's log in memory. Clones share it, and only one of them can lock it at a time.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryLedger {
     log: Arc<Mutex<Vec<u8>>>,
@@ -152,18 +154,18 @@ pub struct MemoryLedger {
 }
 
 impl MemoryLedger {
-    /// A copy of the log at this moment.
+    /// A copy of the current log.
     pub fn bytes(&self) -> Vec<u8> {
         lock(&self.log).clone()
     }
 
-    /// What somebody does who has the device in his hands: puts other bytes in the log's place.
+    /// Replaces the bytes of the log, like an attacker with access to the device's storage.
     pub fn tamper(&self, bytes: Vec<u8>) {
         *lock(&self.log) = bytes;
     }
 }
 
-/// A [`MemoryLedger`] that is held.
+/// A locked [`MemoryLedger`].
 #[derive(Debug)]
 pub struct HeldMemory(MemoryLedger);
 
@@ -206,7 +208,7 @@ impl HeldLog for HeldMemory {
     }
 }
 
-/// Always the same answer.
+/// Conditions that never change.
 #[derive(Clone, Copy, Debug)]
 pub struct FixedConditions(pub DeviceConditions);
 
@@ -216,7 +218,7 @@ impl Conditions for FixedConditions {
     }
 }
 
-/// ChaCha20 from a seed; clones go on in one stream.
+/// A ChaCha20 stream from a seed; clones share one stream.
 #[derive(Clone)]
 pub struct SeededRandomness(Arc<Mutex<ChaCha20Rng>>);
 
@@ -240,31 +242,31 @@ impl Randomness for SeededRandomness {
     }
 }
 
-/// A clock that the test moves. Clones show the same time; a sleeper wakes when it is moved far enough.
+/// A clock that a test advances. Clones share the time; a sleeping future wakes when the clock is advanced far enough.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryClock {
     now: Arc<AtomicU64>,
     sleepers: Arc<Mutex<Vec<Waker>>>,
-    /// Sleeping moves the clock itself: a lone device then never waits.
+    /// Whether sleeping on this clone advances the clock, so that a single device never waits.
     hasty: bool,
 }
 
 impl MemoryClock {
-    /// A clock that stands at `start` until [`Self::advance`].
+    /// A clock that shows `start` until [`Self::advance`].
     pub fn at(start: Timestamp) -> Self {
         let clock = Self::default();
         clock.now.store(start.as_millis(), Ordering::SeqCst);
         clock
     }
 
-    /// The same clock, except that sleeping on this clone takes no time and moves the clock instead.
+    /// The same clock, except that sleeping on this clone takes no time and advances the clock instead.
     #[must_use]
     pub fn hasty(mut self) -> Self {
         self.hasty = true;
         self
     }
 
-    /// Moves the clock and wakes every sleeper whose time has come.
+    /// Advances the clock and wakes every sleeping future whose time has come.
     pub fn advance(&self, by: Duration) {
         self.now.fetch_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
         for sleeper in lock(&self.sleepers).drain(..) {
@@ -282,7 +284,7 @@ impl Clock for MemoryClock {
         Sleep { clock: self.clone(), until: self.now().plus(time), time }
     }
 
-    /// Gives way once, so that what else a test runs gets its turn.
+    /// Yields once, so that other tasks of a test can run.
     fn breathe(&self) -> impl Future<Output = ()> + MaybeSend {
         let mut done = false;
         poll_fn(move |context| {
@@ -305,7 +307,7 @@ impl Future for Sleep {
     type Output = ();
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         if self.clock.hasty && !self.time.is_zero() {
-            // Others may run before this sleeper goes on, as they would while it slept.
+            // Other tasks may run before this future continues, as they would during a real sleep.
             let time = std::mem::take(&mut self.time);
             self.clock.advance(time);
             context.waker().wake_by_ref();
@@ -315,7 +317,7 @@ impl Future for Sleep {
             return Poll::Ready(());
         }
         lock(&self.clock.sleepers).push(context.waker().clone());
-        // The clock may have moved between the look and the entry in the list.
+        // The clock may have been advanced before the waker was registered.
         if self.clock.now() >= self.until { Poll::Ready(()) } else { Poll::Pending }
     }
 }

@@ -1,7 +1,8 @@
-//! What a platform must bring. Native, Swift, Kotlin and browser differ only here.
+//! The interfaces that a platform implements. Native programs, Swift, Kotlin and the browser differ only here.
 //!
-//! Futures are [`MaybeSend`]: `Send` on native, where runtimes move them between threads, and free of it in a browser,
-//! where JavaScript values cannot move. [`memory`] has a host for tests and simulation that works everywhere.
+//! Futures are [`MaybeSend`]: `Send` on native platforms, where runtimes move them between threads, but not in a
+//! browser, where JavaScript values cannot be moved to other threads. [`memory`] contains a host for tests and
+//! simulations that works on every platform.
 
 use std::future::Future;
 use std::time::Duration;
@@ -57,12 +58,12 @@ pub use vault::{Vault, VaultKeys};
 pub struct DeviceToken(Zeroizing<String>);
 
 impl DeviceToken {
-    /// Wraps the text that the coordinator gave.
+    /// Wraps the text of the token that the coordinator issued.
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 
-    /// The text, for the `authorization` header only.
+    /// The text of the token, for use in the `authorization` header only.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -72,7 +73,7 @@ impl DeviceToken {
         Zeroizing::new(format!("Bearer {}", self.reveal()))
     }
 
-    /// Whether a header can carry it: the text comes from the coordinator.
+    /// Whether the text, which comes from the coordinator, is allowed in an HTTP header.
     pub(crate) fn fits_a_header(&self) -> bool {
         self.0.bytes().all(|byte| (b' '..=b'~').contains(&byte))
     }
@@ -84,65 +85,66 @@ impl std::fmt::Debug for DeviceToken {
     }
 }
 
-/// Moves messages between the device and the coordinator. Every call may be sent again: the coordinator gives the same
-/// answer. A transport has a timeout of its own for calls that nobody answers, and does not retry by itself.
+/// Exchanges messages with the coordinator. Every call is idempotent: when it is sent again, the coordinator gives the
+/// same answer. A transport limits the time of each call by its own timeout, and does not retry.
 pub trait Transport: MaybeSend + MaybeSync {
-    /// A running download.
+    /// Body of a running download.
     type Body: Body;
 
-    /// Asks for an identity. The only call without a device token.
+    /// Requests a device identity. The only call without a device token.
     fn enroll(&self, request: Enroll) -> impl Future<Output = Result<Enrolled, CallError>> + MaybeSend;
-    /// Asks for work.
+    /// Asks for a round to join.
     fn check_in(
         &self,
         token: &DeviceToken,
         request: CheckIn,
     ) -> impl Future<Output = Result<CheckInAnswer, CallError>> + MaybeSend;
-    /// Stage 0.
+    /// Sends the message of stage 0 (AdvertiseKeys).
     fn advertise_keys(
         &self,
         token: &DeviceToken,
         up: StageUp<RoundId>,
     ) -> impl Future<Output = Result<StageAnswer, CallError>> + MaybeSend;
-    /// Stage 1.
+    /// Sends the message of stage 1 (ShareKeys).
     fn share_keys(
         &self,
         token: &DeviceToken,
         up: StageUp<SessionId>,
     ) -> impl Future<Output = Result<StageAnswer, CallError>> + MaybeSend;
-    /// Stage 2, one piece.
+    /// Sends one piece of the masked input of stage 2.
     fn upload(
         &self,
         token: &DeviceToken,
         piece: UploadPiece,
     ) -> impl Future<Output = Result<UploadAnswer, CallError>> + MaybeSend;
-    /// Stage 3.
+    /// Sends the message of stage 3, the signed list of survivors.
     fn confirm_survivors(
         &self,
         token: &DeviceToken,
         up: StageUp<SessionId>,
     ) -> impl Future<Output = Result<StageAnswer, CallError>> + MaybeSend;
-    /// Stage 4.
+    /// Sends the message of stage 4, the shares for unmasking.
     fn reveal_shares(
         &self,
         token: &DeviceToken,
         up: StageUp<SessionId>,
     ) -> impl Future<Output = Result<StageAnswer, CallError>> + MaybeSend;
-    /// Tells how far training has come.
+    /// Reports the progress of training.
     fn report_progress(
         &self,
         token: &DeviceToken,
         progress: Progress,
     ) -> impl Future<Output = Result<(), CallError>> + MaybeSend;
-    /// Says that the device leaves a round, so that nobody waits for it.
+    /// Reports that the device leaves a round, so that the coordinator does not wait for it.
     fn leave(&self, token: &DeviceToken, leave: Leave) -> impl Future<Output = Result<(), CallError>> + MaybeSend;
-    /// Where a published model is.
+    /// Requests the URL, size and digest of a published model.
     fn get_model(
         &self,
         token: &DeviceToken,
         request: ModelRequest,
     ) -> impl Future<Output = Result<ModelManifest, CallError>> + MaybeSend;
-    /// Starts to download a signed URL at byte `offset`. The token is not sent: the URL may lead to another server.
+    /// Starts to download a signed URL from byte `offset`. The device token is not sent, because the URL may lead to
+    /// another server.
     fn download(
         &self,
         url: &str,
@@ -150,84 +152,86 @@ pub trait Transport: MaybeSend + MaybeSync {
     ) -> impl Future<Output = Result<Download<Self::Body>, CallError>> + MaybeSend;
 }
 
-/// A download that has begun.
+/// A download that has started.
 #[derive(Debug)]
 pub struct Download<B> {
-    /// Position of the first byte that comes: the offset asked for, or 0 when the server cannot resume.
+    /// Position of the first byte of [`Self::body`]: the requested offset, or 0 if the server cannot resume.
     pub from: u64,
-    /// What comes.
+    /// The bytes from that position on.
     pub body: B,
 }
 
-/// The bytes of a download, as they come.
+/// The bytes of a download, as they arrive.
 pub trait Body: MaybeSend {
     /// The next bytes; `None` at the end.
     fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, CallError>> + MaybeSend;
 }
 
-/// Durable bytes by key. Keys are short paths of `a-z`, `0-9`, `-`, `_` and `/`.
+/// Durable storage of bytes by key. Keys are short paths of `a-z`, `0-9`, `-`, `_` and `/`.
 pub trait Store: MaybeSend + MaybeSync {
-    /// The bytes of `key`; `None` if there are none.
+    /// The bytes of `key`; `None` if the key is not stored.
     fn get(&self, key: &str) -> impl Future<Output = Result<Option<Vec<u8>>, HostError>> + MaybeSend;
-    /// Replaces the bytes of `key`, all or nothing. Durable when it returns: what happens next may reveal that they were
-    /// written (browser: IndexedDB with durability "strict").
+    /// Replaces the bytes of `key` atomically. Durable when it returns, because later messages depend on it (browser:
+    /// IndexedDB with durability "strict").
     fn put(&self, key: &str, bytes: &[u8]) -> impl Future<Output = Result<(), HostError>> + MaybeSend;
     /// Removes `key`, if it is there. Durable when it returns.
     fn delete(&self, key: &str) -> impl Future<Output = Result<(), HostError>> + MaybeSend;
-    /// Removes every key. Durable when it returns; some may be left if it fails or the process dies: then again.
+    /// Removes every key. Durable when it returns. If it fails or the process ends meanwhile, some keys may be left;
+    /// call it again.
     fn clear(&self) -> impl Future<Output = Result<(), HostError>> + MaybeSend;
-    /// Whether the platform may delete what is stored by itself.
+    /// Whether the platform may delete stored data on its own.
     fn durability(&self) -> Durability {
         Durability::Persistent
     }
 }
 
-/// What a platform promises about what an app stores.
+/// What a platform guarantees for the data that an app stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Durability {
-    /// It stays until the app or the person deletes it.
+    /// The data stays until the app or the user deletes it.
     Persistent,
-    /// The platform may delete it when it needs room, or after a while without use, as browsers do.
+    /// The platform may delete the data when space is short, or after a time without use, as browsers do.
     BestEffort,
 }
 
-/// Keeps the two secrets of an installation, out of backups. Both are made on first use and never change. And it counts
-/// the records of the privacy ledger, where the platform has a place for that. [`VaultKeys`] is one that does everything,
-/// over a [`Vault`] of the platform.
+/// Stores the two secrets of an installation, which must not be part of backups. Both are created on first use and
+/// never change. It also stores the count of the privacy ledger's records, if the platform has a suitable place.
+/// [`VaultKeys`] implements all of this over a [`Vault`] of the platform.
 pub trait KeyStore: MaybeSend + MaybeSync {
     /// Ed25519 seed of the installation's identity.
     fn identity_seed(&self) -> impl Future<Output = Result<Zeroizing<[u8; 32]>, HostError>> + MaybeSend;
-    /// Key that seals what goes into the [`Store`].
+    /// Key that seals the values in the [`Store`].
     fn sealing_key(&self) -> impl Future<Output = Result<Zeroizing<[u8; 32]>, HostError>> + MaybeSend;
 
-    /// The authority's certificate for this identity, which the app has fetched; `None`: there is none, and the device
-    /// joins no round of the malicious profile. Asked for at the start of every participation.
+    /// The authority's certificate for this identity, which the app has obtained. `None`: there is none, so the device
+    /// cannot join rounds of the malicious profile. Read at the start of every participation.
     fn certificate(&self) -> impl Future<Output = Result<Option<Certificate>, HostError>> + MaybeSend {
         async { Ok(None) }
     }
 
-    /// Key of the privacy ledger's MACs: derived from the sealing key, unless the platform has a better place for it.
+    /// Key of the privacy ledger's MACs. By default derived from the sealing key; a platform may store it in a safer
+    /// place.
     fn ledger_key(&self) -> impl Future<Output = Result<Zeroizing<[u8; 32]>, HostError>> + MaybeSend {
         async { Ok(sealed::ledger_key(&*self.sealing_key().await?)) }
     }
 
-    /// How far the privacy ledger's log has come, as [`Self::put_ledger_count`] was told last. A platform that overrides
-    /// neither finds no log that was set back: its app has to say so.
+    /// The count that [`Self::put_ledger_count`] stored last. A platform that overrides neither method cannot detect a
+    /// log that was set back to an older version; its app must tell the user so.
     fn ledger_count(&self) -> impl Future<Output = Result<LedgerCount, HostError>> + MaybeSend {
         async { Ok(LedgerCount::CannotCount) }
     }
 
-    /// Remembers how far the log has come. Durable when it returns.
+    /// Stores the count of the log's records. Durable when it returns.
     fn put_ledger_count(&self, _: Count) -> impl Future<Output = Result<(), HostError>> + MaybeSend {
         async { Ok(()) }
     }
 
-    /// Removes all of it: what was sealed cannot be read any more, and the next use is that of a new installation. Durable
-    /// when it returns; some may be left if it fails or the process dies: then again.
+    /// Removes all secrets: sealed values cannot be read any more, and the next use starts as a new installation.
+    /// Durable when it returns. If it fails or the process ends meanwhile, some may be left; call it again.
     fn delete_all(&self) -> impl Future<Output = Result<(), HostError>> + MaybeSend;
 
-    /// Encrypts `plain` under the name it is stored by: ChaCha20-Poly1305 with `nonce`, which must be fresh and random.
-    /// A platform with a better vault overrides this and [`Self::open`] together.
+    /// Encrypts `plain` for storage under `name`: ChaCha20-Poly1305 with `nonce`, which must be fresh and random. A
+    /// platform with its own encryption overrides this and [`Self::open`] together.
     fn seal(
         &self,
         name: &str,
@@ -237,7 +241,7 @@ pub trait KeyStore: MaybeSend + MaybeSync {
         async move { sealed::seal(&*self.sealing_key().await?, name, plain, nonce) }
     }
 
-    /// Decrypts what [`Self::seal`] made under the same name; `None` if it is anything else.
+    /// Decrypts what [`Self::seal`] made for the same name; `None` for any other bytes.
     fn open(
         &self,
         name: &str,
@@ -247,14 +251,14 @@ pub trait KeyStore: MaybeSend + MaybeSync {
     }
 }
 
-/// Time enters here and nowhere else.
+/// The only source of time in this crate.
 pub trait Clock: MaybeSend + MaybeSync {
-    /// Wall-clock time.
+    /// Wall-clock time, in milliseconds since the Unix epoch.
     fn now(&self) -> Timestamp;
-    /// Waits.
+    /// Waits for this long.
     fn sleep(&self, time: Duration) -> impl Future<Output = ()> + MaybeSend;
-    /// Lets the platform do what has come up meanwhile: between the steps of work that takes long. On a platform with one
-    /// thread, such as a browser, that is everything else.
+    /// Yields to the platform's event loop, between the steps of long work. On a platform with one thread, such as a
+    /// browser, nothing else can run meanwhile.
     fn breathe(&self) -> impl Future<Output = ()> + MaybeSend {
         async {}
     }
@@ -262,14 +266,14 @@ pub trait Clock: MaybeSend + MaybeSync {
 
 /// The operating system's randomness.
 pub trait Randomness: MaybeSend + MaybeSync {
-    /// Fills `out` with bytes that nobody can predict.
+    /// Fills `out` with cryptographically secure random bytes.
     ///
     /// # Errors
-    /// [`HostError`] `randomness`; the device then does nothing.
+    /// [`HostError`] `randomness`; the call that needed them fails.
     fn fill(&self, out: &mut [u8]) -> Result<(), HostError>;
 }
 
-/// Everything that a platform brings.
+/// Everything that a platform implements.
 pub trait Host: MaybeSend + MaybeSync {
     /// See [`Transport`].
     type Transport: Transport;
@@ -286,23 +290,23 @@ pub trait Host: MaybeSend + MaybeSync {
     /// See [`LedgerLog`].
     type Ledger: LedgerLog;
 
-    /// The way to the coordinator.
+    /// The transport to the coordinator.
     fn transport(&self) -> &Self::Transport;
-    /// Durable bytes.
+    /// Durable storage.
     fn store(&self) -> &Self::Store;
-    /// The installation's secrets.
+    /// The key store of the installation.
     fn keys(&self) -> &Self::Keys;
-    /// The device's state.
+    /// The conditions of the device, such as power and network.
     fn conditions(&self) -> &Self::Conditions;
-    /// Time.
+    /// The clock.
     fn clock(&self) -> &Self::Clock;
-    /// Randomness.
+    /// The source of randomness.
     fn randomness(&self) -> &Self::Randomness;
     /// The privacy ledger's log.
     fn ledger(&self) -> &Self::Ledger;
 }
 
-/// A [`Host`] put together from its parts.
+/// A [`Host`] composed of its parts.
 #[allow(missing_docs)]
 #[derive(Clone, Debug)]
 pub struct Parts<T, S, K, D, C, R, L> {

@@ -1,4 +1,4 @@
-//! A native program as a host: folders for state, keys and ledger, the system's clock and randomness.
+//! The host of a native program: folders for state, keys and ledger, the system's clock and randomness.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -22,16 +22,16 @@ pub use ledger::{FileLedger, HeldFile};
 pub use store::FolderStore;
 pub use vault::{FileKeys, FileVault};
 
-/// A device in a folder. A program without batteries: conditions are always fine.
+/// A host that stores everything in one folder. Its conditions always allow a round.
 pub type NativeHost =
     Parts<GrpcTransport, FolderStore, FileKeys, FixedConditions, SystemClock, SystemRandomness, FileLedger>;
 
 impl NativeHost {
-    /// Opens the folder (it is made if it is not there) and prepares the connection; nothing is sent yet. Needs a tokio
-    /// runtime around it.
+    /// Opens the folder (created if missing) and prepares the connection; nothing is sent yet. Must be called within a
+    /// tokio runtime.
     ///
     /// # Errors
-    /// [`HostError`]: `store`, `key_store` or `ledger` when the folder cannot be used, `transport` for an unusable URL or
+    /// [`HostError`] `store`, `key_store` or `ledger` if the folder cannot be used; `transport` for an invalid URL or
     /// certificate.
     pub fn open(folder: &Path, connection: Connection) -> Result<Self, HostError> {
         let store = FolderStore::open(&folder.join("state"))?;
@@ -70,7 +70,7 @@ pub struct SystemRandomness;
 
 impl Randomness for SystemRandomness {
     fn fill(&self, out: &mut [u8]) -> Result<(), HostError> {
-        let failed = |_| HostError::new("randomness", "the operating system gives no random bytes");
+        let failed = |_| HostError::new("randomness", "the operating system supplies no random bytes");
         SystemRandom::new().fill(out).map_err(failed)
     }
 }

@@ -1,4 +1,4 @@
-//! Encryption of what a device stores, so that a copy of its storage without the key store is worth nothing.
+//! Encryption of stored values, so that a copy of the storage is useless without the key store.
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
@@ -7,28 +7,28 @@ use zeroize::Zeroizing;
 use crate::error::HostError;
 
 fn cipher(key: &[u8; 32]) -> LessSafeKey {
-    // ring refuses a key only for its length.
+    // ring refuses a key only if its length is wrong.
     LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, key).expect("a key has 32 bytes"))
 }
 
-/// The name is authenticated: sealed bytes cannot be moved to another key of the store.
+/// The name is authenticated, so sealed bytes are not accepted under another key of the store.
 fn aad(name: &str) -> Vec<u8> {
     [b"FLSA1/sealed/", name.as_bytes()].concat()
 }
 
-/// Nonce, ciphertext, tag.
+/// Encrypts; returns nonce ‖ ciphertext ‖ tag.
 pub(super) fn seal(key: &[u8; 32], name: &str, plain: &[u8], nonce: [u8; 12]) -> Result<Vec<u8>, HostError> {
     let mut out = Vec::with_capacity(NONCE_LEN + plain.len() + CHACHA20_POLY1305.tag_len());
     out.extend_from_slice(&nonce);
     out.extend_from_slice(plain);
     let tag = cipher(key)
         .seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(aad(name)), &mut out[NONCE_LEN..])
-        .map_err(|_| HostError::new("key_store", "too many bytes to seal"))?;
+        .map_err(|_| HostError::new("key_store", "the value is too large to be sealed"))?;
     out.extend_from_slice(tag.as_ref());
     Ok(out)
 }
 
-/// `None` unless `sealed` was made under this key and name.
+/// Decrypts; `None` unless `sealed` was made with this key and name.
 pub(super) fn open(key: &[u8; 32], name: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>()?;
     let mut body = Zeroizing::new(body.to_vec());
@@ -38,7 +38,7 @@ pub(super) fn open(key: &[u8; 32], name: &str, sealed: &[u8]) -> Option<Zeroizin
     Some(body)
 }
 
-/// The key of the privacy ledger, from the one that seals: another use, another key.
+/// The key of the privacy ledger, derived from the sealing key, so that no key has two uses.
 pub(super) fn ledger_key(sealing: &[u8; 32]) -> Zeroizing<[u8; 32]> {
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, sealing), b"FLSA1/ledger-key");
     let mut key = Zeroizing::new([0; 32]);

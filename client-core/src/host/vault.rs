@@ -1,4 +1,4 @@
-//! Secrets by name, and a key store made of them: a platform brings where bytes are safe, and no rule.
+//! Storage of secrets by name, and a key store built on it: a platform only implements the storage.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,29 +11,30 @@ use zeroize::Zeroizing;
 use super::{KeyStore, LedgerCount, MaybeSend, MaybeSync, Randomness};
 use crate::error::HostError;
 
-/// A few small secrets by name, where other apps and backups do not reach them: a keychain, a key store, a private folder.
-/// Names are words of `a-z`, `0-9` and `-`. A change is durable when its call returns.
+/// Stores a few small secrets by name, inaccessible to other apps and to backups: a keychain, a key store, a private
+/// folder. Names consist of `a-z`, `0-9` and `-`. A change is durable when its call returns.
 pub trait Vault: MaybeSend + MaybeSync {
-    /// The bytes of `name`; `None` if there are none.
+    /// The bytes of `name`; `None` if nothing is stored.
     ///
     /// # Errors
-    /// [`HostError`] `key_store`, also while the vault is closed to this process: never `None` then.
+    /// [`HostError`] `key_store`, also while the vault is locked or otherwise inaccessible: `None` would then be taken
+    /// for a new installation.
     fn get(&self, name: &str) -> impl Future<Output = Result<Option<Zeroizing<Vec<u8>>>, HostError>> + MaybeSend;
 
-    /// Stores `bytes` unless `name` has some already. False: it has, and nothing was changed. Of several calls at the same
-    /// time, also from other processes, one gives true.
+    /// Stores `bytes` unless `name` is already stored. Returns false, and changes nothing, if it is. Of several
+    /// concurrent calls, also from other processes, exactly one returns true.
     ///
     /// # Errors
     /// [`HostError`] `key_store`.
     fn put_new(&self, name: &str, bytes: &[u8]) -> impl Future<Output = Result<bool, HostError>> + MaybeSend;
 
-    /// Stores `bytes` in place of what `name` has, all or nothing.
+    /// Stores `bytes` under `name`, atomically replacing an earlier value.
     ///
     /// # Errors
     /// [`HostError`] `key_store`.
     fn put(&self, name: &str, bytes: &[u8]) -> impl Future<Output = Result<(), HostError>> + MaybeSend;
 
-    /// Removes what `name` has, if it has anything.
+    /// Removes `name`, if it is stored.
     ///
     /// # Errors
     /// [`HostError`] `key_store`.
@@ -42,7 +43,7 @@ pub trait Vault: MaybeSend + MaybeSync {
 
 /// Both secrets: the seed of the identity, then the sealing key.
 const KEYS: &str = "keys";
-/// How far the privacy ledger's log has come. Written before the keys, so that keys without it tell of its loss.
+/// The count of the privacy ledger's log. Written before the keys, so that keys without a count reveal its loss.
 const LEDGER_COUNT: &str = "ledger-count";
 const CERTIFICATE: &str = "certificate";
 
@@ -50,11 +51,11 @@ const SECRET_BYTES: usize = 64;
 const CHECKSUM_BYTES: usize = 8;
 const NEVER: Count = Count { epoch: 0, records: 0 };
 
-/// The key store of an installation, in a [`Vault`]. Both keys are made on first use, read once and kept in memory. Clones
-/// share them.
+/// The key store of an installation, in a [`Vault`]. Both keys are created on first use, read once and kept in memory.
+/// Clones share them.
 ///
-/// Keys and count are written together, so that the loss of one of them shows: [`HostError::what`] is then `keys_lost` or
-/// `ledger_count_lost`. A vault that was emptied as a whole is a new installation.
+/// Keys and count are created together, so that the loss of one of them is detected: [`HostError::what`] is then
+/// `keys_lost` or `ledger_count_lost`. A vault that was emptied completely counts as a new installation.
 #[derive(Clone)]
 pub struct VaultKeys<V> {
     vault: V,
@@ -84,12 +85,12 @@ impl Secrets {
 }
 
 impl<V: Vault> VaultKeys<V> {
-    /// The key store in this vault. Nothing happens yet. `randomness`: what new keys are drawn from.
+    /// A key store in this vault. Nothing is read or written yet. `randomness`: source of new keys.
     pub fn over(vault: V, randomness: impl Randomness + 'static) -> Self {
         Self { vault, randomness: Arc::new(randomness), kept: Arc::default() }
     }
 
-    /// Keeps the certificate that the app got from the authority, in place of an older one.
+    /// Stores the certificate that the app obtained from the authority, replacing an older one.
     ///
     /// # Errors
     /// [`HostError`] `key_store`.
@@ -97,13 +98,13 @@ impl<V: Vault> VaultKeys<V> {
         self.vault.put(CERTIFICATE, &with_checksum(CERTIFICATE, &certificate.encode())).await
     }
 
-    /// The vault.
+    /// The vault that stores the secrets.
     pub fn vault(&self) -> &V {
         &self.vault
     }
 
     fn kept(&self) -> MutexGuard<'_, Option<Arc<Secrets>>> {
-        // Every change is one assignment.
+        // A poisoned lock is harmless: every change is one assignment.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -124,7 +125,7 @@ impl<V: Vault> VaultKeys<V> {
         Ok(Some(Secrets(Zeroizing::new(secrets))))
     }
 
-    /// Of several processes that do this at the same time, all end up with the keys of one.
+    /// Creates the keys. If several processes do so concurrently, all of them use the keys of the first.
     async fn make(&self) -> Result<Secrets, HostError> {
         let counted = self.count().await?.is_some_and(|count| count != NEVER);
         if !counted {
@@ -134,7 +135,7 @@ impl<V: Vault> VaultKeys<V> {
                 return Ok(drawn);
             }
         }
-        // Another process made them meanwhile, or they are lost.
+        // Another process created them meanwhile, or they are lost.
         self.stored().await?.ok_or_else(|| {
             let sentence = "the keys of this installation are gone, and the count of its privacy ledger is still there: \
                             what it has stored cannot be read any more. Restore the keys, or forget everything and enroll again";
@@ -178,7 +179,7 @@ impl<V: Vault> KeyStore for VaultKeys<V> {
     async fn ledger_count(&self) -> Result<LedgerCount, HostError> {
         let mut count = self.count().await?;
         if count.is_none() && self.stored().await?.is_some() {
-            // Another process may have made both since.
+            // Another process may have created both in the meantime.
             count = self.count().await?;
             if count.is_none() {
                 let sentence = "the count of the privacy ledger is gone, and the keys of this installation are still \
@@ -194,7 +195,7 @@ impl<V: Vault> KeyStore for VaultKeys<V> {
         self.vault.put(LEDGER_COUNT, &count_entry(count)).await
     }
 
-    /// The keys go first: from then on nothing that was sealed can be read.
+    /// The keys are deleted first: from then on no sealed value can be read.
     async fn delete_all(&self) -> Result<(), HostError> {
         *self.kept() = None;
         for name in [KEYS, LEDGER_COUNT, CERTIFICATE] {
@@ -212,7 +213,8 @@ fn count_entry(count: Count) -> Zeroizing<Vec<u8>> {
     with_checksum(LEDGER_COUNT, &[count.epoch.to_le_bytes(), count.records.to_le_bytes()].concat())
 }
 
-/// An entry as it is stored: a changed bit, or an entry under another's name, does not pass for a key.
+/// An entry with a checksum over its name and bytes, so that damaged entries, and entries stored under another name,
+/// are detected.
 fn with_checksum(name: &str, bytes: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut entry = Zeroizing::new(Vec::with_capacity(bytes.len() + CHECKSUM_BYTES));
     entry.extend_from_slice(bytes);

@@ -1,4 +1,4 @@
-//! One session of one round, around the server's half of the protocol.
+//! One session of one round, with the server's part of the protocol.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,54 +11,54 @@ use scale_secagg::config::RoundConfig;
 use scale_secagg::error::{Reason, Refusal};
 use scale_secagg::server::{Closed, Down, Receipt, Session, Stage, SummedUpdate};
 
-/// An Ed25519 public key: who sends.
+/// Ed25519 public key that identifies a device.
 type Identity = [u8; 32];
 
-/// The one session's handle.
+/// Id of the only session.
 pub fn session() -> SessionId {
     SessionId::from_random([4; 16])
 }
 
-/// A message that has come in, good or not.
+/// A message that was received, valid or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Stage, 0 to 4; a masked input as a whole.
+    /// Stage, 0 to 4. A masked input is one message, not pieces.
     pub stage: u8,
-    /// The sender.
+    /// Identity of the sender.
     pub from: Identity,
-    /// The payload.
+    /// The bytes of the message.
     pub payload: Bytes,
 }
 
-/// What has to be on the disk before a device is answered.
+/// An entry of the log, which must be durable before a device is answered.
 #[derive(Clone, Debug)]
 enum Record {
     Taken(u8, Option<u32>, Bytes),
     Closed,
 }
 
-/// A coordinator of one round with one session. It keeps everything that devices send, so that a test can see whether one
-/// of them ever sent two different things.
+/// A coordinator of one round with one session. It keeps every message of the devices, so that a test can check whether
+/// one of them ever sent two different ones.
 ///
-/// A stage closes when a test says so ([`Self::close`]), when everybody who may still answer has
+/// A stage closes on request of the test ([`Self::close`]), when all devices that may still answer have done so
 /// ([`Self::close_if_complete`]), or when its signed time is over ([`Self::close_if_due`]).
 #[derive(Debug)]
 pub struct Coordinator {
-    /// What devices are handed at check-in.
+    /// The manifest that devices get at check-in.
     pub manifest: Manifest,
     /// The global model's file.
     pub file: Vec<u8>,
     /// The signed configuration.
     pub config: RoundConfig,
-    /// Keys that end stage 0 without waiting for more.
+    /// Number of keys at which stage 0 closes.
     pub goal: usize,
-    /// Every message, in the order in which they came.
+    /// Every received message, in order.
     pub sent: Vec<Message>,
-    /// Who has left, and the word that it gave.
+    /// The devices that left, with the code that they gave.
     pub left: Vec<(Identity, String)>,
-    /// The sum, once it is there.
+    /// The sum, once it is released.
     pub released: Option<SummedUpdate>,
-    /// Why there will be none.
+    /// Why the session ended without a sum.
     pub abandoned: Option<Refusal>,
     session: Session,
     log: Vec<Record>,
@@ -71,7 +71,7 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Opens the round of `manifest`, whose stage 0 ends with `goal` devices.
+    /// Opens the round of `manifest`, whose stage 0 closes with `goal` devices.
     ///
     /// # Panics
     /// The manifest's configuration cannot be read.
@@ -94,7 +94,7 @@ impl Coordinator {
         }
     }
 
-    /// The server's half of the protocol.
+    /// The server's part of the protocol.
     pub const fn session(&self) -> &Session {
         &self.session
     }
@@ -119,10 +119,11 @@ impl Coordinator {
         self.answered.contains(identity)
     }
 
-    /// Takes a message. One of an earlier stage is welcome only as a retry of the bytes that were taken then.
+    /// Receives a message. A message of an earlier stage is accepted only if it repeats the bytes that were accepted
+    /// then.
     ///
     /// # Errors
-    /// What the protocol refuses; nothing has changed then.
+    /// The protocol's refusal; nothing has changed then.
     pub fn receive(&mut self, stage: u8, from: Identity, payload: &[u8]) -> Result<Receipt, Refusal> {
         let payload = Bytes::copy_from_slice(payload);
         self.sent.push(Message { stage, from, payload: payload.clone() });
@@ -139,7 +140,8 @@ impl Coordinator {
         Ok(receipt)
     }
 
-    /// A message whose stage is not open: welcome as a retry of the one that was taken, while its answer is still there.
+    /// Handles a message whose stage is not open: accepted as a retry of the accepted one, while its answer is
+    /// available.
     fn retry(&self, stage: u8, from: &Identity, payload: &Bytes) -> Result<Receipt, Refusal> {
         if let Some(refusal) = self.abandoned {
             return Err(refusal);
@@ -150,7 +152,8 @@ impl Coordinator {
         }
         let place = self.place(from);
         let taken = self.log.iter().find_map(|record| match record {
-            // There are no places while stage 0 is open; the keys themselves begin with the identity.
+            // Places are assigned when stage 0 closes; until then, the message of keys is matched by the identity that
+            // it begins with.
             Record::Taken(0, _, taken) if stage == 0 && taken.starts_with(from) => Some(taken),
             Record::Taken(at, sender, taken) if stage > 0 && (*at, *sender) == (stage, place) => Some(taken),
             _ => None,
@@ -162,7 +165,7 @@ impl Coordinator {
         }
     }
 
-    /// What a device hears whose message of `stage` was taken.
+    /// The answer to a device whose message of `stage` was accepted.
     pub fn reply(&self, identity: &Identity, stage: u8) -> StageAnswer {
         if stage == 4 {
             return StageAnswer::Accepted;
@@ -188,7 +191,7 @@ impl Coordinator {
         self.alive.remove(&identity);
     }
 
-    /// Closes the open stage. Who has not answered it is lost.
+    /// Closes the open stage. Devices that have not answered are dropped.
     ///
     /// # Errors
     /// Why the session ends here without a sum.
@@ -207,7 +210,7 @@ impl Coordinator {
         closed
     }
 
-    /// Closes the open stage once everybody who may still answer has; whether it did.
+    /// Closes the open stage if all devices that may still answer have done so. Returns whether it did.
     pub fn close_if_complete(&mut self) -> bool {
         let complete = match self.stage() {
             Some(0) => self.answered.len() >= self.goal,
@@ -222,15 +225,15 @@ impl Coordinator {
         while let Some(stage) = self.stage()
             && now.as_millis() >= self.config.closing[usize::from(stage)]
         {
-            // Its end, good or bad, is kept.
+            // The result is kept in `released` or `abandoned`.
             let _closed = self.close();
         }
     }
 
-    /// The memory is lost: the session is replayed from what was taken down, and devices see no difference.
+    /// Simulates a restart: the session is replayed from the log, and devices see no difference.
     ///
     /// # Panics
-    /// The replay comes to another state.
+    /// The replay leads to another state.
     pub fn restart(&mut self) {
         let mut replayed = Session::certified(self.config.clone(), []);
         for record in &self.log {
@@ -248,10 +251,10 @@ impl Coordinator {
         self.session = replayed;
     }
 
-    /// Whether every device sent at most one message in every stage, however often.
+    /// Checks that no device sent two different messages in one stage.
     ///
     /// # Panics
-    /// One of them sent two different ones.
+    /// A device sent two different ones.
     pub fn assert_one_message_each(&self) {
         let mut seen = BTreeMap::new();
         for Message { stage, from, payload } in &self.sent {
@@ -261,7 +264,11 @@ impl Coordinator {
     }
 }
 
-/// Others are not ready.
+/// The answer while the stage is open.
 fn soon() -> Wait {
-    Wait { retry: RetryWindow::from_millis(10), code: "stage_open".into(), sentence: "others are not ready".into() }
+    Wait {
+        retry: RetryWindow::from_millis(10),
+        code: "stage_open".into(),
+        sentence: "the other devices are not ready yet".into(),
+    }
 }

@@ -1,4 +1,4 @@
-//! The machine that ships, and everything that it looks at.
+//! The production state machine of a device, with its environment.
 
 use bytes::Bytes;
 use rand_chacha::ChaCha20Rng;
@@ -20,38 +20,38 @@ use crate::device::{
 };
 use crate::download::ModelFile;
 
-/// One device: [`State`] with its identity, its memory and its disk. What the machine asks to be stored is durable at once
-/// (history, snapshot, privacy ledger), so [`Self::restart`] is possible after every call, and [`Self::power`] takes the
-/// device down in the middle of one.
+/// One device: [`State`] with its identity, memory and storage. What the state machine stores (history, snapshot,
+/// privacy ledger) is durable at once, so [`Self::restart`] is possible after every call, and [`Self::power`] can kill
+/// the device in the middle of one.
 ///
 /// The device's clock is the field [`Self::now`], which a test sets before each call.
 pub struct Device {
-    /// What the app has decided.
+    /// Pinned keys and local rules.
     pub rules: Rules,
-    /// Rounds joined before; durable.
+    /// Rounds joined before. Durable.
     pub history: History,
-    /// The long-lived key.
+    /// The identity key.
     pub identity: IdentityKey,
-    /// The authority's certificate for it.
+    /// The authority's certificate for the identity key.
     pub certificate: Option<Certificate>,
-    /// Stream of keys, shares and pauses.
+    /// Random stream for keys, shares and pauses.
     pub keys: ChaCha20Rng,
-    /// Stream of the rounding.
+    /// Random stream for rounding.
     pub rounding: Stream,
-    /// Stream of the noise.
+    /// Random stream for the noise.
     pub noise: Stream,
     /// The privacy ledger in memory.
     pub ledger: Ledger,
-    /// What is on the disk of it.
+    /// The durable log of the privacy ledger.
     pub log: Vec<u8>,
-    /// Participations as they were noted, oldest first; durable.
+    /// Facts about the rounds in the ledger, oldest first. Durable.
     pub notes: Vec<Participation>,
-    /// The present, as this device knows it.
+    /// Current time on this device's clock.
     pub now: Timestamp,
-    /// What training gives.
+    /// Defines the result of training.
     pub training: Training,
-    /// Points left, at which something is stored or sent, until the device loses its memory; `None`: it never does. A message
-    /// that has left before is given by the call all the same, and the next call finds the device killed.
+    /// Number of further points (at which something is stored or sent) before the device is killed; `None`: never. A
+    /// message sent before that is still returned by the call, and the next call fails with [`Silence::Killed`].
     pub power: Option<u32>,
     pub(crate) state: State,
     killed: bool,
@@ -62,16 +62,16 @@ pub struct Device {
     noised: Vec<Vec<i64>>,
     sent: Vec<Sent>,
     points: u32,
-    /// The machine has asked what training would cost.
-    asked_price: bool,
+    /// Whether the state machine has requested the price of training.
+    price_requested: bool,
 }
 
-/// One message that has left a device.
+/// One message that a device has sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
     /// Stage, 0 to 4.
     pub stage: u8,
-    /// The payload; a masked input as a whole.
+    /// The bytes of the message. A masked input is one message, not pieces.
     pub payload: Bytes,
 }
 
@@ -80,23 +80,23 @@ pub struct Sent {
 pub enum Silence {
     /// It has left the round.
     Left(Cause),
-    /// It comes back later: no round, or the coordinator told it so.
+    /// It waits: there is no round, or the coordinator told it to come back later.
     Waits(Wait),
-    /// It has contributed.
+    /// It has contributed to the round.
     Done(Contribution),
-    /// Its participation was over before.
+    /// Its participation had already ended.
     Over,
-    /// It has lost its memory; [`Device::restart`] brings it back.
+    /// It was killed; [`Device::restart`] restarts it.
     Killed,
-    /// The machine waits for something else.
+    /// Its state machine waits for something else.
     Quiet,
 }
 
 impl Silence {
-    /// Why a device has left.
+    /// The cause for which a device has left.
     ///
     /// # Panics
-    /// It has not.
+    /// The device has not left.
     pub fn cause(self) -> Cause {
         match self {
             Self::Left(cause) => cause,
@@ -106,8 +106,8 @@ impl Silence {
 }
 
 impl Device {
-    /// Device number `number`: identity and streams follow from it. It pins [`setting::task_key`], has spent nothing, and its
-    /// clock shows [`setting::START_MS`].
+    /// Device number `number`, from which identity and random streams are derived. It pins [`setting::task_key`], has
+    /// an empty privacy ledger, and its clock shows [`setting::START_MS`].
     pub fn new(number: u32) -> Self {
         Self::at(number, setting::rules(), Timestamp::from_millis(setting::START_MS))
     }
@@ -115,7 +115,7 @@ impl Device {
     /// Device number `number` of an app with these rules, whose privacy ledger begins at `now`.
     ///
     /// # Panics
-    /// The rules' privacy limits are no budgets.
+    /// The privacy limits of the rules are not valid budgets.
     pub fn at(number: u32, rules: Rules, now: Timestamp) -> Self {
         let seed = |stream: u8| {
             let mut seed = [stream; 32];
@@ -146,11 +146,11 @@ impl Device {
             noised: vec![],
             sent: vec![],
             points: 0,
-            asked_price: false,
+            price_requested: false,
         }
     }
 
-    /// The same device with other limits on what may be spent, and a ledger that begins with them.
+    /// Replaces the device's privacy limits, and its ledger by a new one with these limits.
     pub fn limit(&mut self, limits: &Limits) {
         (self.ledger, self.log) = setting::ledger(limits, self.now.as_millis());
     }
@@ -161,48 +161,50 @@ impl Device {
         self.certificate = Some(Certificate::issue(root, &self.identity.public(), not_after_ms));
     }
 
-    /// Where the machine is.
+    /// The current state.
     pub const fn state(&self) -> &State {
         &self.state
     }
 
-    /// What is stored of the round.
+    /// The stored snapshot of the round.
     pub const fn stored(&self) -> Option<&Snapshot> {
         self.disk.as_ref()
     }
 
-    /// What training came to in the last round, as integers: the update, then the statistics. What the device adds to the
-    /// sum if the round has no noise.
+    /// The result of training in the last round as integers: the update, then the statistics. In a round without noise
+    /// this is what the device adds to the sum.
     pub fn input(&self) -> &[Vec<i64>] {
         &self.input
     }
 
-    /// What the device adds to the sum: [`Self::input`] and its noise, once it is masked. Empty before.
+    /// What the device adds to the sum: [`Self::input`] plus its noise. Empty until the update is masked.
     pub fn summand(&self) -> &[Vec<i64>] {
         &self.noised
     }
 
-    /// Every message since the round was taken, in order, again and again if it was.
+    /// Every message sent since the round was joined, in order, including repetitions.
     pub fn sent(&self) -> &[Sent] {
         &self.sent
     }
 
-    /// Points passed so far, at which something was stored or sent.
+    /// Number of points passed so far, at which something was stored or sent.
     pub const fn points(&self) -> u32 {
         self.points
     }
 
-    /// One step of the machine from a state of the caller's. Nothing is performed, and the device's own state stays.
+    /// One step of the state machine from the given state. No effect is performed, and the device's own state is
+    /// unchanged.
     pub fn step(&mut self, state: State, event: Event) -> Step {
         let Self { now, rules, history, identity, certificate, keys, rounding, noise, ledger, .. } = self;
         let (now, certificate) = (*now, certificate.as_ref());
         state.handle(event, &mut Env { now, rules, history, identity, certificate, keys, rounding, noise, ledger })
     }
 
-    /// Something happens to the device, which does what the machine asks for. Gives the message that leaves, if one does.
+    /// Passes an event to the state machine and performs its effects. Returns the message that the device sends, if
+    /// any.
     ///
     /// # Errors
-    /// Why the device says nothing any more.
+    /// Why the device cannot send anything.
     pub fn happen(&mut self, event: Event) -> Result<Option<Bytes>, Silence> {
         if self.killed {
             return Err(Silence::Killed);
@@ -216,7 +218,7 @@ impl Device {
             let state = std::mem::replace(&mut self.state, State::Idle);
             let (state, effects) = self.step(state, event);
             self.state = state;
-            self.take_down(drawn);
+            self.record_summand(drawn);
             for effect in effects {
                 match self.perform(effect) {
                     Ok(Performed::Message(payload)) => out = Some(payload),
@@ -234,11 +236,11 @@ impl Device {
         }
     }
 
-    /// Takes a round: checks the manifest, reads the model, trains, and answers with AdvertiseKeys. Whatever it was in is
-    /// gone, as for an app that was closed and opened again.
+    /// Joins a round: checks the manifest, reads the model, trains, and returns AdvertiseKeys. An earlier state is
+    /// discarded, as when an app is closed and opened again.
     ///
     /// # Errors
-    /// Why there are no keys.
+    /// Why it does not send its keys.
     pub fn take(&mut self, manifest: Manifest, file: &[u8]) -> Result<Bytes, Silence> {
         self.state = State::Idle;
         (self.input, self.noised, self.sent) = (vec![], vec![], vec![]);
@@ -246,15 +248,15 @@ impl Device {
         self.drive(Event::CheckedIn(CheckInAnswer::Manifest(manifest)))
     }
 
-    /// The message that opens a stage comes down; the answer to it.
+    /// Passes the message that opens a stage to the device, and returns its answer.
     ///
     /// # Errors
-    /// Why there is none.
+    /// Why there is no answer.
     pub fn answer(&mut self, down: StageDown) -> Result<Bytes, Silence> {
         self.drive(Event::Down(down))
     }
 
-    /// Sends its last message again.
+    /// Makes the device send its last message again.
     ///
     /// # Errors
     /// Why it does not.
@@ -262,10 +264,10 @@ impl Device {
         self.drive(Event::Woke)
     }
 
-    /// The coordinator keeps the shares of the last stage.
+    /// Tells the device that the coordinator has accepted the shares of the last stage.
     ///
     /// # Errors
-    /// The device did not wait for that.
+    /// The device was not waiting for this.
     pub fn accepted(&mut self) -> Result<Contribution, Silence> {
         match self.happen(Event::Accepted) {
             Err(Silence::Done(contribution)) => Ok(contribution),
@@ -274,13 +276,13 @@ impl Device {
         }
     }
 
-    /// The memory is lost and the disk is left: the device comes back with what is stored, and goes on.
+    /// Restarts the device: only what is stored survives, and the device continues from there.
     ///
     /// # Errors
-    /// Why it sends nothing; [`Silence::Quiet`] when nothing of a round was stored.
+    /// Why it sends nothing; [`Silence::Quiet`] if no round was stored.
     ///
     /// # Panics
-    /// The log of its privacy ledger does not open.
+    /// The log of its privacy ledger cannot be read.
     pub fn restart(&mut self) -> Result<Bytes, Silence> {
         (self.power, self.killed) = (None, false);
         self.reopen_ledger();
@@ -295,23 +297,23 @@ impl Device {
     /// Reads the privacy ledger from its log, as a new process does.
     ///
     /// # Panics
-    /// The log does not open.
+    /// The log cannot be read.
     pub fn reopen_ledger(&mut self) {
         let reopened = Ledger::open(&self.log, setting::ledger_key(), None).expect("its own log");
         assert!(reopened.repair.is_none(), "whole records");
         self.ledger = reopened.ledger;
     }
 
-    /// Writes a record that the machine asks for.
+    /// Appends a record to the log of the privacy ledger.
     ///
     /// # Panics
-    /// It does not follow the records that are there.
+    /// The record does not follow the existing ones.
     pub fn write(&mut self, append: &Append) {
         assert_eq!(self.log.len() as u64, append.at, "records follow each other");
         self.log.extend_from_slice(&append.bytes);
     }
 
-    /// Goes on, bringing what the machine asks for, until a message leaves.
+    /// Continues, supplying what the state machine requests, until it sends a message.
     fn drive(&mut self, event: Event) -> Result<Bytes, Silence> {
         let mut next = event;
         loop {
@@ -319,7 +321,7 @@ impl Device {
                 return Ok(payload);
             }
             next = match &self.state {
-                State::Joined(_) if std::mem::take(&mut self.asked_price) => Event::Priced(Ok(None)),
+                State::Joined(_) if std::mem::take(&mut self.price_requested) => Event::Priced(Ok(None)),
                 State::Joined(round) => match ModelFile::verify(self.file.clone(), round.model().digest) {
                     Ok(file) => Event::Downloaded(file),
                     Err(error) => Event::Failed(error.into()),
@@ -354,7 +356,7 @@ impl Device {
                 self.write(&append);
                 return Ok(Performed::Recorded);
             }
-            Effect::Price(_) => self.asked_price = true,
+            Effect::Price(_) => self.price_requested = true,
             effect => {
                 if let Some(sent) = message(&effect) {
                     self.point()?;
@@ -366,7 +368,7 @@ impl Device {
         Ok(Performed::Nothing)
     }
 
-    /// A moment at which the device may lose its memory.
+    /// A point at which the device may be killed.
     fn point(&mut self) -> Result<(), Silence> {
         if self.power == Some(0) {
             (self.state, self.killed) = (State::Idle, true);
@@ -377,15 +379,15 @@ impl Device {
         Ok(())
     }
 
-    /// Keeps what the device adds to the sum, for the test alone. `drawn`: words of noise that were drawn before the step.
-    fn take_down(&mut self, drawn: u128) {
+    /// Records what the device adds to the sum, for tests. `drawn`: number of noise words drawn before the step.
+    fn record_summand(&mut self, drawn: u128) {
         match &self.state {
             State::Trained(_, update) => {
                 let signed = |vector: &Vec<u32>| vector.iter().map(|&entry| i64::from(entry.cast_signed())).collect();
                 self.input = update.clone().into_vectors().iter().map(signed).collect();
             }
             State::Releasing(..) if self.noised.is_empty() => {
-                // What was masked, worked out once more from the same words of the same stream.
+                // What was masked, computed again from the same words of the noise stream.
                 let config = self.state.round().expect("a session").config();
                 self.noised = self.with_noise(config, drawn);
             }
@@ -413,8 +415,8 @@ enum Performed {
     Nothing,
 }
 
-/// The message of the protocol that leaves the device with an effect. A check-in, a progress report and the one word of a
-/// refusal leave it too; nothing else does.
+/// The protocol message that an effect sends. Apart from these, only a check-in, a progress report and the code given
+/// when leaving are sent.
 fn message(effect: &Effect) -> Option<Sent> {
     let (stage, payload) = match effect {
         Effect::Send(Outgoing::AdvertiseKeys(up)) => (0, &up.payload),
@@ -427,7 +429,7 @@ fn message(effect: &Effect) -> Option<Sent> {
     Some(Sent { stage, payload: payload.clone() })
 }
 
-/// An effect's name, for comparing what a step asks for.
+/// Name of an effect, for comparing the requests of steps.
 pub const fn effect_name(effect: &Effect) -> &'static str {
     match effect {
         Effect::CheckIn(_) => "check_in",

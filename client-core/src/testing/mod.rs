@@ -1,16 +1,17 @@
-//! The test kit: the device that ships and a coordinator, in memory and in one thread, for this crate's tests and for those
-//! of other packages (feature `testing`).
+//! The test kit: the production state machine of a device, and a coordinator, in memory and in one thread, for the
+//! tests of this crate and of others (feature `testing`).
 //!
 //! | part | what it is |
 //! |---|---|
 //! | [`setting`] | one small task: keys, plan, model, signed configuration |
-//! | [`Device`] | [`crate::device::State`] with everything that it looks at; its disk survives its memory |
-//! | [`Coordinator`] | one session of one round around the server's half of the protocol; its log survives its memory |
+//! | [`Device`] | [`crate::device::State`] with its environment; its storage survives restarts |
+//! | [`Coordinator`] | one session of one round with the server's part of the protocol; its log survives restarts |
 //! | [`Simulation`] | devices and coordinator on one clock, driven by a list of [`Operation`]s |
 //!
-//! Nothing here reads a clock, opens a file or draws randomness of its own: the same calls give the same bytes. There is no
-//! network, no storage engine and no training; what training gives is a function of the test's choice ([`Training`]).
-//! These types panic where a test has made a mistake, and return what a device or a coordinator would answer.
+//! Nothing here reads a clock, opens a file or draws randomness of its own, so the same calls give the same bytes.
+//! There is no network, no storage engine and no training; the result of training is a function that the test chooses
+//! ([`Training`]). These types panic if a test uses them wrongly, and otherwise return what a device or a coordinator
+//! would answer.
 
 mod coordinator;
 mod device;

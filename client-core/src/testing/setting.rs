@@ -1,6 +1,6 @@
-//! One small task as every test knows it: who signs, what is trained, when the stages close.
+//! One small task for tests: its keys, its plan, its model and the closing times of its stages.
 //!
-//! Everything is a function, so that a test changes what it is about and keeps the rest: `RoundConfig { n_lo: 9,
+//! Everything is a function, so that a test can change single fields and keep the rest: `RoundConfig { n_lo: 9,
 //! ..config(&plan()) }`.
 
 use std::sync::OnceLock;
@@ -22,11 +22,11 @@ use scale_secagg::params::{Class, Profile};
 use crate::device::{Guardrails, Rules};
 use crate::update;
 
-/// Every round of the task opens at this moment, Unix milliseconds: 2027-01-15.
+/// Opening time of every round of the task, in Unix milliseconds: 2027-01-15.
 pub const START_MS: u64 = 1_800_000_000_000;
-/// The stages close one, two, three, four and five of these after [`START_MS`], milliseconds.
+/// Length of a stage in milliseconds: stage `i` closes `i + 1` times this after [`START_MS`].
 pub const STAGE_MS: u64 = 3_600_000;
-/// Largest norm of an update, grid units.
+/// Largest norm of an update, in grid units.
 pub const GRID: u32 = 2000;
 
 /// The task's name.
@@ -34,7 +34,7 @@ pub fn task() -> TaskId {
     "digits".parse().expect("a valid name")
 }
 
-/// The key that signs the task's rounds. Apps pin its public half.
+/// The key that signs the task's rounds. Apps pin its public key.
 pub fn task_key() -> IdentityKey {
     IdentityKey::from_seed(&[77; 32])
 }
@@ -49,7 +49,7 @@ pub fn spec() -> ModelSpec {
     ModelSpec { labels: vec!["a".into(), "b".into(), "c".into()], family: Family::Mlp { inputs: 4, hidden: vec![5] } }
 }
 
-/// The plan that the task's rounds follow.
+/// The plan of the task's rounds.
 pub fn plan() -> Plan {
     let model = spec();
     Plan {
@@ -116,7 +116,8 @@ pub fn config_for(n_hi: u32, plan: &Plan) -> RoundConfig {
     RoundConfig { n_hi, wire_bits: width(n_hi, GRID, 0), ..config(plan) }
 }
 
-/// [`config()`] with noise: 8 honest devices bring `noise_multiplier` times the sensitivity.
+/// [`config()`] with noise: that of 8 honest devices has a standard deviation of `noise_multiplier` times the
+/// sensitivity.
 pub fn noisy(plan: &Plan, noise_multiplier: f64) -> RoundConfig {
     let config = config(plan);
     let mechanism =
@@ -141,12 +142,12 @@ fn width(n_hi: u32, grid: u32, local_variance: u64) -> u8 {
     config::width_needed(n_hi, grid, local_variance).expect("a sum of fewer than 2^32 units")
 }
 
-/// The signed round, with the model of [`file()`].
+/// The signed round, with the model file of [`file()`].
 pub fn manifest(config: &RoundConfig, plan: &Plan) -> Manifest {
     manifest_with(config, plan, &file())
 }
 
-/// The signed round, with another model's file.
+/// The signed round, with another model file.
 pub fn manifest_with(config: &RoundConfig, plan: &Plan, file: &[u8]) -> Manifest {
     Manifest {
         round: RoundId::from_random([9; 16]),
@@ -159,7 +160,7 @@ pub fn manifest_with(config: &RoundConfig, plan: &Plan, file: &[u8]) -> Manifest
     }
 }
 
-/// What an app of the task has decided: the compiled limits, and no malicious profile.
+/// The rules of the task's app: the compiled limits, and no rounds of the malicious profile.
 pub fn rules() -> Rules {
     Rules {
         task_key: task_key().public(),
@@ -175,10 +176,10 @@ pub fn ledger_key() -> LedgerKey {
     LedgerKey::new(&[3; 32])
 }
 
-/// A privacy ledger that nothing was spent from, and its log. `now_ms`: Unix milliseconds.
+/// An empty privacy ledger, and its log. `now_ms`: current time in Unix milliseconds.
 ///
 /// # Panics
-/// The limits are no budgets.
+/// The limits are not valid budgets.
 pub fn ledger(limits: &Limits, now_ms: u64) -> (Ledger, Vec<u8>) {
     let (mut ledger, first) = Ledger::create(ledger_key(), limits, now_ms).expect("limits are budgets");
     let log = first.append().bytes.clone();

@@ -1,4 +1,4 @@
-//! Devices and a coordinator on one clock, and what may happen between them, as a list.
+//! Devices and a coordinator on one clock, driven by a list of operations.
 
 use std::time::Duration;
 
@@ -14,54 +14,54 @@ use scale_secagg::server::Receipt as Taken;
 use super::{Coordinator, Device, Silence};
 use crate::device::Event;
 
-/// One thing that happens. Devices are named by number; a number beyond the last device counts on from the first.
+/// One event of a simulation. Devices are identified by number, modulo the number of devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// A device sends what it has to send, or asks again, and hears the answer.
+    /// A device sends its pending message, or repeats its last one, and receives the answer.
     Deliver(usize),
     /// The same, but the answer is lost.
     DropAnswer(usize),
     /// The same, but the message itself is lost.
     DropMessage(usize),
-    /// A device loses its memory and comes back.
+    /// A device is killed and restarts from its storage.
     Restart(usize),
-    /// The same, after it has stored or sent so many things more.
+    /// The same, after it has stored or sent this many more times.
     RestartAfter(usize, u32),
-    /// A message of a device arrives once more: the last one of this stage.
+    /// The last message of a device in this stage arrives once more.
     Replay(usize, u8),
-    /// A device hears once more what opened this stage.
+    /// A device receives once more the message that opened this stage.
     Duplicate(usize, u8),
-    /// A device's app has enough of the round.
+    /// A device's app cancels the round.
     Cancel(usize),
     /// Time passes, in seconds.
     Advance(u32),
-    /// The coordinator loses its memory and comes back.
+    /// The coordinator restarts from its log.
     RestartCoordinator,
 }
 
 /// How a device's participation ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Its update is in the sum and its shares were taken.
+    /// Its update is in the sum and its shares were accepted.
     Contributed,
-    /// It left, with this word.
+    /// It left, with this code.
     Left(String),
-    /// It was told to come back later, with this word.
+    /// It was told to come back later, with this code.
     Waits(String),
 }
 
-/// What a device has on the line.
+/// The messages between a device and the coordinator.
 #[derive(Default)]
 struct Line {
     joined: bool,
     /// A message that was never sent.
     outbox: Option<(u8, Bytes)>,
-    /// All that it has heard.
+    /// Every message that it has received.
     heard: Vec<StageDown>,
     outcome: Option<Outcome>,
 }
 
-/// A round: devices, a coordinator, and the line between them. The same operations always lead to the same bytes.
+/// A round of devices and a coordinator. The same operations always lead to the same bytes.
 pub struct Simulation {
     /// The one clock.
     pub now: Timestamp,
@@ -74,8 +74,8 @@ pub struct Simulation {
 }
 
 impl Simulation {
-    /// The round of `manifest` with these devices, all of which are waited for in stage 0. The clock shows what that of the
-    /// first device shows.
+    /// The round of `manifest` with these devices, all of which must answer before stage 0 closes early. The clock
+    /// starts at that of the first device.
     ///
     /// # Panics
     /// There are no devices.
@@ -89,12 +89,12 @@ impl Simulation {
         }
     }
 
-    /// One operation after the other.
+    /// Applies operations in order.
     pub fn run(&mut self, operations: &[Operation]) {
         operations.iter().for_each(|operation| self.apply(*operation));
     }
 
-    /// One operation.
+    /// Applies one operation.
     pub fn apply(&mut self, operation: Operation) {
         let count = self.devices.len();
         let number = |device: usize| device % count;
@@ -122,7 +122,8 @@ impl Simulation {
         }
     }
 
-    /// Brings the round to its end: everybody sends and hears, and where that moves nothing the open stage's time passes.
+    /// Runs the round to its end: delivers the messages of all devices, and when nothing changes any more, lets the
+    /// time of the open stage pass.
     pub fn finish(&mut self) {
         loop {
             let before = self.coordinator.stage();
@@ -142,18 +143,18 @@ impl Simulation {
         }
     }
 
-    /// How a device's participation ended; `None`: it has not.
+    /// How a device's participation ended; `None` if it has not.
     pub fn outcome(&self, device: usize) -> Option<&Outcome> {
         self.lines[device].outcome.as_ref()
     }
 
-    /// What must never be, and is:
+    /// The violations of rules that must always hold:
     ///
     /// - a device sent two different messages in one stage;
-    /// - a masked input is not in the sender's privacy ledger, or a round is in it twice;
-    /// - the sum is not that of the survivors' summands;
-    /// - a device says that it contributed and is not in the sum;
-    /// - a message that came again was taken for a new one.
+    /// - a masked input is not in the privacy ledger of its sender, or a round is in it twice;
+    /// - the released sum is not the sum of the survivors' summands;
+    /// - a device reports that it contributed but is not in the sum;
+    /// - a repeated message was accepted as a new one.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = self.faults.clone();
         for (number, device) in self.devices.iter().enumerate() {
@@ -177,13 +178,13 @@ impl Simulation {
             }
             let is_in = self.survivors().any(|survivor| survivor == number);
             if self.outcome(number) == Some(&Outcome::Contributed) && !is_in && self.coordinator.released.is_some() {
-                faults.push(format!("device {number} has contributed and is not in the sum"));
+                faults.push(format!("device {number} has contributed but is not in the sum"));
             }
         }
         if let Some(sum) = &self.coordinator.released
             && sum.vectors != self.plain_sum(self.survivors())
         {
-            faults.push("the sum is not that of its summands".into());
+            faults.push("the released sum is not the sum of its summands".into());
         }
         faults
     }
@@ -224,7 +225,7 @@ impl Simulation {
             let again = device.wake();
             self.said(number, again);
         }
-        // The first time, or again; nothing if the device has just left.
+        // The pending message or a repetition; nothing to do if the device has just left.
         let Some((stage, payload)) = self.lines[number].outbox.take() else { return };
         let identity = self.devices[number].identity.public();
         if !arrives {
@@ -253,14 +254,14 @@ impl Simulation {
         }
     }
 
-    /// The device hears something that is answered by nothing.
+    /// Passes an event to a device that requires no answer to the coordinator.
     fn hears(&mut self, number: usize, event: Event) {
         if let Err(silence) = self.devices[number].happen(event) {
             self.said(number, Err(silence));
         }
     }
 
-    /// What came of something that a device was told.
+    /// Handles the result of an event that was passed to a device.
     fn said(&mut self, number: usize, said: Result<Bytes, Silence>) {
         let line = &mut self.lines[number];
         let device = &self.devices[number];
@@ -274,7 +275,7 @@ impl Simulation {
             Err(Silence::Waits(wait)) => line.outcome = Some(Outcome::Waits(wait.code)),
             Err(Silence::Done(_)) => line.outcome = Some(Outcome::Contributed),
             Err(Silence::Killed) => self.restart(number),
-            // Nothing of the round was stored, or nothing more is left of it: the app asks for a round anew.
+            // The device has no stored round any more: its app checks in again.
             Err(Silence::Quiet) => *line = Line { heard: std::mem::take(&mut line.heard), ..Line::default() },
             Err(Silence::Over) => {}
         }

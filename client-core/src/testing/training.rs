@@ -1,4 +1,4 @@
-//! Training without examples: what comes out is a function of what goes in.
+//! Training without examples: the result is a function of the input.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use scale_privacy::accounting::dp_sgd::DpSgd;
 
 use crate::trainer::Trained;
 
-/// How far each weight moves, and how many examples a device says that it has seen. The sums of a test are known, because
-/// [`super::Device::input`] tells the integers that come of it.
+/// Defines how far each weight moves, and how many examples a device reports. A test knows the expected sums, because
+/// [`super::Device::input`] returns the resulting integers.
 #[derive(Clone)]
 pub struct Training {
     step: Arc<dyn Fn(u32) -> f32 + Send + Sync>,
@@ -16,7 +16,7 @@ pub struct Training {
 }
 
 impl Training {
-    /// Weight number `i`, from 0, moves by `step(i)`.
+    /// Weight `i`, counted from 0, moves by `step(i)`.
     pub fn of(examples: u32, step: impl Fn(u32) -> f32 + Send + Sync + 'static) -> Self {
         Self { step: Arc::new(step), examples, dp_sgd: None }
     }
@@ -26,7 +26,7 @@ impl Training {
         Self::of(examples, move |_| step)
     }
 
-    /// Every weight moves by another step between -0.1 and 0.1, and every number gives others.
+    /// Every weight moves by a different step between -0.1 and 0.1, which depends on `number`.
     pub fn of_device(number: u32) -> Self {
         Self::of(10 + number % 30, move |i| (number.wrapping_mul(31).wrapping_add(i * 17) % 101) as f32 / 500.0 - 0.1)
     }
@@ -37,7 +37,7 @@ impl Training {
         Self { dp_sgd: Some(dp_sgd), ..self }
     }
 
-    /// What a trainer gives that began at `weights`.
+    /// The result of training from `weights`.
     pub fn result(&self, weights: &[f32]) -> Trained {
         Trained {
             weights: (0..).zip(weights).map(|(i, weight)| weight + (self.step)(i)).collect(),

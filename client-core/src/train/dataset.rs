@@ -1,4 +1,4 @@
-//! Examples, as an app hands them over.
+//! Examples for training, as an app supplies them.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -6,16 +6,17 @@ use std::sync::Arc;
 use scale_proto::ids::Digest;
 use zeroize::Zeroizing;
 
-/// What a model reads.
+/// The input of a model.
 #[derive(Clone, PartialEq)]
 pub enum Input {
-    /// A line of text, such as a bank statement's.
+    /// A line of text, for example of a bank statement.
     Text(SharedText),
-    /// Numbers, as many as the model's inputs; images row by row, channel after channel.
+    /// Numbers, one per input of the model; images channel by channel, each row by row.
     Dense(Vec<f32>),
 }
 
-/// A text that its clones share, so that data sets of the same examples cost little. Wiped when the last clone is dropped.
+/// A text that is shared by its clones, so that data sets of the same examples need little memory. Wiped when the last
+/// clone is dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SharedText(Arc<Zeroizing<String>>);
 
@@ -48,22 +49,23 @@ impl Deref for SharedText {
 /// One labeled example.
 #[derive(Clone, PartialEq)]
 pub struct Example {
-    /// Stands for the example's name, see [`example_key`]: it decides whether the example is held out for measuring.
+    /// Key derived from the example's id, see [`example_key`]. It decides whether the example is held out for
+    /// measuring.
     pub key: u64,
-    /// What the model reads.
+    /// Input of the model.
     pub input: Input,
     /// Index into the model's labels.
     pub label: u32,
 }
 
 impl Example {
-    /// `id`: the app's own name for the example, the same in every round.
+    /// `id`: the app's own identifier of the example, the same in every round.
     pub fn new(id: &str, input: Input, label: u32) -> Self {
         Self { key: example_key(id), input, label }
     }
 }
 
-/// The key of an example that its app calls `id`: the first 8 bytes of the id's SHA-256, as a little-endian number.
+/// The key of the example with this id: the first 8 bytes of the SHA-256 of `id`, as a little-endian number.
 pub fn example_key(id: &str) -> u64 {
     key_of(&Digest::of(id.as_bytes()))
 }
@@ -74,26 +76,26 @@ pub(crate) fn key_of(digest: &Digest) -> u64 {
     digest.0.first_chunk().copied().map_or(0, u64::from_le_bytes)
 }
 
-/// Whether an example is held out: measured on, and never trained on. It follows from the key alone, so that examples stay
-/// on their side while others come and go. A larger share holds out the same examples and more.
+/// Whether an example is held out: used for measuring and never for training. This depends only on the key, so it does
+/// not change when other examples are added or removed. A larger share holds out the same examples and more.
 ///
-/// `holdout_permille`: share of the keys that are held out, in thousandths; more than 500 count as 500.
+/// `holdout_permille`: share of the keys that are held out, in thousandths; values above 500 count as 500.
 pub fn is_held_out(key: u64, holdout_permille: u32) -> bool {
     // The key as a fraction of 2^64, in thousandths.
     (u128::from(key) * 1000) >> 64 < u128::from(holdout_permille.min(500))
 }
 
-/// Which examples are for what, by index.
+/// The split of a data set, by index.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Split {
-    /// Those to train on.
+    /// Examples to train on.
     pub(crate) own: Vec<usize>,
-    /// Those that are held out, to measure on.
+    /// Examples that are held out, to measure on.
     pub(crate) held_out: Vec<usize>,
 }
 
-/// Splits examples with these keys by [`is_held_out`]. If that would hold out all of them, the one with the largest key is
-/// trained on, until there is another one to train on: a device with a single example would else never learn from it.
+/// Splits examples with these keys by [`is_held_out`]. If that holds out all of them, the one with the largest key is
+/// used for training: otherwise a device with a single example could never use it.
 pub(crate) fn split(keys: impl Iterator<Item = u64> + Clone, holdout_permille: u32) -> Split {
     let all = || keys.clone().enumerate();
     let mut split = Split { own: Vec::new(), held_out: Vec::new() };
@@ -107,7 +109,7 @@ pub(crate) fn split(keys: impl Iterator<Item = u64> + Clone, holdout_permille: u
     split
 }
 
-/// Examples are personal data: neither is printed.
+/// Examples are personal data, so they are not printed.
 impl std::fmt::Debug for Input {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -132,7 +134,7 @@ impl std::fmt::Debug for Example {
 /// The local examples of one task.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Dataset {
-    /// In any order; training shuffles.
+    /// The examples, in any order, because training shuffles them.
     pub examples: Vec<Example>,
 }
 
@@ -142,18 +144,18 @@ impl Dataset {
         self.examples.len()
     }
 
-    /// Whether there is nothing to train on.
+    /// Whether there are no examples.
     pub fn is_empty(&self) -> bool {
         self.examples.is_empty()
     }
 
-    /// Adds a labeled text. Its id is its position in this data set: examples that an app knows by name come in by
+    /// Adds a labeled text, whose id is its position in this data set. For examples with an id of the app's own, use
     /// [`Example::new`].
     pub fn push_text(&mut self, text: impl Into<SharedText>, label: u32) {
         self.push(Input::Text(text.into()), label);
     }
 
-    /// Adds labeled numbers. Their id is their position, as for [`Self::push_text`].
+    /// Adds an example of labeled numbers, whose id is its position, as for [`Self::push_text`].
     pub fn push_dense(&mut self, values: Vec<f32>, label: u32) {
         self.push(Input::Dense(values), label);
     }

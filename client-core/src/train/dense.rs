@@ -1,4 +1,4 @@
-//! Multilayer perceptron and convolutional network, on burn throughout.
+//! Multilayer perceptron and convolutional network, computed by burn entirely.
 
 use burn::tensor::activation::{log_softmax, relu};
 use burn::tensor::module::{conv2d, max_pool2d};
@@ -31,7 +31,7 @@ impl Linear {
         x.matmul(self.weight.get()) + self.bias.get().unsqueeze()
     }
 
-    /// The same, watched: no gradient of the layer itself.
+    /// The same with a [`Watched`] output, and without a gradient of the layer's own weights.
     fn watched(&self, x: Tensor<2>, device: &Device) -> (Tensor<2>, Watched) {
         let input = x.clone().inner();
         let (x, output) = watch(x.matmul(self.weight.constant()) + self.bias.constant().unsqueeze(), device);
@@ -44,7 +44,7 @@ impl Conv {
         conv2d(x, self.weight.get(), Some(self.bias.get()), Self::options())
     }
 
-    /// The same, watched: no gradient of the layer itself.
+    /// The same with a [`Watched`] output, and without a gradient of the layer's own weights.
     fn watched(&self, x: Tensor<4>, device: &Device) -> (Tensor<4>, Watched) {
         let columns = columns(x.clone().inner());
         let x = conv2d(x, self.weight.constant(), Some(self.bias.constant()), Self::options());
@@ -57,7 +57,7 @@ impl Conv {
     }
 }
 
-/// What follows a convolution: ReLU and 2x2 max pooling.
+/// ReLU and 2x2 max pooling, after each convolution.
 fn pool(x: Tensor<4>) -> Tensor<4> {
     max_pool2d(relu(x), MaxPoolOptions::new([2, 2]))
 }
@@ -70,11 +70,11 @@ pub(super) struct Dense {
     input: Vec<usize>,
     convolutions: Vec<Conv>,
     linears: Vec<Linear>,
-    /// The weights that [`Learner::load`] brought.
+    /// The weights from [`Learner::load`].
     anchor: Vec<f32>,
     protection: Option<Protection>,
-    /// The gradient of a step under way whose batch comes in parts, one vector per parameter; none while no
-    /// example had a finite one.
+    /// The accumulated gradient of a step in progress whose batch comes in parts, one vector per parameter; without
+    /// vectors while no example had a finite gradient.
     pending: Option<Vec<Vec<f32>>>,
 }
 
@@ -108,7 +108,7 @@ impl Dense {
         }
     }
 
-    /// Logits `[batch, classes]` of examples laid end to end. `conv` and `linear` apply a layer.
+    /// Logits `[batch, classes]` of concatenated examples. `conv` and `linear` apply a layer.
     fn logits(
         &self,
         examples: Vec<f32>,
@@ -141,7 +141,8 @@ impl Dense {
         self.logits(examples, batch, Conv::forward, Linear::forward)
     }
 
-    /// The sum of the examples' clipped gradients, one flat vector per parameter; none if no example has one.
+    /// The sum of the clipped gradients of the examples, one flat vector per parameter; without vectors if no example
+    /// has a finite gradient.
     fn clipped_sum(&self, batch: &[&Prepared], clip: f32) -> Result<(Vec<Vec<f32>>, Measured), TrainError> {
         let (values, labels) = self.gather(batch);
         let layers = std::cell::RefCell::new(Vec::with_capacity(self.convolutions.len() + self.linears.len()));
@@ -184,7 +185,7 @@ impl Dense {
         }
     }
 
-    /// The gradient of the batch's summed loss over `of`, one vector per parameter.
+    /// The gradient of the batch's summed loss divided by `of`, one vector per parameter.
     fn mean_gradient(&self, batch: &[&Prepared], of: usize) -> Result<(Vec<Vec<f32>>, Measured), TrainError> {
         let (values, labels) = self.gather(batch);
         let logits = self.forward(values, labels.len());
@@ -203,7 +204,7 @@ impl Dense {
     fn gather(&self, batch: &[&Prepared]) -> (Vec<f32>, Vec<u32>) {
         let mut values = Vec::with_capacity(batch.len() * self.input.iter().product::<usize>());
         for example in batch {
-            // `prepare` of this model makes nothing else.
+            // `prepare` of this model creates no other examples.
             if let Features::Dense(numbers) = &example.features {
                 values.extend_from_slice(numbers);
             }
@@ -216,10 +217,10 @@ impl Dense {
         match input {
             Input::Dense(values) if values.len() == wanted => Ok(values),
             Input::Dense(values) => Err(TrainError::Unsupported(format!(
-                "an example has {} numbers, the model reads {wanted}",
+                "an example has {} numbers, but the model reads {wanted}",
                 values.len()
             ))),
-            Input::Text(_) => Err(TrainError::Unsupported("an example is text, the model reads numbers".into())),
+            Input::Text(_) => Err(TrainError::Unsupported("an example is text, but the model reads numbers".into())),
         }
     }
 }
@@ -289,7 +290,7 @@ impl Learner for Dense {
         let (values, labels) = self.gather(batch);
         let logits = self.forward(values, labels.len());
         let (losses, measured) = cross_entropy(logits, &labels, &self.device)?;
-        // Consumes the graph, which holds the weights' buffers: the step changes them where they lie.
+        // Consumes the graph, which references the weights' buffers, so that the step can change them in place.
         let mut gradients = losses.mean().backward();
         let mut rest = &self.anchor[..];
         let mut next = |len: usize| {
@@ -346,7 +347,7 @@ impl Learner for Dense {
         let mut next = |len: usize| {
             let (anchor, anchors) = rest.split_at(len);
             rest = anchors;
-            // Without an example the step is one of noise alone.
+            // Without an example the step consists of noise only.
             (sums.next().unwrap_or_else(|| vec![0.0; len]), anchor)
         };
         let mut noise = |slopes: &mut [f32]| {

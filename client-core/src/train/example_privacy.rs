@@ -1,23 +1,25 @@
-//! DP-SGD (Abadi et al., CCS 2016): what a single training example can change about the update is bounded and hidden.
+//! DP-SGD (Abadi et al., CCS 2016): the influence of a single training example on the update is bounded, and hidden by
+//! noise.
 //!
-//! In each step every example joins the batch by itself, with the same small probability (Poisson sampling, as the
-//! accountant assumes; shuffled epochs have no such bound); its gradient over *all* parameters together is clipped to a
-//! norm; the clipped gradients are added up, and every parameter gets Gaussian noise. The sum is divided by the
-//! *expected* batch size: the actual one would tell about the draw.
+//! In each step every example joins the batch independently, with the same small probability (Poisson sampling, as the
+//! accountant assumes; shuffled epochs have no such bound). Its gradient over *all* parameters together is clipped to a
+//! norm, the clipped gradients are added up, and every parameter gets Gaussian noise. The sum is divided by the
+//! *expected* batch size, because the actual size would reveal information about the sample.
 //!
-//! **Promise.** Two data sets are neighbours if one has an example where the other has one that contributes nothing, so
-//! the number of examples is public. What training costs is in [`Trained::dp_sgd`]; rounds add up. The promise
-//! holds for the weights before they leave the device, whoever reads them later. It is about one example, not about the
-//! person: someone whose shop appears in twenty lines of a statement is protected twenty times less.
+//! ***Guarantee.** Two data sets are neighbors if one has an example where the other has one that contributes nothing,
+//! so the number of examples is public. The cost of training is in [`Trained::dp_sgd`]; the costs of rounds add up. The
+//! guarantee holds for the weights before they leave the device, and so for every later use of them. It protects one
+//! example, not the user as a person: a shop that appears in twenty lines of a statement is protected twenty times
+//! less.
 //!
-//! **What else leaves the device.** Loss, correct answers and the count of examples have no noise; the update pipeline
-//! withholds them where there is a [`Trained::dp_sgd`]. A device that leaves a round because its weights overflowed tells
-//! no more than the noisy weights do; losses do not end training.
+//! ***What else leaves the device.** Loss, correct answers and the number of examples carry no noise, so the update
+//! pipeline withholds them if [`Trained::dp_sgd`] is set. A device that leaves a round because its weights overflowed
+//! reveals no more than the noisy weights do; losses do not end training.
 //!
-//! **Numbers.** Noise is drawn and added in floating point (`noise`); Mironov's attack (CCS 2012) reads low bits of
-//! such sums. They stay on the device: weights leave it rounded, at random, to a far coarser grid of integers. That is a
-//! reason and not a proof; the exact integer noise of `scale_privacy::gaussian` takes 107 ns a number, for every
-//! parameter at every step.
+//! ***Floating point.** Noise is drawn and added in floating point (`noise`), and Mironov's attack (CCS 2012) uses the
+//! low bits of such sums. These sums stay on the device: weights leave it rounded at random to a much coarser grid of
+//! integers. This is an argument, not a proof. The exact integer noise of `scale_privacy::gaussian` would take 107 ns
+//! for every parameter in every step.
 //!
 //! [`Trained::dp_sgd`]: crate::trainer::Trained::dp_sgd
 
@@ -29,12 +31,13 @@ use scale_privacy::accounting::{AccountingError, Budget};
 use super::noise::Noise;
 use crate::trainer::TrainError;
 
-/// How training examples are protected, by DP-SGD. Both numbers are in range.
+/// Parameters of DP-SGD, which protects training examples. Both numbers are in their valid range.
 ///
-/// Every example's gradient, over all parameters together, is clipped to `clip`; the noise on the sum of a batch has the
-/// standard deviation `noise_multiplier * clip` in every parameter. The cost of a run is in
-/// [`Trained::dp_sgd`](crate::trainer::Trained::dp_sgd). What is protected is one example with a known number of others
-/// around it, not the person: somebody whose shop stands in twenty lines of a statement is protected twenty times less.
+/// Every example's gradient, over all parameters together, is clipped to `clip`; the noise on the sum of a batch has
+/// the standard deviation `noise_multiplier * clip` in every parameter. The cost of a run is in
+/// [`Trained::dp_sgd`](crate::trainer::Trained::dp_sgd). The guarantee is for one example among a known number of
+/// others, not for the user as a person: a shop that appears in twenty lines of a statement is protected twenty times
+/// less.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ExamplePrivacy {
     clip: f32,
@@ -42,11 +45,11 @@ pub struct ExamplePrivacy {
 }
 
 impl ExamplePrivacy {
-    /// `clip`: L2 norm of one example's gradient in units of the model, above 0. `noise_multiplier`: the noise's standard
-    /// deviation over `clip`, at least 0; 0 clips and promises nothing.
+    /// `clip`: largest L2 norm of one example's gradient, above 0. `noise_multiplier`: standard deviation of the noise
+    /// divided by `clip`, at least 0; 0 only clips, without any guarantee.
     ///
     /// # Errors
-    /// [`TrainError::Unsupported`] names the number that is out of its range.
+    /// [`TrainError::Unsupported`] if one of the numbers is out of range.
     pub fn new(clip: f32, noise_multiplier: f32) -> Result<Self, TrainError> {
         if !(clip.is_finite() && clip > 0.0) {
             return Err(TrainError::Unsupported(format!(
@@ -54,23 +57,25 @@ impl ExamplePrivacy {
             )));
         }
         if !(noise_multiplier.is_finite() && noise_multiplier >= 0.0 && (clip * noise_multiplier).is_finite()) {
-            return Err(TrainError::Unsupported(format!("{noise_multiplier} is no noise multiplier: give 0 or more")));
+            return Err(TrainError::Unsupported(format!(
+                "the noise multiplier {noise_multiplier} is out of range: give 0 or more"
+            )));
         }
         Ok(Self { clip, noise_multiplier })
     }
 
-    /// L2 norm to which every example's gradient is clipped.
+    /// L2 norm to which the gradient of every example is clipped.
     pub const fn clip(&self) -> f32 {
         self.clip
     }
 
-    /// The noise's standard deviation over [`Self::clip`].
+    /// Standard deviation of the noise divided by [`Self::clip`].
     pub const fn noise_multiplier(&self) -> f32 {
         self.noise_multiplier
     }
 }
 
-/// What a [`Learner`](super::Learner) needs for steps of DP-SGD.
+/// The inputs of a [`Learner`](super::Learner) for steps of DP-SGD.
 pub struct Protection {
     privacy: ExamplePrivacy,
     expected_batch: f32,
@@ -78,22 +83,23 @@ pub struct Protection {
 }
 
 impl Protection {
-    /// `expected_batch`: examples of one step on average, above 0. `seed`: secret, from the system, never used twice.
+    /// `expected_batch`: average number of examples in one step, above 0. `seed`: secret, from the system's randomness,
+    /// never used twice.
     pub fn new(privacy: ExamplePrivacy, expected_batch: f32, seed: [u8; 32]) -> Self {
         Self { privacy, expected_batch, noise: Noise::new(seed) }
     }
 
-    /// L2 norm to which every example's gradient is clipped.
+    /// L2 norm to which the gradient of every example is clipped.
     pub(super) fn clip(&self) -> f32 {
         self.privacy.clip
     }
 
-    /// What the clipped gradients' sum is divided by.
+    /// Divisor of the sum of the clipped gradients.
     pub(super) fn divisor(&self) -> f32 {
         self.expected_batch
     }
 
-    /// Standard deviation of the noise on the clipped gradients' sum.
+    /// Standard deviation of the noise on the sum of the clipped gradients.
     pub(super) fn deviation(&self) -> f32 {
         self.privacy.noise_multiplier * self.privacy.clip
     }
@@ -105,37 +111,37 @@ impl std::fmt::Debug for Protection {
     }
 }
 
-/// Draws batches: every example joins by itself, with the same probability.
+/// Poisson sampling of batches: every example joins independently, with the same probability.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct PoissonSampling {
     rate: f64,
 }
 
 impl PoissonSampling {
-    /// Batches of `batch` among `examples` on average; all of them where there are not more.
+    /// Batches of `batch` of `examples` examples on average; of all examples if there are not more.
     pub(super) fn new(batch: usize, examples: usize) -> Self {
         Self { rate: (batch as f64 / examples.max(1) as f64).min(1.0) }
     }
 
-    /// Examples of one step on average.
+    /// Average number of examples in one step.
     pub(super) fn expected(self, examples: usize) -> f32 {
         (self.rate * examples as f64) as f32
     }
 
-    /// `random` is secret: the bound rests on nobody knowing who is in a batch.
+    /// Draws one batch. `random` must be secret: the privacy bound assumes that the batches are unknown.
     pub(super) fn draw<'a, T>(self, examples: &'a [T], random: &mut ChaCha20Rng) -> Vec<&'a T> {
-        // 2^53 steps: the accountant's rate is an f64, too.
+        // A resolution of 2^-53, that of the accountant's rate, which is an f64.
         let limit = (self.rate * (1u64 << 53) as f64) as u64;
         examples.iter().filter(|_| random.next_u64() >> 11 < limit).collect()
     }
 
-    /// The least noise multiplier with which `steps` steps stay within `budget`.
+    /// The smallest noise multiplier for which `steps` steps stay within `budget`.
     pub(super) fn noise_for(self, steps: u32, budget: &Budget) -> Result<f32, AccountingError> {
-        // The next f32: one below the number would overspend.
+        // Rounded up to the next f32, because a smaller one would exceed the budget.
         Ok((DpSgd::calibrated(self.rate, steps, budget)?.noise_multiplier() as f32).next_up())
     }
 
-    /// What `steps` steps cost.
+    /// The privacy cost of `steps` steps.
     pub(super) fn cost(self, privacy: ExamplePrivacy, steps: u32) -> Result<DpSgd, AccountingError> {
         DpSgd::new(privacy.noise_multiplier.into(), self.rate, steps)
     }

@@ -1,4 +1,4 @@
-//! Trains a plan on a data set.
+//! Trains a plan's model on a data set in memory.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -14,22 +14,23 @@ use super::stepwise::Stepwise;
 use super::{Backend, Dataset, ExamplePrivacy, Prepared, build};
 use crate::trainer::{TrainError, Trainer, Training};
 
-/// Trains a plan's model on a data set that lies in memory.
+/// Trains a plan's model on a data set in memory.
 pub struct DatasetTrainer {
     dataset: Dataset,
     backend: Backend,
-    /// The first examples in the form that the last plan's model reads: n-grams are hashed once, not every round.
+    /// The first examples in the input format of the last plan's model, with that model. N-grams are hashed once, not
+    /// in every round.
     prepared: Option<(ModelSpec, Vec<Prepared>)>,
-    /// In place of the plan's.
+    /// Noise to use instead of the plan's.
     privacy: Option<ExamplePrivacy>,
-    /// What was calibrated last, and for what: the search takes tens of milliseconds, and a plan is priced before it is
-    /// trained.
-    calibrated: Mutex<Option<(Asked, ExamplePrivacy)>>,
+    /// The last calibration, with its inputs. Cached, because the search takes tens of milliseconds and a plan is
+    /// priced before it is trained.
+    calibrated: Mutex<Option<(CalibrationInputs, ExamplePrivacy)>>,
 }
 
-/// What the noise of a plan depends on.
+/// The values on which the noise of a plan depends.
 #[derive(Clone, Copy, PartialEq)]
-struct Asked {
+struct CalibrationInputs {
     privacy: Privacy,
     batch: usize,
     steps: usize,
@@ -37,12 +38,12 @@ struct Asked {
 }
 
 impl DatasetTrainer {
-    /// A trainer over these examples.
+    /// Creates a trainer over these examples.
     pub fn new(dataset: Dataset, backend: Backend) -> Self {
         Self { dataset, backend, prepared: None, privacy: None, calibrated: Mutex::default() }
     }
 
-    /// Trains by DP-SGD with this much noise whatever the plan says.
+    /// Trains with DP-SGD and this noise, regardless of the plan.
     pub fn protect(&mut self, privacy: ExamplePrivacy) {
         self.privacy = Some(privacy);
     }
@@ -61,26 +62,27 @@ impl DatasetTrainer {
         split(self.dataset.examples.iter().map(|example| example.key), plan.holdout_permille)
     }
 
-    /// The noise on this number of training examples.
+    /// The noise for training on this number of examples; `None` without.
     fn privacy(&self, plan: &Plan, examples: usize) -> Result<Option<ExamplePrivacy>, TrainError> {
         if self.privacy.is_some() {
             return Ok(self.privacy);
         }
-        let asked = Asked { privacy: plan.privacy, batch: batch(plan), steps: steps(plan, examples), examples };
-        // One value, whole after any panic.
+        let inputs =
+            CalibrationInputs { privacy: plan.privacy, batch: batch(plan), steps: steps(plan, examples), examples };
+        // A poisoned lock is harmless: the value is only ever replaced as a whole.
         let mut last = self.calibrated.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, privacy)) = last.filter(|(of, _)| *of == asked) {
+        if let Some((_, privacy)) = last.filter(|(of, _)| *of == inputs) {
             return Ok(Some(privacy));
         }
         let privacy = calibrated(plan, examples)?;
-        *last = privacy.map(|privacy| (asked, privacy));
+        *last = privacy.map(|privacy| (inputs, privacy));
         Ok(privacy)
     }
 }
 
 impl Trainer for DatasetTrainer {
     fn price(&self, plan: &Plan) -> Result<Option<DpSgd>, TrainError> {
-        // Said before anything is downloaded.
+        // Checked here too, so that the device leaves before it downloads the model.
         if self.dataset.is_empty() {
             return Err(TrainError::NoExamples);
         }
@@ -110,17 +112,18 @@ impl Trainer for DatasetTrainer {
     }
 }
 
-/// Examples of one step, at most.
+/// Largest number of examples in one step.
 pub(super) fn batch(plan: &Plan) -> usize {
     plan.batch_size.max(1) as usize
 }
 
-/// Steps of one round over this many examples.
+/// Number of steps in one round over this many examples.
 pub(super) fn steps(plan: &Plan, examples: usize) -> usize {
     examples.div_ceil(batch(plan)) * plan.epochs as usize
 }
 
-/// What the plan asks for: as much noise as this number of examples needs for the epsilon of all its rounds.
+/// The noise that the plan's epsilon over all of its rounds requires for this number of examples; `None` if the plan
+/// asks for no DP-SGD.
 fn calibrated(plan: &Plan, examples: usize) -> Result<Option<ExamplePrivacy>, TrainError> {
     let Privacy::Example { epsilon, delta, rounds, clip } = plan.privacy else { return Ok(None) };
     let steps = u64::from(rounds).saturating_mul(steps(plan, examples) as u64);
@@ -131,7 +134,7 @@ fn calibrated(plan: &Plan, examples: usize) -> Result<Option<ExamplePrivacy>, Tr
     ExamplePrivacy::new(clip, noise).map(Some)
 }
 
-/// What this many steps over this many examples cost.
+/// The privacy cost of training on this many examples.
 pub(super) fn cost(plan: &Plan, examples: usize, privacy: ExamplePrivacy, steps: usize) -> Result<DpSgd, TrainError> {
     let cost = u32::try_from(steps).ok();
     let cost = cost.and_then(|steps| PoissonSampling::new(batch(plan), examples).cost(privacy, steps).ok());
@@ -139,7 +142,7 @@ pub(super) fn cost(plan: &Plan, examples: usize, privacy: ExamplePrivacy, steps:
 }
 
 fn uncountable(steps: u64) -> TrainError {
-    TrainError::Unsupported(format!("{steps} steps of DP-SGD cannot be accounted for"))
+    TrainError::Unsupported(format!("the privacy cost of {steps} steps of DP-SGD cannot be computed"))
 }
 
 #[cfg(test)]

@@ -2,18 +2,18 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`dataset`] | examples, as an app hands them over |
+//! | [`dataset`] | examples, as an app supplies them |
 //! | [`text`] | from a line of text to rows of an embedding |
 //! | [`fresh`] | the initial weights of a model |
 //! | `text_bag`, `dense` | the architectures on burn |
-//! | `example_privacy` | DP-SGD: [`ExamplePrivacy`], what it promises |
+//! | `example_privacy` | DP-SGD: [`ExamplePrivacy`] and its guarantee |
 //! | `per_example`, `noise` | clipped gradients of single examples, and the noise on their sum |
 //! | [`local`] | trains a plan on a data set: [`local::DatasetTrainer`] |
-//! | `stepwise` | the same as short pieces of work, one after the other |
+//! | `stepwise` | divides this training into short pieces of work |
 //!
-//! [`Learner`] hides the training library: no type of burn is in a public signature, because burn changes its interface
-//! with every minor release. Parameters go in and out as one flat vector in the order of
-//! [`ModelSpec::tensors`], so the wire, the coordinator and every back end agree.
+//! [`Learner`] hides the training library: no public signature contains a type of burn, because burn changes its
+//! interface with every minor release. Parameters are passed as one flat vector in the order of [`ModelSpec::tensors`],
+//! which messages, the coordinator and every back end share.
 //!
 //! Hosts should use mimalloc or a similar allocator: a step allocates a buffer for every activation and gradient, and
 //! with the system's default allocator page faults can take more time than the arithmetic.
@@ -42,7 +42,7 @@ pub use local::DatasetTrainer;
 use crate::trainer::TrainError;
 use text::WeightedRow;
 
-/// Which implementation computes.
+/// The implementation of the tensor operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Backend {
@@ -58,7 +58,7 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// The device is always named: burn's default follows an environment variable.
+    /// Always chosen explicitly, because burn's default depends on an environment variable.
     fn device(self) -> burn::tensor::Device {
         match self {
             Self::Flex => burn::tensor::Device::flex(),
@@ -81,8 +81,8 @@ impl Backend {
     }
 }
 
-/// One step of SGD: `w -= learning_rate * (gradient + proximal_mu * (w - anchor))`, where the anchor is what
-/// [`Learner::load`] brought: the global model.
+/// One step of SGD: `w -= learning_rate * (gradient + proximal_mu * (w - anchor))`, where the anchor is the global
+/// model that was loaded with [`Learner::load`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StepConfig {
     /// Step size, above 0; the gradient is that of the mean loss over the batch.
@@ -91,16 +91,16 @@ pub struct StepConfig {
     pub proximal_mu: f32,
 }
 
-/// What a batch says about a model.
+/// Measurements of a model on a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Measured {
-    /// Sum of the examples' cross-entropies, in nats.
+    /// Sum of the cross-entropies of the examples, in nats.
     pub loss_sum: f64,
-    /// Examples whose most probable class is their label.
+    /// Number of examples whose most probable class is their label.
     pub correct: u64,
 }
 
-/// An example in the form that a model reads: n-grams hashed once, sizes and label checked.
+/// An example in the model's input format: n-grams are hashed, sizes and label are checked.
 #[derive(Clone)]
 pub struct Prepared {
     features: Features,
@@ -113,12 +113,12 @@ enum Features {
     Dense(Vec<f32>),
 }
 
-/// Share of a text's n-grams that a training step leaves out, at random: a categorizer must know a merchant by some of
-/// its letters, and not learn its own examples by heart.
+/// Share of a text's n-grams that a training step leaves out at random. This dropout keeps a categorizer from
+/// overfitting its own examples, and makes it recognize a merchant from a part of its letters.
 const LEFT_OUT: f64 = 0.3;
 
 impl Prepared {
-    /// The example as one training step sees it.
+    /// The example with some of its n-grams left out at random, for one training step.
     fn thinned(&self, random: &mut impl rand_core::Rng) -> Cow<'_, Self> {
         let Features::Rows(rows) = &self.features else { return Cow::Borrowed(self) };
         let limit = (LEFT_OUT * 2f64.powi(32)) as u32;
@@ -134,88 +134,89 @@ impl Prepared {
 
 /// A model with its weights.
 pub trait Learner {
-    /// Entries of the flat vector.
+    /// Length of the flat vector of all parameters.
     fn flat_len(&self) -> usize;
 
     /// Replaces all weights, and makes them the anchor of the proximal term.
     ///
     /// # Errors
-    /// [`TrainError::Unsupported`] if `weights` has another length than [`Learner::flat_len`]; nothing has changed.
+    /// [`TrainError::Unsupported`] if the length of `weights` is not [`Learner::flat_len`]; nothing has changed then.
     fn load(&mut self, weights: &[f32]) -> Result<(), TrainError>;
 
     /// All weights, in the order of [`ModelSpec::tensors`].
     ///
     /// # Errors
-    /// [`TrainError::Failed`] if the back end cannot read its memory back.
+    /// [`TrainError::Failed`] if the back end cannot read its memory.
     fn flatten(&mut self) -> Result<Vec<f32>, TrainError>;
 
-    /// Turns an example into the model's form; done once per example, not per step.
+    /// Converts an example to the model's input format, once per example instead of once per step.
     ///
     /// # Errors
-    /// [`TrainError::Unsupported`] if the input is of another kind or size, or the label is not one of the model's.
+    /// [`TrainError::Unsupported`] if the input has another kind or size, or the label is not one of the model's.
     fn prepare(&self, example: &Example) -> Result<Prepared, TrainError>;
 
-    /// From now on, until the next [`Learner::load`], steps are those of DP-SGD: in place of the mean gradient comes the
-    /// sum of the clipped gradients and noise over the expected batch size. Weights that are read have all their noise.
+    /// From now on, until the next [`Learner::load`], steps use DP-SGD: the mean gradient is replaced by the sum of the
+    /// clipped gradients and the noise, divided by the expected batch size. Weights that are read include all noise.
     fn protect(&mut self, protection: Protection);
 
-    /// One step on the mean loss of the batch. Returns what the batch said before the step. An empty batch does nothing;
-    /// with [`Learner::protect`] it is a step of noise alone. Parts that were accumulated and not applied are forgotten.
+    /// Makes one step on the mean loss of the batch. Returns the measurements of the batch before the step. An empty
+    /// batch does nothing; with [`Learner::protect`] it makes a step of noise only. Accumulated gradients that were not
+    /// applied are discarded.
     ///
     /// # Errors
-    /// [`TrainError::Unsupported`] for impossible step sizes, [`TrainError::Failed`] from the back end.
+    /// [`TrainError::Unsupported`] for invalid step sizes, [`TrainError::Failed`] from the back end.
     fn train_step(&mut self, batch: &[&Prepared], step: StepConfig) -> Result<Measured, TrainError>;
 
-    /// Part of a step on a batch that is too large for one short piece of work: adds up the gradient of `part`. No weight
-    /// changes before [`Learner::apply`]. `of`: examples of the whole batch.
+    /// Part of a step on a batch that is too large for one short piece of work: accumulates the gradient of `part`. No
+    /// weight changes before [`Learner::apply`]. `of`: number of examples in the whole batch.
     ///
     /// # Errors
     /// [`TrainError::Failed`] from the back end.
     fn accumulate(&mut self, part: &[&Prepared], of: usize) -> Result<Measured, TrainError>;
 
-    /// Makes the step that [`Learner::accumulate`] has collected: that of [`Learner::train_step`] on all parts together,
-    /// within rounding. Without any part it is a step on an empty batch.
+    /// Makes the step with the gradient from [`Learner::accumulate`]. Apart from rounding, it equals
+    /// [`Learner::train_step`] on all parts together. Without any part it is a step on an empty batch.
     ///
     /// # Errors
-    /// As [`Learner::train_step`].
+    /// Those of [`Learner::train_step`].
     fn apply(&mut self, step: StepConfig) -> Result<(), TrainError>;
 
-    /// Measures a batch; changes nothing.
+    /// Measures the model on a batch, without changing it.
     ///
     /// # Errors
     /// [`TrainError::Failed`] from the back end.
     fn evaluate(&mut self, batch: &[&Prepared]) -> Result<Measured, TrainError>;
 
-    /// For each input the probabilities of the classes, in the order of [`ModelSpec::labels`]. Inputs go through the model
-    /// together, at most [`PREDICTED_AT_ONCE`] of them, which costs far less than one by one.
+    /// For each input, the probabilities of the classes in the order of [`ModelSpec::labels`]. Inputs are evaluated in
+    /// batches of at most [`PREDICTED_AT_ONCE`], which is much faster than one by one.
     ///
     /// # Errors
-    /// As [`Learner::prepare`], and [`TrainError::Failed`] from the back end; there are no probabilities then, not even of
-    /// the inputs that fit.
+    /// Those of [`Learner::prepare`], and [`TrainError::Failed`] from the back end. One invalid input makes the whole
+    /// call fail.
     fn predict_batch(&mut self, inputs: &[Input]) -> Result<Vec<Vec<f32>>, TrainError>;
 
-    /// [`Learner::predict_batch`] of one input.
+    /// [`Learner::predict_batch`] for one input.
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`Learner::predict_batch`].
     fn predict(&mut self, input: &Input) -> Result<Vec<f32>, TrainError> {
-        // One input has one answer.
+        // One input has exactly one result.
         Ok(self.predict_batch(std::slice::from_ref(input))?.pop().unwrap_or_default())
     }
 }
 
-/// Inputs of one pass of [`Learner::predict_batch`]; bounds its memory.
+/// Largest number of inputs that [`Learner::predict_batch`] evaluates at once; limits its memory.
 pub const PREDICTED_AT_ONCE: usize = 256;
 
-/// Log-probabilities `[batch, classes]` as one vector of probabilities for each of the batch.
+/// Converts log-probabilities `[batch, classes]` to one vector of probabilities per input.
 fn probabilities(log_probabilities: &[f32], classes: u32) -> impl Iterator<Item = Vec<f32>> {
     log_probabilities.chunks_exact(classes.max(1) as usize).map(|row| row.iter().map(|log| log.exp()).collect())
 }
 
-/// Builds the model of a spec; its weights are zero until [`Learner::load`].
+/// Builds the model of a spec. Its weights are zero until [`Learner::load`].
 ///
 /// # Errors
-/// [`TrainError::Unsupported`] for sizes that make no model.
+/// [`TrainError::Unsupported`] for sizes that this build cannot train.
 pub fn build(spec: &ModelSpec, backend: Backend) -> Result<Box<dyn Learner + Send>, TrainError> {
     if spec.classes() == 0 {
         return Err(TrainError::Unsupported("the model has no classes".into()));
@@ -225,40 +226,48 @@ pub fn build(spec: &ModelSpec, backend: Backend) -> Result<Box<dyn Learner + Sen
     }
     Ok(match &spec.family {
         Family::TextBag { ngram_min, ngram_max, .. } if *ngram_min == 0 || ngram_min > ngram_max => {
-            return Err(TrainError::Unsupported(format!("n-grams of {ngram_min} to {ngram_max} characters")));
+            return Err(TrainError::Unsupported(format!(
+                "the model's n-grams have {ngram_min} to {ngram_max} characters, which is not a valid range"
+            )));
         }
         Family::TextBag { .. } => Box::new(text_bag::TextBag::new(spec, backend)),
         Family::Cnn { height, width, .. } if height % 4 != 0 || width % 4 != 0 => {
-            return Err(TrainError::Unsupported(format!("images of {height} x {width}: sides must be multiples of 4")));
+            return Err(TrainError::Unsupported(format!(
+                "the model reads images of {height} x {width}: both sides must be positive multiples of 4"
+            )));
         }
         Family::Mlp { .. } | Family::Cnn { .. } => Box::new(dense::Dense::new(spec, backend)),
     })
 }
 
-/// Checks shared by every model's step.
+/// Checks of step sizes, shared by all models.
 fn check_step(step: StepConfig) -> Result<(), TrainError> {
     let StepConfig { learning_rate, proximal_mu } = step;
     let possible = learning_rate.is_finite() && learning_rate > 0.0 && proximal_mu >= 0.0;
     if possible && learning_rate * proximal_mu < 1.0 {
         return Ok(());
     }
-    Err(TrainError::Unsupported(format!("learning rate {learning_rate} with proximal mu {proximal_mu}")))
+    Err(TrainError::Unsupported(format!(
+        "the learning rate {learning_rate} with proximal mu {proximal_mu} is out of range"
+    )))
 }
 
-/// Checks shared by every model's `load`.
+/// Check of the number of weights, shared by all models.
 fn check_len(weights: &[f32], wanted: usize) -> Result<(), TrainError> {
     if weights.len() == wanted {
         return Ok(());
     }
-    Err(TrainError::Unsupported(format!("{} weights came, the model has {wanted}", weights.len())))
+    Err(TrainError::Unsupported(format!("{} weights were given, but the model has {wanted}", weights.len())))
 }
 
-/// Checks shared by every model's examples.
+/// Check of an example's label, shared by all models.
 fn check_label(label: u32, classes: u32) -> Result<(), TrainError> {
     if label < classes {
         return Ok(());
     }
-    Err(TrainError::Unsupported(format!("an example has label {label}, the model has {classes} classes")))
+    Err(TrainError::Unsupported(format!(
+        "an example has the label {label}, but the model has only {classes} classes, counted from 0"
+    )))
 }
 
 #[cfg(test)]

@@ -1,37 +1,39 @@
 //! Gaussian noise in bulk, from a cryptographic stream.
 //!
-//! Box and Muller's method on 64 random bits for a pair of numbers: 32 for the radius, 32 for the angle. The radius is
-//! worked out from `1 - u` where `u` is near 1, and words at either end get 64 more bits, so neither the middle of the
-//! distribution nor its tail is coarse (numbers up to 11 deviations are drawn, with their probability).
+//! The Box-Muller method with 64 random bits for a pair of numbers: 32 for the radius, 32 for the angle. The radius is
+//! computed from `1 - u` if `u` is near 1, and words at either end of the range get 64 more bits, so the distribution
+//! is fine-grained both in its middle and in its tails (numbers up to 11 standard deviations occur, with their correct
+//! probability).
 //!
-//! A step's noise has as many numbers as the model, so all of it is loops over arrays that stay in the first cache, in
-//! 32-bit arithmetic without branches: compilers make SIMD code of them, and `pulp` picks the widest at run time.
+//! A step needs as many numbers as the model has parameters. The code therefore consists of loops over arrays that fit
+//! into the first-level cache, in 32-bit arithmetic without branches, which compilers turn into SIMD code; `pulp`
+//! selects the widest instruction set at run time.
 //!
-//! Bits are those of `scale_secagg::prg`: the ChaCha20 keystream of RFC 8439, in an order that suits SIMD registers, under
-//! a key that has no other use. Each block of it is used once.
+//! The random bits come from `scale_secagg::prg`: the ChaCha20 keystream of RFC 8439, in an order that suits SIMD
+//! registers, under a key that has no other use. Each block is used once.
 
 use pulp::{Arch, Simd, WithSimd};
 use scale_secagg::prg::{self, MaskKey, Sign};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// Pairs that are made at once: few enough for the first cache, many enough for the generator to be fast.
+/// Number of pairs generated at once: few enough for the first-level cache, many enough for the generator to be fast.
 const PAIRS: usize = 1024;
 
-/// Words this near to either end get more bits: one pair in 2^17.
+/// Words closer than this to either end of the range get more bits: one pair in 2^17.
 const COARSE: u32 = 1 << 14;
 
 const WORD_BITS: i32 = 32;
 
-/// Chunks of numbers in one vector of the generator. Even vectors have the words, odd ones the further bits for them.
+/// Number of chunks in one vector of the generator. Even vectors supply the words, odd ones their additional bits.
 const CHUNKS: u64 = prg::MAX_ENTRIES / (2 * PAIRS as u64);
 
-/// A stream of standard normal numbers. Secret: who knows the stream can take the noise off.
+/// A stream of standard normal numbers. Secret: with knowledge of the stream the noise can be subtracted.
 pub(super) struct Noise {
     key: MaskKey,
-    /// Chunks of the stream that are used up.
+    /// Number of chunks of the stream used so far.
     chunk: u64,
     buffers: Box<Buffers>,
-    /// Numbers of `ready` that are used up.
+    /// Number of entries of `ready` used so far.
     used: usize,
 }
 
@@ -40,25 +42,25 @@ struct Buffers {
     /// Radius words, then angle words.
     words: [u32; 2 * PAIRS],
     radii: [f32; PAIRS],
-    /// What callers of less than a chunk have left.
+    /// The rest of a chunk of which callers have used only a part.
     ready: [f32; 2 * PAIRS],
 }
 
 impl Noise {
-    /// `seed`: secret, never used twice.
+    /// `seed`: secret, must never be used twice.
     pub(super) fn new(seed: [u8; 32]) -> Self {
         let buffers = Buffers { words: [0; 2 * PAIRS], radii: [0.0; PAIRS], ready: [0.0; 2 * PAIRS] };
         Self { key: MaskKey::new(&seed), chunk: 0, buffers: Box::new(buffers), used: 2 * PAIRS }
     }
 
-    /// Adds one number of the standard deviation `deviation` to each value.
+    /// Adds a normal number with the standard deviation `deviation` to each value.
     pub(super) fn add_to(&mut self, values: &mut [f32], deviation: f32) {
         if deviation == 0.0 {
             return;
         }
         let (head, rest) = values.split_at_mut(values.len().min(2 * PAIRS - self.used));
         self.add_ready(head, deviation);
-        // Whole chunks never lie in the buffer.
+        // Whole chunks are used directly, without the buffer.
         let (chunks, tail) = rest.as_chunks_mut::<{ 2 * PAIRS }>();
         for chunk in chunks {
             self.draw();
@@ -75,7 +77,7 @@ impl Noise {
         }
     }
 
-    /// `values` are not more than there are numbers left.
+    /// Adds numbers from the buffer, which must have at least as many left as there are `values`.
     fn add_ready(&mut self, values: &mut [f32], deviation: f32) {
         for (value, normal) in values.iter_mut().zip(&self.buffers.ready[self.used..]) {
             *value += deviation * normal;
@@ -83,9 +85,9 @@ impl Noise {
         self.used += values.len();
     }
 
-    /// The next chunk's words and radii.
+    /// Generates the words and radii of the next chunk.
     fn draw(&mut self) {
-        // 2^31 times 2^36 numbers are never used up.
+        // Does not overflow: 2^31 times 2^36 numbers are never used up.
         let vector = 2 * (self.chunk / CHUNKS) as u32;
         let first = self.chunk % CHUNKS * 2 * PAIRS as u64;
         self.chunk += 1;
@@ -105,7 +107,7 @@ impl Noise {
     }
 }
 
-/// Words to radii; whether any of them needs more bits.
+/// Converts words to radii, and reports whether any of them needs more bits.
 struct FillRadii<'a> {
     words: &'a [u32],
     radii: &'a mut [f32; PAIRS],
@@ -146,13 +148,13 @@ impl AddNumbers<'_> {
         let (first, second) = self.out.split_at_mut(PAIRS);
         let places = first.iter_mut().zip(second);
         for ((&word, &radius), (first, second)) in self.words[PAIRS..].iter().zip(self.radii).zip(places) {
-            // The middle of a cell: an eighth of a turn in 2^29 cells.
+            // The center of a cell: an eighth of a turn is divided into 2^29 cells.
             const CELL: f32 = std::f32::consts::FRAC_PI_4 / (1u32 << 29) as f32;
             let (sine, cosine) = sine_and_cosine::<M>(M::mul_add((word >> 3) as i32 as f32, CELL, 0.5 * CELL));
-            // Three bits choose among the eight eighths of the turn: which is which, and both signs.
+            // Three bits select one of the eight eighths of the turn: the order of sine and cosine, and both signs.
             let (a, b) = if word & 1 == 0 { (sine, cosine) } else { (cosine, sine) };
             let signed = |part: f32, sign: u32| f32::from_bits((radius * part).to_bits() ^ (sign << 31));
-            // Not fused: callers get the same numbers in pieces.
+            // Not fused, so that callers get the same numbers when they ask for them in pieces.
             *first += self.deviation * signed(a, word >> 1);
             *second += self.deviation * signed(b, word >> 2);
         }
@@ -168,7 +170,7 @@ impl WithSimd for AddNumbers<'_> {
     }
 }
 
-/// `a * b + c`: one instruction where there is one, and never a library call.
+/// `a * b + c`: as one instruction where the platform has one, and never as a library call.
 trait MulAdd {
     fn mul_add(a: f32, b: f32, c: f32) -> f32;
 }
@@ -190,7 +192,7 @@ impl MulAdd for Separate {
     }
 }
 
-/// x86-64 has it wherever `pulp` works with 256 bits or more.
+/// On x86-64 the instruction exists wherever `pulp` uses 256 bits or more.
 #[inline(always)]
 const fn has_fused<S: Simd>() -> bool {
     cfg!(target_arch = "aarch64") || (cfg!(target_arch = "x86_64") && S::F32_LANES >= 8)
@@ -201,7 +203,7 @@ const fn is_coarse(word: u32) -> bool {
     word.wrapping_add(COARSE) < 2 * COARSE
 }
 
-/// `-2 ln((word + 1/2) / 2^32)` within 4e-7 of itself, near 1 too.
+/// `-2 ln((word + 1/2) / 2^32)`, with a relative error of at most 4e-7, also if the argument is near 1.
 #[inline(always)]
 fn minus_two_ln<M: MulAdd>(word: u32) -> f32 {
     const MANTISSA: u32 = (1 << 23) - 1;
@@ -210,7 +212,7 @@ fn minus_two_ln<M: MulAdd>(word: u32) -> f32 {
     let bits = (word as f32 + 0.5).to_bits() + (1f32.to_bits() - SQRT_HALF);
     let exponent = (bits >> 23) as i32 - 127 - WORD_BITS;
     let mantissa = f32::from_bits((bits & MANTISSA) + SQRT_HALF);
-    // Words at the top lose digits above: their distance from 1, which is below 0.3, has them all.
+    // Large words lose digits in the conversion above; their distance from 1, which is below 0.3, is exact.
     let missing = (!word as i32 as f32 + 0.5) * 0.5f32.powi(WORD_BITS);
     let x = if exponent == 0 { -missing } else { mantissa - 1.0 };
     -2.0 * ln_1p::<M>(x, exponent as f32)
@@ -239,7 +241,7 @@ fn ln_1p<M: MulAdd>(x: f32, exponent: f32) -> f32 {
     M::mul_add(exponent, std::f32::consts::LN_2, x + small)
 }
 
-/// For angles in 0..π/4 (Cephes, sinf.c).
+/// Sine and cosine of angles in 0..π/4 (Cephes, sinf.c).
 #[inline(always)]
 fn sine_and_cosine<M: MulAdd>(angle: f32) -> (f32, f32) {
     let square = angle * angle;
@@ -249,7 +251,7 @@ fn sine_and_cosine<M: MulAdd>(angle: f32) -> (f32, f32) {
     (M::mul_add(sine * square, angle, angle), cosine + 1.0)
 }
 
-/// The radius of a word near either end with 64 more bits behind it.
+/// The radius of a word near either end of the range, with 64 more bits appended.
 fn fine_radius(word: u32, more: u64) -> f32 {
     let fraction = (more as f64 + 0.5) / 2f64.powi(64);
     let part = |word: u32| (f64::from(word) + fraction) / 2f64.powi(WORD_BITS);

@@ -1,13 +1,14 @@
-//! Gradients of single examples, clipped and summed, at the price of the batch's gradient.
+//! Gradients of single examples, clipped and summed, at about the cost of the batch's gradient.
 //!
-//! Weights stay out of the graph; the output of every layer is watched by a leaf instead. One backward pass of the
-//! *summed* loss then gives each example's slope at every layer, and no gradient of the batch. From these:
+//! The weights are not part of the graph; instead a leaf is added to the output of every layer. One backward pass of
+//! the *summed* loss then gives each example's slope (the gradient of the layer's output), and no gradient of the
+//! batch. From the slopes:
 //!
 //! | layer | one example's gradient | its squared norm | clipped sum |
 //! |---|---|---|---|
-//! | linear | `a ⊗ g`, bias `g` | `(‖a‖² + 1) ‖g‖²`, nothing is formed | `Aᵀ (c ∘ G)` |
+//! | linear | `a ⊗ g`, bias `g` | `(‖a‖² + 1) ‖g‖²`, without computing the gradient | `Aᵀ (c ∘ G)` |
 //! | embedding bag | `counts ⊗ s` | `‖counts‖² ‖s‖²`; a row that comes twice has one count | rows of the batch |
-//! | convolution | `G · columnsᵀ` per example, as many products as for the batch | of what was formed | weighted sum |
+//! | convolution | `G · columnsᵀ` per example, as many products as for the batch | of the computed gradient | weighted sum |
 //!
 //! ("Ghost clipping": Goodfellow 2015, arXiv 1510.01799; Li et al. 2022, arXiv 2110.05679.) Norms are over all
 //! parameters together.
@@ -17,10 +18,10 @@ use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use super::tensors::read;
 use crate::trainer::TrainError;
 
-/// The largest number of examples whose convolution gradients lie in memory at once.
+/// Largest number of examples whose convolution gradients are in memory at the same time.
 pub(super) const EXAMPLES_AT_ONCE: usize = 64;
 
-/// A layer's input, and the leaf that watches its output.
+/// A layer's input, and the leaf on its output.
 pub(super) enum Watched {
     /// Input `[batch, in]`, output `[batch, out]`.
     Linear { input: Tensor<2>, output: Tensor<2> },
@@ -28,7 +29,7 @@ pub(super) enum Watched {
     Conv { columns: Tensor<3>, output: Tensor<4> },
 }
 
-/// Per example, after the backward pass.
+/// The values per example after the backward pass, from which gradients are computed.
 pub(super) enum Slopes {
     /// Input `[batch, in]` and slope `[batch, out]`.
     Linear { input: Tensor<2>, slope: Tensor<2> },
@@ -36,14 +37,15 @@ pub(super) enum Slopes {
     Conv { weight: Tensor<3>, bias: Tensor<3> },
 }
 
-/// Puts a leaf on a tensor's value; returns the value for the next layer, and the leaf. What lies before keeps its graph.
+/// Adds a leaf to a tensor's value. Returns the value for the next layer, and the leaf. The graph before this tensor
+/// stays intact.
 pub(super) fn watch<const D: usize>(value: Tensor<D>, device: &Device) -> (Tensor<D>, Tensor<D>) {
     let leaf = Tensor::<D>::zeros(value.dims(), device).autodiff().require_grad();
     (value + leaf.clone(), leaf)
 }
 
 impl Watched {
-    /// Takes what the backward pass found at this layer; `None` if it did not come here.
+    /// The slopes of this layer from the backward pass; `None` if it did not reach the layer.
     pub(super) fn slopes(self, gradients: &mut Gradients) -> Option<Slopes> {
         Some(match self {
             Self::Linear { input, output } => Slopes::Linear { input, slope: output.grad_remove(gradients)? },
@@ -87,16 +89,16 @@ impl Slopes {
     }
 }
 
-/// `[batch, n]` to the squared norms of its rows, `[batch, 1]`.
+/// The squared norms of the rows of `[batch, n]`, as `[batch, 1]`.
 fn row_squares(rows: &Tensor<2>) -> Tensor<2> {
     (rows.clone() * rows.clone()).sum_dim(1)
 }
 
-/// What each example's gradient is multiplied with: 1 up to the norm `clip`, less beyond.
+/// The clipping factor of each example's gradient: 1 for norms up to `clip`, less beyond.
 ///
 /// # Errors
-/// The indices of the examples whose gradients are finite, if some are not: nothing bounds those, so the step is made
-/// without them.
+/// The indices of the examples with finite gradients, if some are not finite: those cannot be clipped, so the step is
+/// made without them.
 pub(super) fn factors(square_norms: &[f64], clip: f32) -> Result<Vec<f32>, Vec<usize>> {
     let finite = |index: &usize| square_norms[*index].is_finite();
     if !(0..square_norms.len()).all(|index| finite(&index)) {

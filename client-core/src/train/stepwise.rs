@@ -1,7 +1,7 @@
-//! A plan's training as short pieces of work: prepares examples, measures the incoming model, trains.
+//! Training as a sequence of short pieces of work: preparing examples, measuring the incoming model, training.
 //!
-//! What comes out follows from the plan, the examples, the weights and the secret, wherever the work is cut; a step on more
-//! than [`PIECE`] examples adds up its gradient in another order than one that is made at once, and so rounds otherwise.
+//! The result depends only on the plan, the examples, the weights and the secret. One exception is rounding: a step on
+//! more than [`PIECE`] examples adds up its gradient in another order than a step that is made at once.
 
 use std::borrow::Cow;
 
@@ -15,13 +15,13 @@ use super::local::{batch, cost, steps};
 use super::{Example, ExamplePrivacy, Learner, Measured, Prepared, Protection, StepConfig};
 use crate::trainer::{Progressed, TrainError, Trained, Training};
 
-/// Examples that are prepared at once.
+/// Number of examples that one piece of work prepares.
 const PREPARED: usize = 128;
 
-/// Examples that are measured at once; bounds the memory, too.
+/// Number of examples that one piece of work measures; also limits the memory.
 const MEASURED: usize = 256;
 
-/// Examples that one piece of work trains on.
+/// Largest number of examples that one piece of work trains on.
 pub(super) const PIECE: usize = 256;
 
 /// One run of a plan.
@@ -29,45 +29,46 @@ pub(super) struct Stepwise<'a> {
     plan: &'a Plan,
     learner: Box<dyn Learner + Send>,
     examples: &'a [Example],
-    /// The first of the examples; as many as all of them before anything is measured.
+    /// The prepared examples, from the first on. All of them are prepared before the first is measured.
     prepared: &'a mut Vec<Prepared>,
     /// Indices of the examples to train on, in the order of the epoch.
     own: Vec<usize>,
     /// Indices of the examples that the incoming model is measured on.
     measured_on: Vec<usize>,
-    /// How many of those are measured.
+    /// Number of these examples that are measured already.
     looked_at: usize,
     measured: Measured,
     batches: Batches,
-    /// The training step under way.
+    /// The training step in progress.
     batch: Option<Batch>,
     done: usize,
     total: usize,
-    /// Examples of all steps so far.
+    /// Number of examples in all steps so far.
     seen: usize,
 }
 
-/// Where batches come from, and what a step leaves out of its texts.
+/// The source of batches, and of the random choice of n-grams that a step leaves out.
 enum Batches {
     /// Shuffled epochs. The next batch begins at `next` of the epoch.
     Shuffled { random: ChaCha8Rng, next: usize },
-    /// DP-SGD. What one example loses of its n-grams must not depend on who else is there: all of it is from the secret.
+    /// DP-SGD with Poisson sampling. Which n-grams of an example are left out must not depend on the other examples; it
+    /// is derived from the secret.
     Sampled { random: ChaCha20Rng, sampling: PoissonSampling, privacy: ExamplePrivacy },
 }
 
-/// A training step under way.
+/// A training step in progress.
 struct Batch {
-    /// Indices.
+    /// Indices of its examples.
     examples: Vec<usize>,
     /// How many of them have been trained on.
     taken: usize,
-    /// What those said.
+    /// Measurements of these examples.
     measured: Measured,
 }
 
 impl<'a> Stepwise<'a> {
-    /// `prepared`: the first examples, for this plan's model. `learner` has the global weights; `split` says which examples
-    /// are for what, at least one of them to train on.
+    /// `prepared`: the first examples, prepared for this plan's model. `learner`: has the global weights loaded.
+    /// `split`: which examples to train on (at least one) and which to measure on.
     pub(super) fn new(
         plan: &'a Plan,
         mut learner: Box<dyn Learner + Send>,
@@ -84,7 +85,7 @@ impl<'a> Stepwise<'a> {
             Some(privacy) => {
                 let sampling = PoissonSampling::new(batch(plan), own.len());
                 let mut random = ChaCha20Rng::from_seed(*secret);
-                // The noise has a stream of its own.
+                // The noise gets its own random stream.
                 let mut seed = [0; 32];
                 random.fill_bytes(&mut seed);
                 learner.protect(Protection::new(privacy, sampling.expected(own.len()), seed));
@@ -130,7 +131,7 @@ impl<'a> Stepwise<'a> {
         Ok(())
     }
 
-    /// Trains on one piece. Returns the batch's mean loss once a training step is done.
+    /// Trains on one piece. Returns the batch's mean loss when this completes a training step.
     fn train(&mut self) -> Result<Option<f32>, TrainError> {
         let mut batch = self.batch.take().unwrap_or_else(|| self.draw());
         let of = batch.examples.len();
@@ -157,14 +158,14 @@ impl<'a> Stepwise<'a> {
         self.done += 1;
         self.seen += of;
         match self.batches {
-            // Losses may be as they like: a step that ends here because of one would tell about it.
+            // Losses are not checked under DP-SGD: stopping because of a loss would reveal information about it.
             Batches::Sampled { .. } => Ok(None),
             Batches::Shuffled { .. } if !batch.measured.loss_sum.is_finite() => Err(TrainError::Diverged),
             Batches::Shuffled { .. } => Ok(Some((batch.measured.loss_sum / of.max(1) as f64) as f32)),
         }
     }
 
-    /// The next training step's examples.
+    /// Draws the examples of the next training step.
     fn draw(&mut self) -> Batch {
         let examples = match &mut self.batches {
             Batches::Shuffled { random, next } => {
@@ -205,7 +206,7 @@ impl Training for Stepwise<'_> {
         let own = self.own.len();
         let (weight, dp_sgd) = match self.batches {
             Batches::Shuffled { .. } => (self.seen.min(own), None),
-            // As expected beforehand: how many examples it really were would tell about the draw.
+            // The expected number: the actual one would reveal information about the sample.
             Batches::Sampled { privacy, .. } => {
                 (own.min(self.done.saturating_mul(batch(self.plan))), Some(cost(self.plan, own, privacy, self.done)?))
             }
@@ -220,15 +221,15 @@ impl Training for Stepwise<'_> {
     }
 }
 
-/// The examples as one training step sees them.
+/// The examples with some of their n-grams left out at random, for one training step.
 fn thinned<'a>(examples: &[&'a Prepared], random: &mut impl Rng) -> Vec<Cow<'a, Prepared>> {
     examples.iter().map(|example| example.thinned(random)).collect()
 }
 
-/// Fisher and Yates.
+/// Shuffles in place (Fisher and Yates).
 pub(super) fn shuffle<T>(items: &mut [T], random: &mut ChaCha8Rng) {
     for last in (1..items.len()).rev() {
-        // Below `last + 1`; the bias of the remainder is under 2^-32 for any data set that fits a device.
+        // Below `last + 1`. The bias of the remainder is under 2^-32 for data sets of fewer than 2^32 examples.
         let other = random.next_u64() % (last as u64 + 1);
         items.swap(last, other as usize);
     }

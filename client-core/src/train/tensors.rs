@@ -5,15 +5,15 @@ use burn::tensor::{Device, Gradients, Int, Tensor, TensorData, activation::log_s
 use super::{Measured, StepConfig};
 use crate::trainer::TrainError;
 
-/// Entries of a gradient that are finished and used before the next ones: they stay in the second cache.
+/// Number of gradient entries that are processed at a time, so that they stay in the second-level cache.
 const PART: usize = 1 << 14;
 
-/// One parameter.
+/// One parameter tensor.
 pub(super) struct Leaf<const D: usize> {
     /// Always a leaf that requires a gradient.
     tensor: Tensor<D>,
     shape: [usize; D],
-    /// On a CPU back end the step runs on the buffer itself, without a tensor operation.
+    /// Whether the back end is on the CPU, where a step works on the buffer itself instead of using tensor operations.
     on_cpu: bool,
 }
 
@@ -31,12 +31,12 @@ impl<const D: usize> Leaf<D> {
         self.shape.iter().product()
     }
 
-    /// For a forward pass.
+    /// The tensor for a forward pass.
     pub(super) fn get(&self) -> Tensor<D> {
         self.tensor.clone()
     }
 
-    /// For a forward pass whose backward pass leaves this parameter alone.
+    /// The tensor for a forward pass whose backward pass does not compute its gradient.
     pub(super) fn constant(&self) -> Tensor<D> {
         self.tensor.clone().inner()
     }
@@ -66,7 +66,7 @@ impl<const D: usize> Leaf<D> {
             let slopes = gradient.as_mut_slice::<f32>().map_err(failed)?;
             return self.step_on_host(slopes, 1.0, step, anchor, |_| ());
         }
-        // Reading back would wait for the accelerator at every step.
+        // On other back ends, reading the values back would wait for the accelerator at every step.
         let StepConfig { learning_rate: rate, proximal_mu: mu } = step;
         let device = self.tensor.device().inner();
         let weights = self.tensor.clone().inner();
@@ -80,13 +80,13 @@ impl<const D: usize> Leaf<D> {
         Ok(())
     }
 
-    /// What the backward pass found for this parameter, on the host; `None` if it did not come here.
+    /// The gradient of this parameter in the host's memory; `None` if the backward pass did not reach it.
     pub(super) fn gradient(&self, gradients: &mut Gradients) -> Result<Option<Vec<f32>>, TrainError> {
         self.tensor.grad_remove(gradients).map(read).transpose()
     }
 
-    /// The same as [`Self::step`] with a gradient that lies in the host's memory: `finish` sees each part of it, in order and shortly before
-    /// it is used, then it is multiplied with `scale`. `gradient` has [`Leaf::len`] entries, too.
+    /// [`Self::step`] with a gradient in the host's memory. `finish` can modify each part of the gradient, in order and
+    /// shortly before its use; then the part is multiplied by `scale`. `gradient` has [`Leaf::len`] entries.
     pub(super) fn step_on_host(
         &mut self,
         gradient: &mut [f32],
@@ -97,7 +97,7 @@ impl<const D: usize> Leaf<D> {
     ) -> Result<(), TrainError> {
         let StepConfig { learning_rate: rate, proximal_mu: mu } = step;
         let device = self.tensor.device().inner();
-        // Takes the tensor out, so that its buffer has one owner and is changed where it lies.
+        // Moves the tensor out, so that its buffer has one owner and is changed in place.
         let mut data = std::mem::replace(&mut self.tensor, Tensor::zeros([0; D], &device)).inner().into_data();
         let values = data.as_mut_slice::<f32>().map_err(failed)?;
         let parts = values.chunks_mut(PART).zip(gradient.chunks_mut(PART)).zip(anchor.chunks(PART));
@@ -117,7 +117,8 @@ pub(super) fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, TrainE
     tensor.try_into_data().map_err(failed)?.try_into_vec::<f32>().map_err(failed)
 }
 
-/// Logits `[batch, classes]` to the examples' losses `[batch, 1]` (for the backward pass) and what the batch says.
+/// From logits `[batch, classes]`, computes the losses `[batch, 1]` of the examples, for the backward pass, and the
+/// measurements of the batch.
 pub(super) fn cross_entropy(
     logits: Tensor<2>,
     labels: &[u32],
@@ -131,21 +132,21 @@ pub(super) fn cross_entropy(
     Ok((log_probabilities.gather(1, index).neg(), measured))
 }
 
-/// What log-probabilities `[batch, classes]` say about the labels.
+/// The measurements of log-probabilities `[batch, classes]` against the labels.
 pub(super) fn measure(log_probabilities: &[f32], labels: &[u32]) -> Measured {
     let classes = log_probabilities.len() / labels.len().max(1);
     let mut out = Measured::default();
     for (row, &label) in log_probabilities.chunks(classes.max(1)).zip(labels) {
         let own = row[label as usize];
         out.loss_sum -= f64::from(own);
-        // The first of equal classes wins, as everywhere in this crate.
+        // Among equally probable classes the first one counts, as everywhere in this crate.
         let beaten = row[..label as usize].iter().any(|&other| other >= own) || row.iter().any(|&other| other > own);
         out.correct += u64::from(!beaten && own.is_finite());
     }
     out
 }
 
-/// An error of the training library, as text: its types stay behind this module.
+/// Converts an error of the training library to text, because its types must not appear in public signatures.
 pub(super) fn failed(error: impl std::fmt::Display) -> TrainError {
     TrainError::Failed(error.to_string())
 }

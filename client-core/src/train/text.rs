@@ -1,23 +1,24 @@
 //! From a line of text to weighted rows of the embedding: normalization, character n-grams, hashing.
 //!
-//! The result is part of a model's meaning: two builds that cut or hash differently would train different rows under
-//! the same name. It depends on nothing but the characters, is the same on every platform, and known answers are in
-//! the tests. A change here needs a new family name.
+//! The result is part of a model's definition: two builds that cut or hash differently would train different rows of
+//! the same model. It depends only on the characters and is the same on every platform; the tests contain known
+//! answers. A change here needs a new family name.
 //!
 //! 1. **Normalize** ([`normalize`]): lower case; accents of Latin letters dropped; apostrophes dropped; every other run
-//!    of characters that are neither letters nor digits becomes one space; words that say nothing about the
-//!    merchant are dropped: those with three digits or more (store numbers, references, years) and the names of payment
+//!    of characters that are neither letters nor digits becomes one space; words without information about the merchant
+//!    are dropped: those with three digits or more (store numbers, references, years) and the names of payment
 //!    processors and bank forms ([`PAYMENT_WORDS`]); at most [`MAX_CHARS`] characters remain.
 //! 2. **Cut**: each word gets a boundary mark on both sides (`_cafe_`); its n-grams of `ngram_min..=ngram_max` characters
 //!    are features, and the whole marked word is one more where it is longer than `ngram_max`.
 //! 3. **Hash**: FNV-1a (64 bits) over the n-gram's UTF-8 bytes, finished with the mixer of MurmurHash3, modulo `buckets`.
-//! 4. **Weigh**: a feature counts as much as it has characters (a whole word: as the longest n-gram), because longer
-//!    ones are rarer and say more; equal rows are added up, and the weights are scaled to Euclidean length 1.
+//! 4. **Weigh**: the weight of a feature is its number of characters (a whole word: that of the longest n-gram),
+//!    because longer features are rarer and more informative; equal rows are added up, and the weights are scaled to
+//!    Euclidean length 1.
 
-/// Longest normalized text, in characters; the rest of a longer one is ignored.
+/// Longest normalized text, in characters. The rest of a longer text is ignored.
 pub const MAX_CHARS: usize = 96;
 
-/// Words that processors and banks put around a merchant's name, whatever the merchant.
+/// Words that payment processors and banks add to merchants' names.
 pub const PAYMENT_WORDS: [&str; 22] = [
     "sq",
     "sumup",
@@ -46,19 +47,19 @@ pub const PAYMENT_WORDS: [&str; 22] = [
 /// Boundary mark around a word; never part of a normalized text.
 const MARK: char = '_';
 
-/// One entry of a text's bag.
+/// One row of a text, with its weight.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WeightedRow {
     /// Row of the embedding, below `buckets`.
     pub row: u32,
-    /// Its share in the sum; the squares of a text's weights add up to 1.
+    /// Weight of the row in the text's sum. The squares of a text's weights add up to 1.
     pub weight: f32,
 }
 
-/// How texts become rows of the embedding.
+/// Maps texts to rows of the embedding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NgramHasher {
-    /// Rows of the embedding, at least 1.
+    /// Number of rows of the embedding, at least 1.
     pub buckets: u32,
     /// Shortest n-gram, in characters, at least 1.
     pub ngram_min: u32,
@@ -72,7 +73,7 @@ impl NgramHasher {
         let normal = normalize(text);
         let (shortest, longest) = (self.ngram_min.max(1) as usize, self.ngram_max.max(1) as usize);
         let mut rows: Vec<WeightedRow> = Vec::new();
-        // A word between its marks, and where each of its characters ends.
+        // A word with its boundary marks, and the byte position at which each character ends.
         let (mut marked, mut ends) = (String::new(), Vec::new());
         for word in normal.split(' ').filter(|word| !word.is_empty()) {
             marked.clear();
@@ -83,13 +84,14 @@ impl NgramHasher {
             ends.extend(marked.char_indices().map(|(at, letter)| at + letter.len_utf8()));
             let (mut begin, last) = (0, ends.len() - 1);
             for first in 0..=last {
-                // Longer n-grams begin with the shorter ones, and FNV goes from byte to byte: one pass makes all of them.
+                // Longer n-grams begin with the shorter ones, and FNV proceeds byte by byte, so one pass computes all
+                // of their hashes.
                 let (mut hash, mut at) = (FNV_OFFSET, begin);
                 for n in 1..=longest.min(ends.len() - first) {
                     let end = ends[first + n - 1];
                     hash = fnv(hash, &marked.as_bytes()[at..end]);
                     at = end;
-                    // A lone boundary mark says nothing.
+                    // A boundary mark alone is not a feature.
                     if n >= shortest && !(n == 1 && (first == 0 || first == last)) {
                         rows.push(WeightedRow { row: self.row(hash), weight: n as f32 });
                     }
@@ -118,13 +120,13 @@ impl NgramHasher {
 
     /// The row of an n-gram with this FNV hash.
     fn row(&self, mut hash: u64) -> u32 {
-        // FNV's low bits are weak for short inputs, and the modulus reads them.
+        // FNV's low bits, which the modulus depends on, are weak for short inputs.
         hash ^= hash >> 33;
         hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
         hash ^= hash >> 33;
         hash = hash.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
         hash ^= hash >> 33;
-        // The remainder of a u32 fits a u32.
+        // The remainder is below a u32, so it fits into one.
         (hash % u64::from(self.buckets.max(1))) as u32
     }
 }
@@ -132,7 +134,7 @@ impl NgramHasher {
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 
-/// FNV-1a, gone on with.
+/// Continues an FNV-1a hash with further bytes.
 fn fnv(hash: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(FNV_PRIME))
 }
@@ -188,12 +190,13 @@ pub fn without_accents(text: &str) -> String {
     out
 }
 
-/// Accents of decomposed text.
+/// Whether the character is a combining accent, as in decomposed text.
 fn is_combining_accent(letter: char) -> bool {
     ('\u{300}'..='\u{36f}').contains(&letter)
 }
 
-/// Store numbers, dates, references: three digits or more make a word that no two merchants share for a reason.
+/// Whether a word is a store number, date or reference: a word with three digits or more does not describe the
+/// merchant.
 fn is_reference(word: &str) -> bool {
     word.bytes().filter(u8::is_ascii_digit).count() >= 3
 }

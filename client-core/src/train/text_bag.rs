@@ -1,18 +1,19 @@
-//! Hashed n-grams: an embedding bag with a linear layer.
+//! The model on hashed n-grams: an embedding bag with a linear layer.
 //!
-//! A batch touches a few hundred of the table's tens of thousands of rows, and a dense gradient of the whole table
-//! would cost a thousand times what those rows cost. So the table is one flat `Vec<f32>`: the weighted sums of its rows
-//! are a leaf of burn's graph, and the leaf's gradient is spread back over the rows (the sum is linear, so this *is*
-//! the gradient of the table). The linear layer and the loss are burn's.
+//! A batch uses a few hundred of the table's tens of thousands of rows, and a dense gradient of the whole table would
+//! cost a thousand times more than that of these rows. The table is therefore one flat `Vec<f32>`. The weighted sums of
+//! its rows are a leaf of burn's graph, and the gradient of this leaf is distributed over the rows (the sum is linear,
+//! so this *is* the gradient of the table). The linear layer and the loss are computed by burn.
 //!
-//! The proximal term moves every row at every step, touched or not: for an untouched row a step multiplies its distance
-//! from the anchor by `1 - lr * mu`. The product over the steps that a row has missed is caught up with when the row is
-//! next read, so the result is the dense one.
+//! The proximal term changes every row in every step: in a step that does not use a row, its distance from the anchor
+//! is multiplied by `1 - lr * mu`. The product over such steps is applied when the row is next read, so the result
+//! equals that of dense steps.
 //!
-//! The noise of DP-SGD is dense as well, and is owed in the same way: nobody reads a row between two batches that touch
-//! it, so its noise of those steps is drawn at once when it is read, with the variance of their sum (each step's noise
-//! decayed by the proximal factors since). Gaussians add up to Gaussians, so this is the dense noise exactly, and the
-//! gradients see it when they should. A step costs the noise of the rows it reads, a round one dense draw.
+//! The noise of DP-SGD is dense too, and is deferred in the same way. No row is read between two batches that use it,
+//! so its noise for all of these steps is drawn at once when it is next read, with the variance of their sum (the noise
+//! of each step decayed by the later proximal factors). A sum of Gaussians is Gaussian, so the distribution is exactly
+//! that of dense noise, and every gradient is computed with the noise that precedes it. A step draws noise for the rows
+//! it reads, and a round one dense noise vector at its end.
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -27,7 +28,8 @@ use super::{
 };
 use crate::trainer::TrainError;
 
-/// Below this the running product of the proximal factors is folded into the rows, long before it underflows.
+/// If the running product of the proximal factors falls below this, it is applied to all rows, long before it
+/// underflows.
 const SMALLEST_PULL: f64 = 1e-100;
 
 pub(super) struct TextBag {
@@ -39,33 +41,34 @@ pub(super) struct TextBag {
     table: Vec<f32>,
     weight: Leaf<2>,
     bias: Leaf<1>,
-    /// The weights that [`Learner::load`] brought, flat.
+    /// The weights from [`Learner::load`], flat.
     anchor: Vec<f32>,
-    /// What rows owe since the load.
+    /// Totals of the deferred changes since the load.
     now: Debts,
-    /// `now` when a row was last brought up to date; empty while no step had a proximal term or noise.
+    /// For each row, `now` when it was last brought up to date; empty while no step had a proximal term or noise.
     settled_at: Vec<Debts>,
     protection: Option<Protection>,
-    /// The gradient of a step under way whose batch comes in parts.
+    /// The accumulated gradient of a step in progress whose batch comes in parts.
     pending: Option<Pending>,
 }
 
-/// What the parts of a large batch add up to. Dense: so many examples touch most rows.
+/// The accumulated gradient of a large batch. Dense, because so many examples use most of the rows.
 struct Pending {
-    /// Of the table, `[buckets, dim]`.
+    /// Gradient of the table, `[buckets, dim]`.
     table: Vec<f32>,
-    /// Rows that one of the examples has, by index.
+    /// Whether at least one of the examples uses a row, by row index.
     touched: Vec<bool>,
-    /// Of the linear layer: weight, then bias.
+    /// Gradient of the linear layer: weight, then bias.
     head: [Vec<f32>; 2],
 }
 
-/// Running totals of what every step does to every row.
+/// Running totals of the changes that apply to every row.
 #[derive(Clone, Copy)]
 struct Debts {
     /// Product of `1 - lr * mu`.
     pull: f64,
-    /// Variance of the noise, each step's over `pull²` as it was after that step: what came before has decayed since.
+    /// Variance of the noise. The variance of each step is divided by `pull²` as it was after that step, because
+    /// earlier noise decays by the later factors.
     noise: f64,
 }
 
@@ -81,7 +84,7 @@ impl TextBag {
             Family::TextBag { buckets, dim, ngram_min, ngram_max } => {
                 (NgramHasher { buckets: *buckets, ngram_min: *ngram_min, ngram_max: *ngram_max }, *dim)
             }
-            // `build` comes here with this family alone; a model without rows answers from its bias.
+            // Not reachable: `build` calls this for text bags only. A model without rows would predict from its bias.
             Family::Mlp { .. } | Family::Cnn { .. } => (NgramHasher { buckets: 0, ngram_min: 1, ngram_max: 1 }, 0),
         };
         Self {
@@ -100,7 +103,7 @@ impl TextBag {
         }
     }
 
-    /// Weighted sums of the rows, `[batch, dim]` end to end.
+    /// Weighted sums of the rows, `[batch, dim]`, flat.
     fn pool<'a>(&mut self, bags: impl Iterator<Item = &'a [WeightedRow]>, batch: usize) -> Vec<f32> {
         let mut pooled = vec![0.0; batch * self.dim];
         for (out, bag) in pooled.chunks_exact_mut(self.dim).zip(bags) {
@@ -115,7 +118,7 @@ impl TextBag {
         pooled
     }
 
-    /// Spreads the gradient of the sums, `[batch, dim]`, over the rows.
+    /// Distributes the gradient of the sums, `[batch, dim]`, over the rows.
     fn scatter<'a>(&mut self, bags: impl Iterator<Item = &'a [WeightedRow]>, slopes: &[f32], rate: f32) {
         for (slope, bag) in slopes.chunks_exact(self.dim).zip(bags) {
             for feature in bag {
@@ -127,7 +130,7 @@ impl TextBag {
         }
     }
 
-    /// Makes up for the proximal steps and the noise that a row has missed.
+    /// Applies the deferred proximal steps and noise to a row.
     fn settle(&mut self, row: usize) {
         let Some(at) = self.settled_at.get_mut(row) else { return };
         let Debts { pull, noise } = std::mem::replace(at, self.now);
@@ -150,15 +153,15 @@ impl TextBag {
         }
     }
 
-    /// One step on the rows: the proximal term, the gradient of the batch's sums, and noise of this deviation.
+    /// One step on the rows: the proximal term, the gradient of the batch's sums, and noise of this standard deviation.
     fn step_rows(&mut self, batch: &[&Prepared], slopes: &[f32], step: StepConfig, deviation: f32) {
         self.pull_rows(bags(batch).flatten().map(|feature| feature.row as usize), step, deviation);
         self.scatter(bags(batch), slopes, step.learning_rate);
         self.owe_noise(step, deviation);
     }
 
-    /// The proximal term of one step. It acts on the weights before the step, so it comes before the gradient: the rows
-    /// that have one are brought up to date here.
+    /// The proximal term of one step. It depends on the weights before the step, so it is applied before the gradient,
+    /// and the rows that have a gradient are brought up to date here.
     fn pull_rows(&mut self, rows: impl Iterator<Item = usize>, step: StepConfig, deviation: f32) {
         let pulled = step.proximal_mu > 0.0;
         if (pulled || deviation > 0.0) && self.settled_at.is_empty() {
@@ -175,7 +178,7 @@ impl TextBag {
         }
     }
 
-    /// One step's noise of this deviation, to be drawn when a row is read.
+    /// Records one step's noise of this standard deviation, to be drawn when a row is read.
     fn owe_noise(&mut self, step: StepConfig, deviation: f32) {
         self.now.noise += (f64::from(step.learning_rate * deviation) / self.now.pull).powi(2);
     }
@@ -196,7 +199,8 @@ impl TextBag {
         Ok(measured)
     }
 
-    /// One step on the linear layer: noise of this deviation is added to the gradient, then that is multiplied with `share`.
+    /// One step on the linear layer: adds noise of this standard deviation to the gradient, then multiplies it by
+    /// `share`.
     fn step_head(
         &mut self,
         [mut weight, mut bias]: [Vec<f32>; 2],
@@ -214,7 +218,7 @@ impl TextBag {
         self.bias.step_on_host(&mut bias, share, step, anchors.1, &mut noise)
     }
 
-    /// The gradient of the batch's summed loss over `of`.
+    /// The gradient of the batch's summed loss divided by `of`.
     fn mean_gradient(&mut self, batch: &[&Prepared], of: usize) -> Result<BatchGradient, TrainError> {
         let labels: Vec<u32> = batch.iter().map(|example| example.label).collect();
         let pooled = self.pool(bags(batch), labels.len());
@@ -269,7 +273,7 @@ impl TextBag {
         Ok(out)
     }
 
-    /// Logits `[batch, classes]` of a leaf of sums.
+    /// Logits `[batch, classes]` of the sums `pooled`.
     fn head(&self, pooled: Tensor<2>) -> Tensor<2> {
         pooled.matmul(self.weight.get()) + self.bias.get().unsqueeze()
     }
@@ -281,7 +285,9 @@ impl TextBag {
     fn bag(&self, input: &Input) -> Result<Vec<WeightedRow>, TrainError> {
         match input {
             Input::Text(text) => Ok(self.hasher.rows(text)),
-            Input::Dense(_) => Err(TrainError::Unsupported("an example is numbers, the model reads text".into())),
+            Input::Dense(_) => {
+                Err(TrainError::Unsupported("an example consists of numbers, but the model reads text".into()))
+            }
         }
     }
 
@@ -297,15 +303,15 @@ impl TextBag {
 
 /// The gradient of a batch.
 struct BatchGradient {
-    /// Of the sums of rows, `[batch, dim]`: one per example.
+    /// Gradient of the sums of rows, `[batch, dim]`: one row per example.
     slopes: Vec<f32>,
-    /// Of the linear layer, of all examples together: weight, then bias.
+    /// Gradient of the linear layer, of all examples together: weight, then bias.
     head: [Vec<f32>; 2],
     measured: Measured,
 }
 
-/// `sums[i] += weight * row[i]`. By index: this is most of what a prediction does, and without optimization, as in tests,
-/// iterators take several times as long.
+/// `sums[i] += weight * row[i]`. Uses indices because this is most of the work of a prediction, and in unoptimized
+/// builds, such as tests, iterators take several times as long.
 fn add_scaled(sums: &mut [f32], row: &[f32], weight: f32) {
     let mut at = 0;
     while at < sums.len() {
@@ -314,13 +320,13 @@ fn add_scaled(sums: &mut [f32], row: &[f32], weight: f32) {
     }
 }
 
-/// Squared norm of one example's gradient of the table: every row of the bag is there once.
+/// Squared norm of one example's gradient of the table. Every row occurs at most once in the bag.
 fn bag_square_norm((slope, bag): (&[f32], &[WeightedRow])) -> f64 {
     let counts: f64 = bag.iter().map(|feature| f64::from(feature.weight).powi(2)).sum();
     counts * slope.iter().map(|slope| f64::from(*slope).powi(2)).sum::<f64>()
 }
 
-/// The rows of prepared texts; `prepare` of this model makes nothing else.
+/// The rows of prepared texts. `prepare` of this model creates no other examples.
 fn bags<'a>(batch: &'a [&'a Prepared]) -> impl Iterator<Item = &'a [WeightedRow]> {
     batch.iter().map(|example| match &example.features {
         Features::Rows(rows) => &rows[..],

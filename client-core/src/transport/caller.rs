@@ -1,4 +1,5 @@
-//! What a platform brings: one gRPC call, and one download. One call is one attempt: the client retries.
+//! The interface that a platform implements for a transport: a gRPC call, and a download. Each call is one attempt; the
+//! client retries.
 
 use std::future::Future;
 
@@ -9,19 +10,19 @@ use scale_proto::time::RetryWindow;
 use crate::error::CallError;
 use crate::host::{Body, DeviceToken, Download, MaybeSend, MaybeSync};
 
-/// Codes of gRPC that this crate writes itself (github.com/grpc/grpc, doc/statuscodes.md).
+/// gRPC status codes that this crate creates itself (github.com/grpc/grpc, doc/statuscodes.md).
 pub(super) const OUT_OF_RANGE: i32 = 11;
 
-/// Makes one call to the coordinator, by gRPC or gRPC-web, and downloads over HTTP. Has a timeout of its own for calls that
-/// are never answered, longer than the coordinator holds a call open, and another one for downloads that fall silent.
+/// Makes single calls to the coordinator, by gRPC or gRPC-web, and downloads over HTTP. Must apply a timeout to calls,
+/// longer than the coordinator holds a call open, and a timeout to downloads that receive no bytes.
 pub trait Caller: MaybeSend + MaybeSync {
-    /// A running download.
+    /// Body of a running download.
     type Body: Body;
 
-    /// Sends one message to the method at `path`, such as `/scale.fl.v1.Rounds/CheckIn`, and gives the message that comes
-    /// back: both without gRPC's frame. `token`: for the header `authorization`, see [`DeviceToken::bearer`].
+    /// Sends one message to the method at `path`, such as `/scale.fl.v1.Rounds/CheckIn`, and returns the response
+    /// message, both without gRPC's frame. `token`: for the header `authorization`, see [`DeviceToken::bearer`].
     ///
-    /// No more than [`super::MESSAGE_BYTES`] of an answer need to be read.
+    /// A response longer than [`super::MESSAGE_BYTES`] need not be read to its end.
     ///
     /// # Errors
     /// [`RpcFailure`].
@@ -32,10 +33,10 @@ pub trait Caller: MaybeSend + MaybeSync {
         body: Bytes,
     ) -> impl Future<Output = Result<Bytes, RpcFailure>> + MaybeSend;
 
-    /// As [`crate::host::Transport::download`]; [`download_start`] reads the answer's head.
+    /// As [`crate::host::Transport::download`]; use [`download_start`] to interpret the response's status and headers.
     ///
     /// # Errors
-    /// [`CallError`]. It must not show the URL: that is signed, and as good as a token.
+    /// [`CallError`]. It must not contain the URL, which is signed and grants access like a token.
     fn download(
         &self,
         url: &str,
@@ -43,7 +44,7 @@ pub trait Caller: MaybeSend + MaybeSync {
     ) -> impl Future<Output = Result<Download<Self::Body>, CallError>> + MaybeSend;
 }
 
-/// Why a call gave no message.
+/// Why a call returned no message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RpcFailure {
     /// The call ended with a gRPC status other than OK.
@@ -55,11 +56,11 @@ pub enum RpcFailure {
         /// `grpc-status-details-bin`, decoded; empty where there are none.
         details: Bytes,
     },
-    /// There was no answer, or the connection broke. What happened, for a log.
+    /// There was no answer, or the connection broke. The text describes the failure, for logs.
     Unreachable(String),
 }
 
-/// The coordinator's own words where it gave them.
+/// Uses the coordinator's own code and sentence if the status contains them.
 impl From<RpcFailure> for CallError {
     fn from(failure: RpcFailure) -> Self {
         let (code, message, details) = match failure {
@@ -78,27 +79,30 @@ impl From<RpcFailure> for CallError {
             OUT_OF_RANGE => "out_of_range",
             12 => "unimplemented",
             16 => "unauthenticated",
-            // Proxies and broken connections answer in the others; the same call may be sent again.
+            // The other codes come from proxies and broken connections; the same call may be sent again.
             code => return Self::Unreachable(format!("gRPC status {code}: {message}")),
         };
         Problem { code: word.into(), sentence: message, remedy: Remedy::Leave }.into()
     }
 }
 
-/// What the head of a download's answer says: the position of the first byte that comes. `from`: the position that was
-/// asked for; `content_range`: the header of that name, such as `bytes 100-199/200`.
+/// Interprets the status and headers of a download's response. Returns the position of the first byte of the body.
+/// `status`: HTTP status; `content_range`: value of the header `Content-Range`, such as `bytes 100-199/200`; `from`:
+/// the requested position.
 ///
 /// # Errors
-/// [`CallError::Unreachable`] for what may pass; a refusal that sends the device to check in for every other status,
-/// because an old URL is the likely cause.
+/// [`CallError::Unreachable`] for a temporary failure. For every other status a refusal whose remedy is another
+/// check-in, because the likely cause is an expired URL.
 pub fn download_start(status: u16, content_range: Option<&str>, from: u64) -> Result<u64, CallError> {
     match status {
         200 => Ok(0),
         206 => Ok(content_range.and_then(range_start).unwrap_or(from)),
         408 | 429 | 500.. => Err(CallError::Unreachable(format!("HTTP {status}"))),
         status => {
-            let sentence = format!("the model's URL was refused with HTTP {status}: it may have expired");
-            // A check-in brings a fresh one, also to a device that is in the round.
+            let sentence = format!(
+                "the model's URL was refused with HTTP status {status}: it may have expired, check in again for a new one"
+            );
+            // A check-in returns a new URL, also to a device that is already in the round.
             let remedy = Remedy::CheckIn(RetryWindow::from_millis(30_000));
             Err(Problem { code: "model_url".into(), sentence, remedy }.into())
         }

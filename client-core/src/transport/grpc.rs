@@ -1,4 +1,4 @@
-//! The coordinator's calls over any [`Caller`]: paths of the methods, encoding, limits, and what a refusal means.
+//! The coordinator's calls over any [`Caller`]: method paths, encoding, size limits, and the conversion of refusals.
 
 use bytes::Bytes;
 use prost::Message;
@@ -14,10 +14,10 @@ use super::caller::{Caller, OUT_OF_RANGE, RpcFailure};
 use crate::error::CallError;
 use crate::host::{DeviceToken, Download, Transport};
 
-/// Most bytes of one message, in either direction: it carries its payload and a little around it.
+/// Largest message in bytes, in either direction: the largest payload and 64 KiB for the other fields.
 pub const MESSAGE_BYTES: usize = limits::MESSAGE_BYTES + (64 << 10);
 
-/// The methods that a device calls. A test holds them against the schema.
+/// Paths of the methods that a device calls. A test compares them with the schema.
 mod path {
     pub(super) const ENROLL: &str = "/scale.fl.v1.Enrollment/Enroll";
     pub(super) const CHECK_IN: &str = "/scale.fl.v1.Rounds/CheckIn";
@@ -36,12 +36,12 @@ mod path {
 pub struct Grpc<C>(C);
 
 impl<C: Caller> Grpc<C> {
-    /// Over this caller. Nothing is sent yet.
+    /// A transport over this caller. Nothing is sent yet.
     pub const fn over(caller: C) -> Self {
         Self(caller)
     }
 
-    /// One call of an enrolled device, with the domain type of its answer.
+    /// Makes one call of an enrolled device, and converts the answer to its domain type.
     async fn ask<W, D>(&self, path: &'static str, token: &DeviceToken, request: Vec<u8>) -> Result<D, CallError>
     where
         W: Message + Default,
@@ -72,7 +72,7 @@ fn within_limit(what: &str, bytes: usize) -> Result<(), CallError> {
     if bytes <= MESSAGE_BYTES {
         return Ok(());
     }
-    let message = format!("the {what} has {bytes} bytes, and a message has {MESSAGE_BYTES} at most");
+    let message = format!("the {what} has {bytes} bytes, more than the {MESSAGE_BYTES} that a message may have");
     Err(RpcFailure::Status { code: OUT_OF_RANGE, message, details: Bytes::new() }.into())
 }
 

@@ -1,6 +1,7 @@
-//! Ways to a coordinator. [`crate::host::Transport`] says what one has to do.
+//! Transports to a coordinator, which implement [`crate::host::Transport`].
 //!
-//! A platform brings a [`Caller`], which makes one gRPC call and starts one download. [`Grpc`] makes a transport of it.
+//! A platform implements a [`Caller`], which makes one gRPC call or starts one download. [`Grpc`] builds a transport on
+//! it.
 
 mod caller;
 mod grpc;

@@ -15,23 +15,23 @@ use crate::error::{CallError, HostError};
 use crate::host::{Body, DeviceToken, Download};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
-/// Longest silence within a download.
+/// Longest time without bytes within a download.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Where the coordinator is, and whom to trust.
+/// The address of the coordinator, and the certificate authorities to trust.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
     /// `https://host[:port]`, or `http://host[:port]` for h2c without TLS.
     pub url: String,
-    /// A CA to trust beside the public ones, as PEM: an operator's own.
+    /// A certificate authority to trust in addition to the public ones, as PEM, such as an operator's own.
     pub ca_pem: Option<String>,
-    /// Longest time for one call; longer than the coordinator holds a call open (60 s by default here: it holds at most
-    /// half of that).
+    /// Longest time for one call; must be longer than the coordinator holds a call open. The default is 60 s, and the
+    /// coordinator holds calls for at most half of that.
     pub call_timeout: Duration,
 }
 
 impl Connection {
-    /// Public certificate authorities, 60 s a call.
+    /// A connection that trusts the public certificate authorities, with 60 s for each call.
     pub fn new(url: impl Into<String>) -> Self {
         Self { url: url.into(), ca_pem: None, call_timeout: Duration::from_secs(60) }
     }
@@ -41,16 +41,16 @@ impl Connection {
 pub type GrpcTransport = Grpc<NativeCaller>;
 
 impl GrpcTransport {
-    /// Prepares the connection; nothing is sent yet. Needs a tokio runtime around it.
+    /// Prepares the connection; nothing is sent yet. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// [`HostError`] `transport` for a URL or a certificate that cannot be used.
+    /// [`HostError`] `transport` for an invalid URL or certificate.
     pub fn new(connection: Connection) -> Result<Self, HostError> {
         NativeCaller::new(connection).map(Self::over)
     }
 }
 
-/// One HTTP/2 connection to a coordinator, opened when it is needed and again when it breaks. Clones share it.
+/// One HTTP/2 connection to a coordinator, opened on first use and reopened after it breaks. Clones share it.
 #[derive(Clone, Debug)]
 pub struct NativeCaller {
     channel: Channel,
@@ -58,10 +58,10 @@ pub struct NativeCaller {
 }
 
 impl NativeCaller {
-    /// Prepares the connection; nothing is sent yet. Needs a tokio runtime around it.
+    /// Prepares the connection; nothing is sent yet. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// [`HostError`] `transport` for a URL or a certificate that cannot be used.
+    /// [`HostError`] `transport` for an invalid URL or certificate.
     pub fn new(connection: Connection) -> Result<Self, HostError> {
         let unusable =
             |what: &str, error: &dyn std::fmt::Display| HostError::new("transport", format!("{what}: {error}"));
@@ -90,12 +90,15 @@ impl NativeCaller {
     }
 }
 
-/// The same trust for downloads as for calls: public roots (from the binary, not the system) and the pinned CA.
+/// The same trusted authorities for downloads as for calls: public roots (compiled in, not the system's) and the given
+/// CA.
 fn tls_config(ca_pem: Option<&str>) -> Result<rustls::ClientConfig, HostError> {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject as _;
 
-    let bad = |error: &dyn std::fmt::Display| HostError::new("transport", format!("the pinned CA: {error}"));
+    let bad = |error: &dyn std::fmt::Display| {
+        HostError::new("transport", format!("the given certificate authority cannot be used, give it as PEM: {error}"))
+    };
     let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     for certificate in ca_pem.into_iter().flat_map(|pem| CertificateDer::pem_slice_iter(pem.as_bytes())) {
         let certificate = certificate.map_err(|error| bad(&error))?;
@@ -116,7 +119,7 @@ impl Caller for NativeCaller {
             .max_decoding_message_size(MESSAGE_BYTES)
             .max_encoding_message_size(MESSAGE_BYTES);
         let connected = client.ready().await;
-        connected.map_err(|error| RpcFailure::Unreachable(format!("not connected: {error}")))?;
+        connected.map_err(|error| RpcFailure::Unreachable(format!("the connection failed: {error}")))?;
         let answer = client.unary(request(token, body)?, PathAndQuery::from_static(path), Raw).await;
         answer.map(tonic::Response::into_inner).map_err(failed)
     }
@@ -133,7 +136,7 @@ impl Caller for NativeCaller {
     }
 }
 
-/// `token` is not printed with the request.
+/// Builds a request. The header with `token` is marked as sensitive, so it is not printed with the request.
 fn request(token: Option<&DeviceToken>, body: Bytes) -> Result<Request<Bytes>, RpcFailure> {
     let mut request = Request::new(body);
     if let Some(token) = token {
@@ -153,12 +156,12 @@ fn failed(status: Status) -> RpcFailure {
     }
 }
 
-/// Without the URL: it is signed, so it is as good as a token.
+/// Converts an error without its URL, which is signed and grants access like a token.
 fn broken(error: reqwest::Error) -> CallError {
     CallError::Unreachable(error.without_url().to_string())
 }
 
-/// Messages that are encoded and decoded elsewhere.
+/// A codec for messages that are already encoded.
 struct Raw;
 
 impl Codec for Raw {
@@ -194,7 +197,7 @@ impl Decoder for Raw {
     }
 }
 
-/// A response that is being read.
+/// The body of a response that is being read.
 #[derive(Debug)]
 pub struct HttpBody(reqwest::Response);
 

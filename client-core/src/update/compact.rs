@@ -1,23 +1,24 @@
-//! Integers as few bytes: rounded updates are mostly small, and a device that waits for its round has to store one.
+//! Compact serialization of integers: the entries of rounded updates are mostly small, and a device that waits in its
+//! round has to store one.
 //!
 //! ```text
 //! blocks of up to 256 entries, each: width u8 ‖ the entries in that many bits (secagg's packing)
 //! ```
 //!
-//! An entry's sign moves to its lowest bit, so that small negative numbers are small too. A block is as wide as its
-//! largest entry. The norm bound of an update bounds the whole: of a million entries on a grid of 2^16 no more than 12
-//! bits an entry are needed.
+//! The sign of an entry is moved to its lowest bit, so that small negative numbers also give small codes. The width of
+//! a block is that of its largest entry. The norm bound of an update limits the total size: a million entries on a grid
+//! of 2^16 need at most 12 bits per entry.
 
 use scale_secagg::pack;
 use zeroize::{Zeroize as _, Zeroizing};
 
-/// Entries that share a width.
+/// Number of entries with a common width.
 const BLOCK: usize = 256;
 
-/// Residues modulo 2^32, read as signed numbers, behind `head`.
+/// Serializes residues modulo 2^32, read as signed numbers, after `head`.
 pub(super) fn write(head: &[u8], values: &[u32]) -> Zeroizing<Vec<u8>> {
     let len: usize = values.chunks(BLOCK).map(|block| 1 + pack::packed_len(block.len(), width(block))).sum();
-    // Allocated once: growing would leave an old copy behind.
+    // Allocated once: growing the buffer would leave an old copy in memory.
     let mut out = Zeroizing::new(Vec::with_capacity(head.len() + len));
     out.extend_from_slice(head);
     let mut folded = Zeroizing::new([0; BLOCK]);
@@ -35,7 +36,7 @@ pub(super) fn write(head: &[u8], values: &[u32]) -> Zeroizing<Vec<u8>> {
     out
 }
 
-/// Reads `len` values back; `None` for anything that [`write`] does not write.
+/// Reads `len` values back; `None` for bytes that [`write`] does not produce.
 pub(super) fn read(mut bytes: &[u8], len: usize) -> Option<Vec<u32>> {
     let mut out = Zeroizing::new(Vec::with_capacity(len));
     while out.len() < len {
@@ -66,7 +67,7 @@ fn width(block: &[u32]) -> u8 {
     (u32::BITS - all.leading_zeros()) as u8
 }
 
-/// 0, -1, 1, -2, … to 0, 1, 2, 3, ….
+/// Maps 0, -1, 1, -2, … to 0, 1, 2, 3, ….
 const fn fold(value: u32) -> u32 {
     (value << 1) ^ (value as i32 >> 31) as u32
 }

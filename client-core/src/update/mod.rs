@@ -1,4 +1,4 @@
-//! From trained weights to what is summed (docs/adr/0003-what-is-summed.md), one narrower type per step:
+//! From trained weights to the vectors that are summed (docs/adr/0003-what-is-summed.md), with one type per step:
 //!
 //! [`Trained`] → [`Update`] (finite, of the plan's size) → [`QuantizedUpdate`] (integers modulo 2^32).
 //!
@@ -7,10 +7,11 @@
 //! | `update` | `(w / W) × clip(weights after − weights before, C)` on the grid, w at most W = the plan's `max_weight` |
 //! | `statistics` | w, summed loss in [`scale_proto::plan::LOSS_UNIT`]s, correct answers, examples: exact, each at most the grid S |
 //!
-//! Counts and measurements have no noise of their own. Where the update has (a round with noise) all four are zeros before
-//! the noise, and every device counts the same: w = W in the update, and the sum is over the survivors. In a task whose
-//! clip norm follows the devices the first of them is the clip bit ([`scale_privacy::adaptive`]). Where gradients
-//! have (DP-SGD) the four are W, 0, 0, 0: nothing that an example could change.
+//! The statistics are exact, so they would reveal information that noise on the update is meant to hide. In a round
+//! with noise on the update, all four are therefore zero before the noise, and every device has the same weight: w = W
+//! in the update, and the sum is divided by the number of survivors. In a task with an adaptive clip norm, the first of
+//! the four is the clip bit instead ([`scale_privacy::adaptive`]). With noise on the gradients (DP-SGD), the four are
+//! W, 0, 0, 0: values that no example can change.
 
 mod compact;
 mod statistics;
@@ -29,31 +30,31 @@ pub use statistics::{MEAN_LOSS_MAX, Statistics};
 
 use crate::trainer::Trained;
 
-/// Why an update is not sent.
+/// Why an update cannot be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpdateError {
-    /// The trainer gave another number of weights than it was given.
+    /// The trainer returned another number of weights than the model has.
     #[error("the trainer returned {got} weights for a model of {expected}")]
     Shape {
-        /// Entries of the model.
+        /// Number of the model's parameters.
         expected: usize,
-        /// Entries that came back.
+        /// Number of weights returned.
         got: usize,
     },
     /// A weight or the loss is NaN or infinite.
     #[error("training produced a value that is not a finite number")]
     NotFinite,
-    /// The trainer says that it used no examples.
+    /// The trainer reported that it used no examples.
     #[error("the update was trained on no examples")]
     NoExamples,
-    /// The rounded integers exceed the norm bound; a correct pipeline never gives this.
+    /// The rounded integers exceed the norm bound, which a correct pipeline rules out.
     #[error("the update exceeds its norm bound after rounding")]
     Norm,
 }
 
 impl UpdateError {
-    /// One stable word per cause.
+    /// Stable machine-readable code of the cause.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Shape { .. } => "shape",
@@ -68,7 +69,7 @@ impl From<scale_privacy::Error> for UpdateError {
     fn from(error: scale_privacy::Error) -> Self {
         match error {
             scale_privacy::Error::NotFinite { .. } => Self::NotFinite,
-            // `Norm`, and whatever else a later version refuses.
+            // `Norm`, and any reason that a later version adds.
             _ => Self::Norm,
         }
     }
@@ -82,13 +83,13 @@ pub fn vectors(plan: &Plan) -> Vec<VectorSpec> {
     ]
 }
 
-/// What a device has to contribute: every entry is finite. Wiped on drop, not printed.
+/// The update of one device. Every entry is finite. Wiped on drop, not printed.
 pub struct Update {
     delta: Zeroizing<Vec<f32>>,
     statistics: Statistics,
-    /// W: the weight that counts in full.
+    /// W: the plan's largest weight.
     max_weight: u32,
-    /// Under noise, say whether the update was clipped.
+    /// Whether a round with noise reports, in the statistics, whether the update was clipped.
     clip_bit: bool,
     dp_sgd: Option<DpSgd>,
 }
@@ -107,7 +108,7 @@ impl Update {
         }
         let delta =
             Zeroizing::new(weights.iter().zip(global).map(|(after, before)| after - before).collect::<Vec<_>>());
-        // Two finite weights can lie so far apart that their difference is not finite.
+        // The difference of two finite weights can overflow.
         if delta.iter().all(|entry| entry.is_finite()) {
             let clip_bit = plan.privacy.clip_range().is_some();
             Ok(Self { delta, statistics, max_weight: plan.max_weight, clip_bit, dp_sgd })
@@ -116,17 +117,17 @@ impl Update {
         }
     }
 
-    /// Clips, weights, scales and rounds for the session of `config`.
+    /// Clips, weights, scales and rounds the update for the session of `config`.
     ///
-    /// `rng`: a stream of its own; keys come from another one. Draws one word per entry and attempt.
+    /// `rng`: a separate stream, not the one for keys. One word is drawn per entry and attempt.
     ///
     /// # Errors
-    /// [`UpdateError::Norm`], see there.
+    /// [`UpdateError::Norm`].
     pub fn quantize(self, config: &RoundConfig, rng: &mut impl CryptoRng) -> Result<QuantizedUpdate, UpdateError> {
         let Self { mut delta, statistics, max_weight, clip_bit, dp_sgd } = self;
         let norm = delta.iter().fold(0.0, |sum, &entry| sum + f64::from(entry) * f64::from(entry)).sqrt();
         let whole = config.grid;
-        // Residues modulo 2^32.
+        // Converted to residues modulo 2^32.
         let exact = |statistics: [u64; 4]| statistics.map(|entry| entry as u32);
         let (weight, statistics, grid) = match (config.mechanism, dp_sgd) {
             (Mechanism::None, None) => (statistics.weight(), exact(statistics.on_grid(whole)), whole),
@@ -149,7 +150,8 @@ impl Update {
     }
 }
 
-/// Bytes of noise on gradients in a snapshot: whether there is any, multiplier and rate as f64, steps as u32.
+/// Length in bytes of the serialized noise on gradients: a flag whether there is any, multiplier and rate as f64, steps
+/// as u32.
 const DP_SGD_BYTES: usize = 21;
 
 fn encode_dp_sgd(dp_sgd: Option<DpSgd>) -> [u8; DP_SGD_BYTES] {
@@ -163,7 +165,7 @@ fn encode_dp_sgd(dp_sgd: Option<DpSgd>) -> [u8; DP_SGD_BYTES] {
     out
 }
 
-/// `None` for bytes that are neither noise nor none.
+/// Parses it; `None` for invalid bytes.
 fn decode_dp_sgd(bytes: &[u8; DP_SGD_BYTES]) -> Option<Option<DpSgd>> {
     let (flag, rest) = bytes.split_first()?;
     let (multiplier, rest) = rest.split_first_chunk()?;
@@ -188,8 +190,8 @@ impl std::fmt::Debug for Update {
     }
 }
 
-/// Integers modulo 2^32, one vector per entry of [`vectors`], as the few bytes in which they are stored until they are
-/// masked. Wiped when the last copy is dropped, not printed; only the mask sees them.
+/// The update as integers modulo 2^32, one vector per entry of [`vectors`], in the compact form in which it is stored
+/// until it is masked. Wiped when the last copy is dropped, not printed.
 ///
 /// ```text
 /// noise on gradients ‖ statistics, each u32 ‖ the update, compact
@@ -202,7 +204,7 @@ pub struct QuantizedUpdate {
     dp_sgd: Option<DpSgd>,
 }
 
-/// Bytes in front of the update.
+/// Number of bytes before the update.
 const HEAD_BYTES: usize = DP_SGD_BYTES + 4 * STATISTICS_LEN as usize;
 
 impl QuantizedUpdate {
@@ -217,7 +219,7 @@ impl QuantizedUpdate {
         Self { bytes: Bytes::from_owner(bytes), digest, len: update.len(), dp_sgd }
     }
 
-    /// Reads what [`Self::bytes`] gave; `None` unless it is an update of `len` entries.
+    /// Restores an update from [`Self::bytes`]; `None` unless it is one of `len` entries.
     pub(crate) fn restore(bytes: Bytes, len: usize) -> Option<Self> {
         let dp_sgd = decode_dp_sgd(bytes.first_chunk()?)?;
         let digest = Digest::of(&bytes);
@@ -226,7 +228,7 @@ impl QuantizedUpdate {
         Some(update)
     }
 
-    /// What is stored, secret.
+    /// The bytes to store. They are secret.
     pub(crate) const fn bytes(&self) -> &Bytes {
         &self.bytes
     }
@@ -236,14 +238,14 @@ impl QuantizedUpdate {
         self.digest
     }
 
-    /// Noise that training added to its gradients.
+    /// The noise that training added to its gradients; `None` without.
     pub(crate) const fn dp_sgd(&self) -> Option<DpSgd> {
         self.dp_sgd
     }
 
-    /// Gives the vectors away, to be masked.
+    /// The vectors, to be masked.
     pub fn into_vectors(self) -> Vec<Vec<u32>> {
-        // Written by `new`, or read once by `restore`.
+        // Written by `Self::new`, or validated by `restore`.
         self.read().expect("an update that was checked when it was made")
     }
 

@@ -1,19 +1,19 @@
-//! What is summed beside the update: exact integers, never sent in clear.
+//! The statistics that are summed together with the update: exact integers, only sent masked.
 
 use scale_proto::plan::LOSS_UNIT;
 
 use super::UpdateError;
 use crate::trainer::Trained;
 
-/// Largest mean loss that a device reports, in nats per example; a larger one is cut to it. One device whose loss blew up
-/// then cannot drown the cohort's.
+/// Largest mean loss that a device reports, in nats per example; larger ones are cut to it. This keeps one device with
+/// an extreme loss from dominating the cohort's mean.
 pub const MEAN_LOSS_MAX: f64 = 100.0;
 
-/// Weight, summed loss, correct answers and examples of one device, checked against each other.
+/// Weight, summed loss, correct answers and number of examples of one device, checked for consistency.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Statistics {
     weight: u32,
-    /// In [`LOSS_UNIT`]s.
+    /// Summed loss, in [`LOSS_UNIT`]s.
     loss: u64,
     correct: u64,
     examples: u64,
@@ -23,7 +23,7 @@ impl Statistics {
     /// Cuts the weight to `max_weight` and the mean loss to [`MEAN_LOSS_MAX`], and rounds the loss to units.
     ///
     /// # Errors
-    /// [`UpdateError::NotFinite`] for a loss that is no number; [`UpdateError::NoExamples`] for weight 0.
+    /// [`UpdateError::NotFinite`] if the loss is NaN or infinite; [`UpdateError::NoExamples`] for weight 0.
     pub fn new(trained: &Trained, max_weight: u32) -> Result<Self, UpdateError> {
         if !trained.loss_sum.is_finite() {
             return Err(UpdateError::NotFinite);
@@ -35,7 +35,7 @@ impl Statistics {
         let loss_sum = trained.loss_sum.clamp(0.0, MEAN_LOSS_MAX * examples as f64);
         Ok(Self {
             weight: trained.weight.min(max_weight),
-            // Saturates.
+            // The conversion saturates.
             loss: (loss_sum / LOSS_UNIT).round() as u64,
             correct: trained.correct.min(examples),
             examples,
@@ -49,9 +49,9 @@ impl Statistics {
 
     /// Weight, loss, correct answers, examples, each at most `grid`.
     ///
-    /// When one of the last three exceeds the grid, all three shrink in proportion (rounded to nearest): the device's mean
-    /// loss and accuracy stay what they are, and it counts as fewer examples. The weight is left alone: a device joins
-    /// only where `max_weight` is at most the grid.
+    /// If one of the last three exceeds the grid, all three are scaled down by the same factor (rounded to nearest), so
+    /// the device's mean loss and accuracy are unchanged, but count as fewer examples. The weight is not scaled: a
+    /// device only joins rounds in which `max_weight` is at most the grid.
     pub fn on_grid(&self, grid: u32) -> [u64; 4] {
         let cap = u64::from(grid);
         let most = self.loss.max(self.correct).max(self.examples);
@@ -67,7 +67,7 @@ impl Statistics {
     }
 }
 
-/// Measurements tell about the local data, so they are not printed.
+/// Measurements reveal information about the local data, so they are not printed.
 impl std::fmt::Debug for Statistics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Statistics(redacted)")

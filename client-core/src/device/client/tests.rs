@@ -15,7 +15,7 @@ use scale_secagg::config::RoundConfig;
 use super::*;
 use crate::device::Condition;
 use crate::device::fixtures::coordinator::{Coordinator, Line, turn};
-use crate::device::fixtures::{self, Adder, SlowStore};
+use crate::device::fixtures::{self, ConstantTrainer, SlowStore};
 use crate::device::{Phase, Progress, ProgressEvent};
 use crate::error::HostError;
 use crate::host::memory::{
@@ -118,8 +118,8 @@ fn client_under(root: Option<&IdentityKey>, host: TestHost) -> Client<TestHost> 
     Client::new(host, config)
 }
 
-fn trainer(number: usize) -> Adder {
-    Adder { step: (number as f32 - 3.0) / 100.0, examples: 20 + 10 * number as u32 }
+fn trainer(number: usize) -> ConstantTrainer {
+    ConstantTrainer { step: (number as f32 - 3.0) / 100.0, examples: 20 + 10 * number as u32 }
 }
 
 /// Enrolls and takes part in one round, on a task of its own: the future has to be `Send`.
@@ -532,7 +532,7 @@ async fn training_that_fails_sends_nothing() {
             _: &[u8; 32],
         ) -> Result<Box<dyn Training + Send + 'a>, TrainError> {
             if self.0.is_nan() {
-                let result = Adder { step: f32::NAN, examples: 5 }.result(weights);
+                let result = ConstantTrainer { step: f32::NAN, examples: 5 }.result(weights);
                 return Ok(in_one_step(move || Ok(result)));
             }
             Err(TrainError::NoExamples)

@@ -1,4 +1,5 @@
-//! What a device does when a call gives no answer, or is refused: it pauses and sends again, is free to check in, or leaves.
+//! How a device reacts when a call fails or is refused: it pauses and sends again, waits for another check-in, or
+//! leaves.
 
 use std::time::Duration;
 
@@ -10,14 +11,14 @@ use super::super::pace::within;
 use super::super::{Cause, Effect};
 use super::{Env, State, Step};
 
-/// Check-ins that find nobody before the device gives up for now.
+/// Number of check-ins without an answer after which the device gives up for now.
 const CHECK_IN_ATTEMPTS: u32 = 3;
-/// First pause after a broken call; it doubles up to [`BACKOFF_MAX`].
+/// Pause after the first call without an answer; it doubles up to [`BACKOFF_MAX`].
 const BACKOFF: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
 impl State {
-    /// Waits for a random moment in the window, at most until the deadline.
+    /// Waits until a random time in the window, at most until the deadline.
     pub(super) fn pause(self, retry: RetryWindow, env: &mut Env<'_>) -> Step {
         let wake = env.now.plus(within(retry, env.keys));
         let wake = self.deadline().map_or(wake, |deadline| wake.min(deadline));
@@ -42,7 +43,8 @@ impl State {
                 let Problem { code, sentence, .. } = problem;
                 (Self::Waited(Wait { retry, code, sentence }), forget.into_iter().collect())
             }
-            // Without a token that opens the coordinator a device has no round; its client asks the app for one first.
+            // A refused token ends the round here; the client has already handled the case in which the app can supply
+            // a new token.
             Remedy::Leave | Remedy::Enroll => self.leave(Cause::Refused(problem)),
         }
     }

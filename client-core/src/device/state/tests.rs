@@ -8,7 +8,7 @@ use scale_secagg::roster::RosterForm;
 use scale_secagg::server::Closed;
 
 use super::*;
-use crate::device::fixtures::{self, Adder, START_MS};
+use crate::device::fixtures::{self, ConstantTrainer, START_MS};
 use crate::device::{Part, Snapshot};
 #[cfg(target_arch = "wasm32")]
 use crate::single_thread::test;
@@ -294,8 +294,8 @@ fn models_and_training_results_are_checked() {
         assert_eq!(cause(&device.step(state, Event::Downloaded(file(bytes)))).code(), code);
     }
 
-    let fine = Adder { step: 0.5, examples: 5 }.result(&fixtures::global());
-    let nan = Adder { step: f32::NAN, examples: 5 }.result(&fixtures::global());
+    let fine = ConstantTrainer { step: 0.5, examples: 5 }.result(&fixtures::global());
+    let nan = ConstantTrainer { step: f32::NAN, examples: 5 }.result(&fixtures::global());
     let short = Trained { weights: vec![0.0; 3], ..fine.clone() };
     let none = Trained { weight: 0, ..fine };
     for (result, code) in [
@@ -348,7 +348,7 @@ fn the_round_number_is_remembered_before_the_keys_go_out() {
         let bytes = fixtures::file();
         let file = ModelFile::verify(bytes.clone(), Digest::of(&bytes)).expect("its own digest");
         let (state, _) = twin.step(state, Event::Downloaded(file));
-        twin.step(state, Event::Trained(Ok(Adder { step: 0.1, examples: 5 }.result(&fixtures::global()))))
+        twin.step(state, Event::Trained(Ok(ConstantTrainer { step: 0.1, examples: 5 }.result(&fixtures::global()))))
     };
     twin.history = device.history.clone();
     assert_eq!(cause(&twin.step(trained, Event::Resume)).code(), "round_not_newer");

@@ -1,4 +1,4 @@
-//! Files that are replaced all or nothing, in folders that only their owner can read.
+//! Files that are replaced atomically, in folders that only their owner can read.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -10,19 +10,19 @@ use std::time::Duration;
 
 use crate::error::HostError;
 
-/// Ends the name of a file that is being written.
+/// Extension of a file that is being written.
 const UNFINISHED: &str = "new";
 
-/// An unfinished file that was not touched for so long is of a process that was killed: a write takes seconds.
+/// Age after which an unfinished file is taken for one of a killed process: a write takes seconds.
 const LEFT_BEHIND: Duration = Duration::from_secs(10 * 60);
 
-/// A folder in which this process does one thing at a time, in the order in which it was asked to.
+/// A folder in which this process performs one operation at a time, in the order of the requests.
 ///
-/// The order also holds for what nobody waits for any more: a participation whose future was dropped may still be writing
-/// its last state, and that must not come after what the next one writes.
+/// The order includes operations whose future was dropped: a dropped participation may still be writing its last state,
+/// which must not overwrite what the next participation writes.
 #[derive(Clone, Debug)]
 pub(super) struct Folder {
-    /// [`HostError::what`] of everything that fails here.
+    /// [`HostError::what`] of the errors of this folder.
     what: &'static str,
     path: Arc<PathBuf>,
     turn: Arc<Turn>,
@@ -31,10 +31,10 @@ pub(super) struct Folder {
 type Turn = tokio::sync::Mutex<()>;
 
 impl Folder {
-    /// Makes the folder if it is not there, and removes what writes of killed processes have left in it.
+    /// Creates the folder if it is missing, and removes unfinished files of killed processes.
     pub(super) fn open(what: &'static str, path: &Path) -> Result<Self, HostError> {
         make_folder(path).map_err(|error| failed(what, path, error))?;
-        // One name for one folder; where the system does not tell, the name that was given.
+        // One path for one folder; if the system cannot resolve it, the given path.
         let path = path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned());
         remove_left_behind(&path);
         Ok(Self { what, turn: turn(&path), path: Arc::new(path) })
@@ -44,8 +44,8 @@ impl Folder {
         &self.path
     }
 
-    /// Does `work` on `file`, on a thread that may wait for the disk. Once begun it goes on to its end, also if the future
-    /// is dropped.
+    /// Runs `work` on `file`, on a thread that may block. Once started it runs to its end, even if the future is
+    /// dropped.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         file: PathBuf,
@@ -55,7 +55,7 @@ impl Folder {
         let what = self.what;
         let done = tokio::task::spawn_blocking(move || {
             let result = work(&file).map_err(|error| failed(what, &file, error));
-            // After everything that `work` has captured.
+            // Released after everything that `work` has captured is dropped.
             drop(turn);
             result
         });
@@ -65,16 +65,16 @@ impl Folder {
 
 #[cfg(test)]
 impl Folder {
-    /// Whether nothing is being done here.
+    /// Whether no operation is running.
     pub(in crate::host::native) fn is_free(&self) -> bool {
         self.turn.try_lock().is_ok()
     }
 }
 
-/// The same for all who use a folder in this process.
+/// The queue of a folder, shared by all users of the folder in this process.
 fn turn(folder: &Path) -> Arc<Turn> {
     static TURNS: Mutex<BTreeMap<PathBuf, Weak<Turn>>> = Mutex::new(BTreeMap::new());
-    // Every change of the map is one call, so that it is whole after any panic.
+    // A poisoned lock is harmless: every change of the map is one call.
     let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
     turns.retain(|_, turn| turn.strong_count() > 0);
     let turn = turns.get(folder).and_then(Weak::upgrade).unwrap_or_default();
@@ -86,7 +86,7 @@ fn failed(what: &'static str, path: &Path, error: io::Error) -> HostError {
     HostError::new(what, format!("{}: {error}", path.display()))
 }
 
-/// The file's bytes; `None` if it is not there.
+/// The bytes of a file; `None` if it does not exist.
 pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
@@ -95,7 +95,7 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Writes a file, all or nothing, readable by its owner only. It is on the disk when this returns.
+/// Writes a file atomically, readable by its owner only. Durable when it returns.
 pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         make_folder(folder)?;
@@ -103,7 +103,7 @@ pub(super) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let (unfinished, file) = unfinished(path)?;
     let written = write_all(file, bytes).and_then(|()| fs::rename(&unfinished, path));
     if let Err(error) = written {
-        // A disk that is full should not be fuller afterwards.
+        // Frees the space again if the disk is full.
         let _best_effort = fs::remove_file(&unfinished);
         return Err(error);
     }
@@ -115,21 +115,21 @@ fn write_all(mut file: File, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// A new file beside `path` that no other writer uses, of this process or another one.
+/// Creates a new file beside `path` that no other writer uses, in this process or another.
 fn unfinished(path: &Path) -> io::Result<(PathBuf, File)> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     loop {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = path.with_added_extension(format!("{}-{count}.{UNFINISHED}", std::process::id()));
         match private_file().create_new(true).write(true).open(&name) {
-            // Of an earlier process with the same number.
+            // A file left by an earlier process with the same process id: try the next name.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             opened => return Ok((name, opened?)),
         }
     }
 }
 
-/// Removes a file, if it is there. It is gone from the disk when this returns.
+/// Removes a file, if it exists. Durable when it returns.
 pub(super) fn remove_durably(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Ok(()) => sync_folder(path),
@@ -138,7 +138,7 @@ pub(super) fn remove_durably(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a folder and everything in it, if it is there.
+/// Removes a folder and everything in it, if it exists.
 pub(super) fn remove_folder_durably(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Ok(()) => sync_folder(path),
@@ -147,7 +147,8 @@ pub(super) fn remove_folder_durably(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Best effort: what cannot be removed now can be the next time, and another process may be doing the same.
+/// Removes unfinished files of killed processes. Best effort: a file that cannot be removed now may be removed the next
+/// time, and another process may be doing the same.
 fn remove_left_behind(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -163,7 +164,7 @@ fn remove_left_behind(folder: &Path) {
     }
 }
 
-/// [`private_folder`], on the disk when it returns.
+/// [`private_folder`], durable when it returns.
 fn make_folder(folder: &Path) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
@@ -172,10 +173,10 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     sync_folder(folder)
 }
 
-/// Makes a folder and those above it, where they are not there; new ones are for their owner only.
+/// Creates a folder and its missing parents; new ones are accessible to their owner only.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the system.
 pub fn private_folder(folder: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
@@ -183,7 +184,7 @@ pub fn private_folder(folder: &Path) -> io::Result<()> {
     builder.recursive(true).create(folder)
 }
 
-/// How to open a file that, if it is new, is for its owner only.
+/// Options for opening a file that, if it is created, is accessible to its owner only.
 pub(super) fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     #[cfg(unix)]
@@ -191,11 +192,12 @@ pub(super) fn private_file() -> OpenOptions {
     options
 }
 
-/// Makes a rename or removal durable. Only Unix can open folders; elsewhere the file system's journal has to do.
+/// Makes a rename or removal durable. Folders can only be opened on Unix; elsewhere this relies on the file system's
+/// journal.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(folder) if cfg!(unix) => {
-            // The parent of a relative name is the empty path.
+            // The parent of a relative file name is the empty path.
             let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
             File::open(folder)?.sync_all()
         }

@@ -10,13 +10,13 @@ use super::lock;
 use crate::error::HostError;
 use crate::host::{HeldLog, LedgerLog, LogError};
 
-/// A folder with two files: `log`, and `lock`, which the process that has the ledger keeps locked. The system lets go of
-/// the lock when the process dies, however it dies.
+/// A folder with two files: `log`, and `lock`, which the process that uses the ledger keeps locked. The system releases
+/// the lock when the process ends, however it ends.
 #[derive(Clone, Debug)]
 pub struct FileLedger(Folder);
 
 impl FileLedger {
-    /// The folder, which is made if it is not there. Nothing is locked yet.
+    /// Opens the folder, created if missing. Nothing is locked yet.
     ///
     /// # Errors
     /// [`HostError`] `ledger`.
@@ -24,7 +24,7 @@ impl FileLedger {
         Folder::open("ledger", folder).map(Self)
     }
 
-    /// The log's file.
+    /// Path of the log.
     pub fn log(&self) -> PathBuf {
         self.0.path().join("log")
     }
@@ -34,7 +34,7 @@ impl FileLedger {
     }
 }
 
-/// A [`FileLedger`] that this process has for itself.
+/// A [`FileLedger`] that this process has locked.
 #[derive(Debug)]
 pub struct HeldFile {
     ledger: FileLedger,
@@ -61,7 +61,8 @@ impl LedgerLog for FileLedger {
 }
 
 impl HeldFile {
-    /// Writes to the log. The lock is held until that is done, also if the future and this are dropped before.
+    /// Writes to the log. The lock is held until the write is done, even if the future and this value are dropped
+    /// before.
     async fn write(&mut self, work: impl FnOnce(&Path) -> io::Result<()> + Send + 'static) -> Result<(), HostError> {
         let lock = self.lock.clone();
         let write = move |path: &Path| {
@@ -92,7 +93,7 @@ impl HeldLog for HeldFile {
     }
 }
 
-/// A log that is missing is not made here: it would look as if it began in the middle.
+/// Does not create a missing log, which would then begin in its middle.
 fn append(path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().append(true).open(path)?;
     let length = file.metadata()?.len();
@@ -101,7 +102,8 @@ fn append(path: &Path, at: u64, bytes: &[u8]) -> io::Result<()> {
         return Err(io::Error::other(problem));
     }
     if let Err(error) = file.write_all(bytes) {
-        // A disk that is full: without the half record nothing is lost. If this fails too, it counts as a whole one.
+        // On a full disk, removes the incomplete record, so that nothing is lost. If this fails too, the record counts
+        // as a damaged one.
         let _best_effort = file.set_len(at).and_then(|()| file.sync_all());
         return Err(error);
     }

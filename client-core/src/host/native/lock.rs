@@ -1,7 +1,7 @@
-//! An exclusive lock on an open file. The system releases it when the file is closed, also by the death of the process.
+//! An exclusive lock on an open file. The system releases it when the file is closed, also by the end of the process.
 //!
-//! Not the standard library's lock: before Rust 1.98 that is a stub on Android, which fails on every call. On Unix this is
-//! `flock` everywhere, so that the code that runs on phones is the code that runs in the tests.
+//! The standard library's lock is not used on Unix: before Rust 1.98 it is a stub on Android that fails on every call.
+//! All Unix systems use `flock`, so the tests run the same code as phones.
 
 use std::fs::File;
 use std::io;
@@ -9,18 +9,18 @@ use std::io;
 #[cfg(any(not(unix), test))]
 mod elsewhere;
 
-/// Takes the lock unless another open file has it: then `false`.
+/// Takes the lock; false if another open file has it.
 ///
 /// # Errors
-/// What the system says, for every other reason.
+/// Any other error of the system.
 pub(super) fn take(file: &File) -> io::Result<bool> {
     platform::take(file)
 }
 
-/// Takes the lock, and waits for it as long as another open file has it.
+/// Takes the lock, waiting as long as another open file has it.
 ///
 /// # Errors
-/// What the system says.
+/// The error of the system.
 pub(super) fn wait_for(file: &File) -> io::Result<()> {
     platform::wait_for(file)
 }
@@ -47,7 +47,7 @@ mod platform {
     pub(super) fn wait_for(file: &File) -> io::Result<()> {
         loop {
             match flock(file, FlockOperation::LockExclusive) {
-                // A signal arrived while waiting.
+                // A signal interrupted the wait: wait again.
                 Err(Errno::INTR) => {}
                 done => return Ok(done?),
             }

@@ -1,4 +1,4 @@
-//! Durable bytes as files.
+//! A [`Store`] of files.
 
 use std::path::{Path, PathBuf};
 
@@ -6,14 +6,16 @@ use super::files::{self, Folder};
 use crate::error::HostError;
 use crate::host::Store;
 
-/// One file per key. Writes go to a new file that then takes the old one's place, and are on the disk when they return.
+/// A store with one file per key. A write goes to a new file, which then replaces the old one; it is durable when the
+/// call returns.
 ///
-/// Holds no lock: of two clients on one folder the privacy ledger's lock lets one at a time take part in a round.
+/// Uses no lock: if two clients share a folder, the privacy ledger's lock allows only one at a time to take part in a
+/// round.
 #[derive(Clone, Debug)]
 pub struct FolderStore(Folder);
 
 impl FolderStore {
-    /// Opens the folder, which is made if it is not there.
+    /// Opens the folder, created if missing.
     ///
     /// # Errors
     /// [`HostError`] `store`.
@@ -31,11 +33,14 @@ impl FolderStore {
             !part.is_empty() && part.chars().all(allowed)
         };
         if !key.split('/').all(fine) {
-            return Err(HostError::new("store", format!("{key:?} is no key of this store")));
+            return Err(HostError::new(
+                "store",
+                format!("{key:?} is not a valid key of this store: use a-z, 0-9, '-', '_' and '/'"),
+            ));
         }
         let mut path = self.data();
         path.extend(key.split('/'));
-        // Keys may be prefixes of others; files may not be folders of others.
+        // A key may be a prefix of another one, but a file cannot be a folder: hence the extension.
         path.as_mut_os_string().push(".bin");
         Ok(path)
     }

@@ -1,4 +1,4 @@
-//! Secrets as files.
+//! A [`Vault`] of files.
 
 use std::path::{Path, PathBuf};
 
@@ -11,11 +11,11 @@ use crate::host::{Vault, VaultKeys};
 
 /// The key store of a native program.
 ///
-/// Files are no secure element: a log and a count that are set back together are not found out.
+/// Files are not a secure element: if the ledger's log and its count are set back together, this is not detected.
 pub type FileKeys = VaultKeys<FileVault>;
 
 impl FileKeys {
-    /// The keys in this folder, which is made if it is not there.
+    /// The key store in this folder, created if missing.
     ///
     /// # Errors
     /// [`HostError`] `key_store`.
@@ -24,12 +24,12 @@ impl FileKeys {
     }
 }
 
-/// A folder with a file for each secret. Folder and files can be read by their owner only.
+/// A folder with one file per secret. Folder and files are accessible to their owner only.
 #[derive(Clone, Debug)]
 pub struct FileVault(Folder);
 
 impl FileVault {
-    /// Opens the folder, which is made if it is not there.
+    /// Opens the folder, created if missing.
     ///
     /// # Errors
     /// [`HostError`] `key_store`.
@@ -48,7 +48,10 @@ impl FileVault {
     fn file(&self, name: &str) -> Result<PathBuf, HostError> {
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if name.is_empty() || !name.chars().all(allowed) {
-            return Err(HostError::new("key_store", format!("{name:?} is no name of a secret")));
+            return Err(HostError::new(
+                "key_store",
+                format!("{name:?} is not a valid name of a secret: use a-z, 0-9 and '-'"),
+            ));
         }
         Ok(self.0.path().join(name).with_added_extension("secret"))
     }
@@ -59,7 +62,8 @@ impl Vault for FileVault {
         Ok(self.0.run(self.file(name)?, files::read).await?.map(Zeroizing::new))
     }
 
-    /// Other processes that do the same wait for each other: not every system can rename a file without replacing one.
+    /// Uses a file lock between processes, because not every system can rename a file without replacing an existing
+    /// one.
     async fn put_new(&self, name: &str, bytes: &[u8]) -> Result<bool, HostError> {
         let lock_file = self.0.path().join("lock");
         let bytes = Zeroizing::new(bytes.to_vec());

@@ -60,18 +60,18 @@ fn learns_and_measures_the_incoming_model() {
     let plan = plan();
     let mut trainer = DatasetTrainer::new(shops(), Backend::Flex);
     let mut weights = fresh_weights(&plan.model, 1);
-    let mut told: Vec<Progressed> = Vec::new();
+    let mut reports: Vec<Progressed> = Vec::new();
     let training = trainer.begin(&plan, &weights, &[1; 32]).expect("begins");
-    let first = run_to_end(training, &mut || false, &mut |progressed| told.push(progressed)).expect("trains");
+    let first = run_to_end(training, &mut || false, &mut |progressed| reports.push(progressed)).expect("trains");
     // A fresh model knows nothing: the bias is zero, and so is the table.
     assert!((first.loss_sum - 10.0 * 2f64.ln()).abs() < 1e-4);
     assert_eq!((first.weight, first.examples, first.correct), (10, 10, 5));
     // Prepared, measured, then nine steps, each with a loss.
-    let done: Vec<u32> = told.iter().map(|told| told.done).collect();
+    let done: Vec<u32> = reports.iter().map(|report| report.done).collect();
     assert_eq!(done, [0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    assert!(told.iter().all(|told| told.of == 9 && told.loss.is_some() == (told.done > 0)), "{told:?}");
-    assert!((told[2].loss.expect("a loss") - 2f32.ln()).abs() < 1e-4, "{told:?}");
-    assert!(told[..10].iter().all(|told| !told.over) && told[10].over, "{told:?}");
+    assert!(reports.iter().all(|report| report.of == 9 && report.loss.is_some() == (report.done > 0)), "{reports:?}");
+    assert!((reports[2].loss.expect("a loss") - 2f32.ln()).abs() < 1e-4, "{reports:?}");
+    assert!(reports[..10].iter().all(|report| !report.over) && reports[10].over, "{reports:?}");
     for _ in 0..6 {
         weights = run(&mut trainer, &plan, &weights).expect("trains").weights;
     }
@@ -167,12 +167,12 @@ fn dp_sgd_says_what_it_cost() {
     let never = run_steps(&mut protected(1.5), &plan, &weights, 0);
     assert_eq!(never.expect_err("no step"), TrainError::OutOfTime);
 
-    // Losses have no noise: nobody is told.
-    let mut told = Vec::new();
+    // Losses carry no noise, so none is reported.
+    let mut reports = Vec::new();
     let mut trainer = protected(1.5);
     let training = trainer.begin(&plan, &weights, &[1; 32]).expect("begins");
-    run_to_end(training, &mut || false, &mut |progressed| told.push(progressed)).expect("trains");
-    assert!(told.len() == 11 && told.iter().all(|told| told.loss.is_none()), "{told:?}");
+    run_to_end(training, &mut || false, &mut |progressed| reports.push(progressed)).expect("trains");
+    assert!(reports.len() == 11 && reports.iter().all(|report| report.loss.is_none()), "{reports:?}");
 }
 
 #[test]
@@ -220,12 +220,12 @@ fn large_batches_are_trained_on_piece_by_piece() {
         let weights = fresh_weights(&plan.model, 1);
         let mut trainer = DatasetTrainer::new(many.clone(), Backend::Flex);
         noise.into_iter().for_each(|noise| trainer.protect(ExamplePrivacy::new(1e3, noise).expect("in range")));
-        let mut told = Vec::new();
+        let mut reports = Vec::new();
         let training = trainer.begin(&plan, &weights, &[1; 32]).expect("begins");
-        let trained = run_to_end(training, &mut || false, &mut |progressed| told.push(progressed)).expect("trains");
+        let trained = run_to_end(training, &mut || false, &mut |progressed| reports.push(progressed)).expect("trains");
         assert_eq!((trained.weight, trained.examples), (count as u32, count as u64));
-        let training: Vec<u32> = told.iter().map(|told| told.done).skip_while(|done| *done == 0).collect();
-        assert_eq!(training, [1, 1, 1, 2], "{told:?}");
+        let training: Vec<u32> = reports.iter().map(|report| report.done).skip_while(|done| *done == 0).collect();
+        assert_eq!(training, [1, 1, 1, 2], "{reports:?}");
 
         // The same order and the same letters left out, in whole batches.
         let batches = in_whole_batches(&plan, &many, noise.is_some());

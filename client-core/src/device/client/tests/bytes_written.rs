@@ -43,7 +43,7 @@ impl Trainer for Drifter {
         let mut rng = ChaCha20Rng::seed_from_u64(self.0);
         // The sum of four uniform numbers: near enough to a normal one.
         let mut step = || (0..4).map(|_| rng.next_u32() as f32 / u32::MAX as f32 - 0.5).sum::<f32>() / 100.0;
-        let result = Adder { step: 0.0, examples: 20 }.result(weights);
+        let result = ConstantTrainer { step: 0.0, examples: 20 }.result(weights);
         let trained = Trained { weights: weights.iter().map(|weight| weight + step()).collect(), ..result };
         Ok(in_one_step(move || Ok(trained)))
     }
