@@ -22,7 +22,7 @@ use crate::trainer::{TrainError, Trained};
 pub enum Event {
     /// The app starts a participation.
     Start,
-    /// The process was restarted; the state comes from [`State::restore`].
+    /// The process was restarted; the state comes from [`super::State::restore`].
     Resume,
     /// The coordinator answered the check-in.
     CheckedIn(CheckInAnswer),
@@ -93,7 +93,7 @@ pub enum Effect {
     Install(Box<Installed>),
     /// Train; answered by [`Event::Trained`].
     Train(Box<TrainingInput>),
-    /// Store this session number durably ([`History::remember`]) before the next effect.
+    /// Store this session number durably ([`super::History::remember`]) before the next effect.
     Remember(TaskId, u64),
     /// Store the state durably, sealed, before the next effect: first the parts that are not stored yet, then the state
     /// that names them; then remove the parts that it does not name. All bytes are secret.
