@@ -1,7 +1,8 @@
-//! What a task's noise costs and whether anything is learned under it, before anybody joins (pure).
+//! What a task's noise costs, and whether a model can still be learned with it, computed before any device joins. No
+//! I/O.
 //!
-//! [`Privacy`] in, [`Noise`] out: the grid and the variance that go into every signed round configuration. A task whose
-//! noise cannot be had, or would drown what is learned, is refused with the planner's figures.
+//! Computes [`Noise`] from [`Privacy`]: the grid and the variance for every signed round configuration. A task whose
+//! noise is not possible, or would dominate the updates, is refused with the planner's figures.
 
 use scale_privacy::accounting::{AccountingError, Budget};
 use scale_privacy::adaptive::{Split, TooUncertain};
@@ -12,21 +13,21 @@ use scale_proto::task::TaskConfig;
 use scale_secagg::config::{Mechanism, width_needed};
 use scale_secagg::params::{self, Profile};
 
-/// What devices of a task add to their updates before they mask, and on which grid.
+/// The noise that devices of a task add to their updates before masking, and its grid.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Noise {
     /// For the round configuration.
     pub mechanism: Mechanism,
     /// Clip norm in grid units.
     pub grid: u32,
-    /// The planner's word on it; `None` without noise on updates.
+    /// The planner's result; `None` without noise on updates.
     pub plan: Option<Box<Plan>>,
 }
 
-/// A task that no device should be asked to take part in.
+/// Why a task's noise is refused.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum NoiseError {
-    /// The noise cannot be had.
+    /// No noise parameters meet the privacy target.
     #[error("{mode} noise of epsilon {epsilon} over {rounds} rounds is not possible: {why}")]
     Plan {
         /// The task's mode.
@@ -38,9 +39,10 @@ pub enum NoiseError {
         /// The planner's answer.
         why: PlanError,
     },
-    /// Nothing would be learned.
+    /// The noise would dominate the updates, so nothing would be learned.
     #[error(
-        "{mode} noise would drown what {devices} devices learn: {sentence} `scale-coordinator plan` tries settings out"
+        "{mode} noise would be too strong to learn from {devices} devices: {sentence} Try other settings with \
+         `scale-coordinator plan`"
     )]
     Hopeless {
         /// The task's mode.
@@ -50,7 +52,7 @@ pub enum NoiseError {
         /// The planner's sentence.
         sentence: String,
     },
-    /// The clip norm is to follow the devices, and cannot.
+    /// The clip norm is to be adapted to the devices, which is not possible with this noise.
     #[error(transparent)]
     Clip(#[from] TooUncertain),
     /// Even without noise the grid does not fit 32 bits.
@@ -59,7 +61,7 @@ pub enum NoiseError {
 }
 
 impl NoiseError {
-    /// The stable word for the cause.
+    /// Stable machine-readable code of the cause.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Plan { why, .. } => why.code(),

@@ -50,7 +50,7 @@ impl Simulation {
     /// Devices over these data sets and a fresh model.
     ///
     /// # Errors
-    /// The task's noise cannot be had.
+    /// The task's noise is not possible.
     pub fn new(task: TaskConfig, people: impl IntoIterator<Item = Dataset>, seed: u64) -> Result<Self, NoiseError> {
         let weights = fresh_weights(&task.model, seed);
         let device = |dataset| DatasetTrainer::new(dataset, Backend::Flex);

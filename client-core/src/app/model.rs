@@ -38,7 +38,7 @@ pub struct Prediction {
 /// A label with its probability.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scored {
-    /// The label.
+    /// Name of the class.
     pub label: String,
     /// Probability, 0 to 1. The probabilities of all of the model's labels add up to 1.
     pub probability: f32,

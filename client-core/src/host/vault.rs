@@ -138,7 +138,7 @@ impl<V: Vault> VaultKeys<V> {
         // Another process created them meanwhile, or they are lost.
         self.stored().await?.ok_or_else(|| {
             let sentence = "the keys of this installation are gone, and the count of its privacy ledger is still there: \
-                            what it has stored cannot be read any more. Restore the keys, or forget everything and enroll again";
+                            stored data cannot be read any more. Restore the keys, or forget everything and enroll again";
             HostError::new("keys_lost", sentence)
         })
     }
@@ -183,7 +183,7 @@ impl<V: Vault> KeyStore for VaultKeys<V> {
             count = self.count().await?;
             if count.is_none() {
                 let sentence = "the count of the privacy ledger is gone, and the keys of this installation are still \
-                                there: a ledger that was set back could not be told any more. Restore the count, or forget \
+                                there: without it a ledger that was set back cannot be detected. Restore the count, or forget \
                                 everything and enroll again";
                 return Err(HostError::new("ledger_count_lost", sentence));
             }

@@ -65,9 +65,9 @@ struct Line {
 pub struct Simulation {
     /// The one clock.
     pub now: Timestamp,
-    /// The coordinator.
+    /// The coordinator of the round.
     pub coordinator: Coordinator,
-    /// The devices.
+    /// The devices of the round, by number.
     pub devices: Vec<Device>,
     lines: Vec<Line>,
     faults: Vec<String>,

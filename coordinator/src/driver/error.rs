@@ -136,7 +136,7 @@ pub enum Error {
         /// Clip norm in grid units.
         grid: u32,
     },
-    /// The task's noise cannot be had, or drowns what is learned.
+    /// The task's noise is not possible, or would dominate the updates.
     #[error("{0}")]
     Noise(#[from] NoiseError),
     /// The database.

@@ -1,4 +1,4 @@
-//! The coordinator as a process of its own, and an operator's calls to it.
+//! Runs the coordinator as a separate process, and makes an operator's calls to it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,13 +15,13 @@ use tonic::transport::{Channel, Endpoint};
 /// Longest time that a coordinator may take to answer after its start.
 const START: Duration = Duration::from_secs(20);
 
-/// A running coordinator on embedded defaults. Stopped when dropped; and it holds the other end of its input, so that it
-/// stops by itself when this process ends, however that ends.
+/// A running coordinator with its default configuration. It is stopped when this value is dropped. Its standard input
+/// is connected to this process, so that it also stops when this process ends in any other way.
 pub struct CoordinatorProcess {
     child: Child,
     /// `http://127.0.0.1:PORT`.
     pub url: String,
-    /// Signs round configurations; devices pin it.
+    /// Ed25519 public key that signs round configurations; devices pin it.
     pub task_key: [u8; 32],
     operator_token: String,
     log: PathBuf,
@@ -69,7 +69,7 @@ impl CoordinatorProcess {
         }
     }
 
-    /// Where its output goes.
+    /// Path of the file with its output.
     pub fn log(&self) -> &Path {
         &self.log
     }
@@ -77,7 +77,7 @@ impl CoordinatorProcess {
     /// An operator's connection.
     ///
     /// # Errors
-    /// Nobody listens.
+    /// The coordinator cannot be reached.
     pub async fn operator(&self) -> anyhow::Result<Operator> {
         let channel = Endpoint::from_shared(self.url.clone())?.connect().await.context("the coordinator is gone")?;
         Ok(Operator { client: AdminClient::new(channel), token: self.operator_token.clone() })
@@ -86,7 +86,7 @@ impl CoordinatorProcess {
 
 impl Drop for CoordinatorProcess {
     fn drop(&mut self) {
-        // Nothing is lost: whatever was acknowledged is on disk.
+        // Nothing is lost by killing it: everything that was acknowledged is on disk.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -99,7 +99,7 @@ fn read_description(path: &Path) -> Option<(String, [u8; 32])> {
     Some((facts["url"].as_str()?.trim_end_matches('/').to_owned(), task_key))
 }
 
-/// An operator's calls, as far as the demo makes them.
+/// The calls of an operator that the demo needs.
 #[derive(Clone)]
 pub struct Operator {
     client: AdminClient<Channel>,
@@ -118,7 +118,7 @@ impl Operator {
     /// Creates a task.
     ///
     /// # Errors
-    /// What the coordinator answers.
+    /// The coordinator refuses the call, or cannot be reached.
     pub async fn create_task(&mut self, task: &str, config: &TaskConfig) -> anyhow::Result<()> {
         let message = wire::CreateTaskRequest {
             task: task.to_owned(),
@@ -133,7 +133,7 @@ impl Operator {
     /// A token that enrolls devices for an hour.
     ///
     /// # Errors
-    /// What the coordinator answers.
+    /// The coordinator refuses the call, or cannot be reached.
     pub async fn enroll_token(&mut self) -> anyhow::Result<String> {
         let request = self.request(wire::MintTokenRequest { kind: "enroll".to_owned(), ttl_s: 3600 });
         Ok(self.client.mint_token(request).await?.into_inner().token)
@@ -142,7 +142,7 @@ impl Operator {
     /// Every round of a task, oldest first.
     ///
     /// # Errors
-    /// What the coordinator answers.
+    /// The coordinator refuses the call, or cannot be reached.
     pub async fn rounds(&mut self, task: &str) -> anyhow::Result<Vec<wire::RoundInfo>> {
         let request = self.request(wire::ListRoundsRequest { task: task.to_owned(), limit: 1000 });
         let mut rounds = self.client.list_rounds(request).await?.into_inner().rounds;
@@ -153,7 +153,7 @@ impl Operator {
     /// One model version.
     ///
     /// # Errors
-    /// What the coordinator answers.
+    /// The coordinator refuses the call, or cannot be reached.
     pub async fn model(&mut self, task: &str, version: u64) -> anyhow::Result<wire::ModelInfo> {
         let request = self.request(wire::GetModelInfoRequest { task: task.to_owned(), version });
         Ok(self.client.get_model(request).await?.into_inner())

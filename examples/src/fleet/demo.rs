@@ -1,4 +1,4 @@
-//! The demos: a coordinator in a process of its own, a fleet of devices, and what came of it.
+//! The demos: a coordinator in a separate process, a fleet of devices, and the report.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,36 +34,38 @@ use crate::simulation::Simulation;
 
 /// Name of the demo's task.
 const TASK: &str = "categorizer";
-/// A round that takes longer than all its steps may, and this besides, has a problem that waiting does not solve.
+/// Time beyond the sum of all stage times after which the demo gives up on a round.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Devices that enroll at once: each writes a row, and the coordinator's database takes one after the other.
+/// Number of devices that enroll concurrently. Few, because each writes a row, and the coordinator's database writes
+/// one at a time.
 const ENROLLING: usize = 8;
-/// Abandoned rounds in a row after which the next one would end like them.
+/// Number of consecutive abandoned rounds after which the demo gives up.
 const FAILURES: usize = 5;
-/// Devices that are trained alone, for comparison.
+/// Number of devices that are trained alone, for comparison.
 const ALONE: usize = 3;
-/// Devices of a crowd on one connection; a server lets 200 calls on it be open at once.
+/// Number of devices that share one connection. The server allows 200 concurrent calls on each.
 const ON_ONE_CONNECTION: usize = 100;
 
-/// What a person chooses.
+/// The options of the demo.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Options {
     /// The coordinator's program [default: the coordinator that is built into this one].
     #[arg(long, value_name = "FILE")]
     pub coordinator: Option<PathBuf>,
-    /// A thousand devices and a small model: so many that noise which protects whole people leaves something to learn.
+    /// A thousand devices and a small model: enough devices to learn something despite noise that protects whole
+    /// people.
     #[arg(long)]
     pub light: bool,
-    /// How many devices take part; at least 13, so that a session stands the loss of some [default: 30; --light: 1050].
+    /// How many devices take part; at least 13, so that a session can lose some of them [default: 30; --light: 1050].
     #[arg(long)]
     pub devices: Option<usize>,
     /// How many rounds to run [default: 16; --light: 8].
     #[arg(long)]
     pub rounds: Option<u64>,
-    /// Share of the devices that is lost in every round, at a random stage, 0 to 0.5 [default: 0.1; --light: 0.07].
+    /// Share of the devices that drop out in every round, at a random stage, 0 to 0.5 [default: 0.1; --light: 0.07].
     #[arg(long)]
     pub drop: Option<f64>,
-    /// Seed of everything that is drawn but keys and noise, so that a run can be repeated.
+    /// Seed of all random choices except keys and noise, so that a run can be repeated.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// What devices do before anything is uploaded: example (noise on training steps, protects one example);
@@ -75,7 +77,7 @@ pub struct Options {
     /// --light: 4].
     #[arg(long)]
     pub epsilon: Option<f64>,
-    /// Leave out what the run is compared with: central training, single devices, no noise.
+    /// Skip the comparisons: central training, single devices, no noise.
     #[arg(long)]
     pub no_baselines: bool,
     /// Write the figures to this file.
@@ -86,7 +88,7 @@ pub struct Options {
     pub keep: PathBuf,
 }
 
-/// What was chosen, and what the demo's size says about the rest.
+/// The options, with the defaults of the demo's size filled in.
 struct Settings {
     size: Size,
     devices: usize,
@@ -227,7 +229,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// What every device of the fleet needs.
+/// What all devices of the fleet share.
 #[derive(Clone)]
 struct Joining {
     task: TaskId,
@@ -242,7 +244,7 @@ struct Joining {
 }
 
 impl Joining {
-    /// One device's life: it enrolls, then takes part in round after round.
+    /// Runs one device: it enrolls, then takes part in rounds.
     async fn join<H: Host>(self, index: usize, host: H, statement: Dataset) -> anyhow::Result<()> {
         let Self { task, task_key, labels, enroll_token, cores, enrolling, behavior, rounds_over, tell } = self;
         let app = app(host, &task, task_key);
@@ -254,7 +256,7 @@ impl Joining {
     }
 }
 
-/// Who lives in the demo, and what they train.
+/// The people of the demo, their data and the model.
 struct World {
     config: TaskConfig,
     split: Split,
@@ -301,7 +303,7 @@ impl World {
         Evaluator::new(&self.config.model, dataset)
     }
 
-    /// What the run is compared with, on both cores.
+    /// Computes the comparisons, on two cores.
     fn baselines(&self, settings: &Settings) -> anyhow::Result<Baselines> {
         let seed = settings.seed;
         let score = |weights: &[f32]| Ok(self.judge(&self.names())?.score(weights)?.accuracy);
@@ -322,7 +324,7 @@ impl World {
         })
     }
 
-    /// The same rounds without noise, in the open: weights after the last one.
+    /// Weights after the same rounds without noise and without secure aggregation.
     fn without_noise(&self, settings: &Settings) -> anyhow::Result<Vec<f32>> {
         let task = TaskConfig { privacy: Privacy::None, ..self.config.clone() };
         let people = self.people.iter().map(|person| person.statement.clone());
@@ -333,7 +335,7 @@ impl World {
         Ok(simulation.weights().to_vec())
     }
 
-    /// Accuracy of always giving the category that people buy in most.
+    /// Accuracy of always predicting the most frequent category.
     fn majority(&self) -> f64 {
         let mut counts = [0u32; merchants::CATEGORIES.len()];
         for example in self.people.iter().flat_map(|person| &person.statement.examples) {
@@ -348,20 +350,20 @@ impl World {
 /// Accuracies on merchants that no device saw.
 #[derive(Default)]
 struct Baselines {
-    /// The same model trained centrally.
+    /// The same model, trained centrally.
     central: Option<f64>,
-    /// By one device alone; the mean over a few.
+    /// The same model, trained by one device alone; the mean over a few devices.
     alone: Option<f64>,
-    /// The same rounds without noise, where they are quick.
+    /// The same rounds without noise; `None` if that takes too long.
     plain: Option<f64>,
 }
 
-/// Scores published models, as an app gets them: through the device's own client, verified.
+/// Measures the accuracy of published models, downloaded and verified by a device's client as in an app.
 struct Judge<H: Host> {
     watcher: App<H>,
     names: Evaluator,
     task: TaskId,
-    /// Weights of the model that was scored last.
+    /// Weights of the last model that was measured.
     last: Vec<f32>,
 }
 
@@ -373,7 +375,7 @@ impl<H: Host> Judge<H> {
     }
 }
 
-/// Who watches the rounds.
+/// Observes the rounds.
 struct Watching<'a> {
     settings: &'a Settings,
     promise: &'a Promise,

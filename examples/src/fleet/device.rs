@@ -1,4 +1,4 @@
-//! One device of the fleet: takes part in round after round, and is lost now and then.
+//! One device of the fleet: it takes part in rounds, and drops out of some of them at random.
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -22,59 +22,59 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use crate::random::Random;
 
-/// Where a lost device falls silent: as soon as it reaches one of these.
+/// The phases at whose start a device may drop out.
 const LOST_AT: [Phase; 6] =
     [Phase::Training, Phase::Keys, Phase::Shares, Phase::Uploading, Phase::Agreeing, Phase::Unmasking];
 
-/// Longest time that a device stays in one call; it outlives every round of a demo.
+/// Time budget of one participation call; longer than every round of a demo.
 const STAYS: Duration = Duration::from_secs(60 * 60);
 
-/// What the fleet tells whoever watches.
+/// An event of the fleet, for its observer.
 #[derive(Clone, Debug)]
 pub enum Sighting {
-    /// A device is somewhere in its round.
+    /// A device has made progress in its round.
     At(usize, Progress),
-    /// A device fell silent.
+    /// A device dropped out in this phase.
     Lost(usize, Phase),
-    /// A device left its round: code and sentence.
+    /// A device left its round, with this code and sentence.
     Left(usize, String, String),
 }
 
-/// How a device is lost.
+/// How a device drops out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
-    /// It falls silent, as when its process ends: every stage waits for it until the stage's time is over.
+    /// It stops without a message, as when its process ends: the stage waits for it until its time is over.
     Silent,
-    /// It says that it leaves, as when a person takes the phone back: nobody waits for it.
+    /// It reports that it leaves, as when a user cancels: the coordinator does not wait for it.
     Told,
 }
 
 /// How a device behaves.
 #[derive(Clone, Copy, Debug)]
 pub struct Behavior {
-    /// Share of rounds in which it is lost.
+    /// Share of rounds in which it drops out.
     pub drop: f64,
-    /// How.
+    /// How it drops out.
     pub loss: Loss,
-    /// Where its losses come from.
+    /// Seed of the random choice of rounds and phases.
     pub seed: u64,
 }
 
-/// Lets as many trainers compute at once as there are cores, whatever the number of devices.
+/// Limits the number of concurrently running trainers to the number of cores.
 #[derive(Clone)]
 pub struct Cores(Arc<(Mutex<usize>, Condvar)>);
 
 impl Cores {
-    /// As many as this machine has.
+    /// All cores of this machine.
     pub fn all() -> Self {
         let count = std::thread::available_parallelism().map_or(1, usize::from);
         Self(Arc::new((Mutex::new(count), Condvar::new())))
     }
 
-    /// Waits for a free one.
+    /// Waits for a free core.
     fn take(&self) -> Turn {
         let (free, changed) = &*self.0;
-        // A count is whole after any panic.
+        // A poisoned lock is harmless: the count is consistent after any panic.
         let mut count = free.lock().unwrap_or_else(PoisonError::into_inner);
         while *count == 0 {
             count = changed.wait(count).unwrap_or_else(PoisonError::into_inner);
@@ -84,7 +84,7 @@ impl Cores {
     }
 }
 
-/// A core, until it is dropped.
+/// A reserved core, until this value is dropped.
 struct Turn(Cores);
 
 impl Drop for Turn {
@@ -95,11 +95,11 @@ impl Drop for Turn {
     }
 }
 
-/// A trainer that takes turns with the others and lets the runtime go on meanwhile.
+/// A trainer that waits for a free core before it trains.
 pub struct TakingTurns<T> {
-    /// Does the work.
+    /// The trainer that does the work.
     pub trainer: T,
-    /// Whose turn it is.
+    /// The cores that the trainers share.
     pub cores: Cores,
 }
 
@@ -114,13 +114,13 @@ impl<T: Trainer> Trainer for TakingTurns<T> {
         weights: &[f32],
         secret: &[u8; 32],
     ) -> Result<Box<dyn Training + Send + 'a>, TrainError> {
-        // Taken for the whole training: as many models are in memory at once as there are cores.
+        // Reserved for the whole training, so that there are no more models in memory than cores.
         let turn = tokio::task::block_in_place(|| self.cores.take());
         Ok(Box::new(OnItsTurn { training: self.trainer.begin(plan, weights, secret)?, _turn: turn }))
     }
 }
 
-/// A training that has a core.
+/// A training run with a reserved core.
 struct OnItsTurn<'a> {
     training: Box<dyn Training + Send + 'a>,
     _turn: Turn,
@@ -136,8 +136,8 @@ impl Training for OnItsTurn<'_> {
     }
 }
 
-/// The system's clock for a device that has a core: between two steps of its training it lets nobody else run, for those who
-/// wait for a core hold the runtime's threads.
+/// The system's clock, without yielding between the steps of training: devices that wait for a core block the runtime's
+/// threads, so yielding could block the device that has one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FleetClock;
 
@@ -150,11 +150,11 @@ impl Clock for FleetClock {
     }
 }
 
-/// A device in a folder of its own.
+/// The host of a device with its own folder.
 pub type FolderHost =
     Parts<GrpcTransport, FolderStore, FileKeys, FixedConditions, FleetClock, SystemRandomness, FileLedger>;
 
-/// A device that keeps everything in `folder`.
+/// A host that stores everything in `folder`.
 ///
 /// # Errors
 /// The folder or the address cannot be used.
@@ -164,16 +164,16 @@ pub fn folder_host(folder: &Path, connection: Connection) -> anyhow::Result<Fold
     Ok(Parts { transport, store, keys, conditions, clock: FleetClock, randomness, ledger })
 }
 
-/// A device of a crowd: keys, ledger, clock and randomness are real; its state is in memory, so that a thousand of them do
-/// not wait for one disk. Nothing is kept after the process.
+/// The host of a device in a large fleet. Keys, ledger, clock and randomness are the production ones; the state is in
+/// memory, so that a thousand devices do not wait for one disk. Nothing is stored beyond the process.
 pub type CrowdHost =
     Parts<GrpcTransport, MemoryStore, MemoryKeys, FixedConditions, FleetClock, SystemRandomness, MemoryLedger>;
 
-/// A device of a crowd on a connection that it may share with others: a thousand sockets are more than many systems let a
-/// process have.
+/// A host for a large fleet, on a connection that it may share with others, because many systems do not allow a process
+/// a thousand sockets.
 ///
 /// # Errors
-/// The system gives no random bytes.
+/// The system supplies no random bytes.
 pub fn crowd_host(transport: GrpcTransport) -> anyhow::Result<CrowdHost> {
     let mut identity = [0; 32];
     SystemRandomness.fill(&mut identity)?;
@@ -188,12 +188,12 @@ pub fn crowd_host(transport: GrpcTransport) -> anyhow::Result<CrowdHost> {
     })
 }
 
-/// An app for `task` whose device joins rounds whatever its machine's conditions are.
+/// An app for `task` whose device joins rounds regardless of the machine's conditions.
 pub fn app<H: Host>(host: H, task: &TaskId, task_key: [u8; 32]) -> App<H> {
     App::new(host, AppConfig { requirements: Requirements::NONE, ..AppConfig::new(task.clone(), task_key) })
 }
 
-/// A statement as an app hands it over: `labels` are the names of its classes.
+/// Converts a statement to the examples that an app supplies. `labels`: the names of its classes.
 pub fn examples(statement: Dataset, labels: &[String]) -> Vec<TextExample> {
     let lines = statement.examples.into_iter().enumerate();
     lines
@@ -207,8 +207,8 @@ pub fn examples(statement: Dataset, labels: &[String]) -> Vec<TextExample> {
         .collect()
 }
 
-/// Takes part until `rounds_over` closes. `rounds_over` counts rounds that have ended: a lost device stays away until its
-/// round has.
+/// Takes part in rounds until `rounds_over` closes. `rounds_over` counts the rounds that have ended: a device that
+/// dropped out waits until its round has ended.
 ///
 /// # Errors
 /// The host fails, or the device is not enrolled.
@@ -235,11 +235,12 @@ pub async fn live<H: Host>(
                     Loss::Told => cancel.cancel(),
                 }
             }
-            // Nobody may be watching any more.
+            // The observer may be gone, which is fine.
             let _ = sightings.send(Sighting::At(index, progress));
         };
         let outcome = tokio::select! {
-            // Dropping the participation is what the end of a process does to it: no goodbye, nothing flushed.
+            // Dropping the future has the effect of ending the process: no message to the coordinator, and nothing more
+            // is stored.
             () = silence.notified() => None,
             outcome = app.participate_with(options.clone(), &mut trainer, &cancel, &mut observer) => {
                 Some(outcome.context("a device failed")?)
@@ -259,7 +260,7 @@ pub async fn live<H: Host>(
                 let _ = sightings.send(Sighting::Left(index, cause.code().to_owned(), cause.to_string()));
                 lost_at = pick(&mut random);
             }
-            // The next call waits as long as it was told to, or says again that it is too long.
+            // The next call waits for the stored time, or returns the same outcome.
             Some(Outcome::Paused { .. }) => {}
             Some(Outcome::Waited { .. }) => {
                 if rounds_over.changed().await.is_err() {

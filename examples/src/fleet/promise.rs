@@ -1,4 +1,4 @@
-//! What a run promises its people, what each of its rounds has cost them, and what the planner thinks of it.
+//! The privacy guarantee of a run, the cost of its rounds, and the planner's verdict on the noise.
 
 use anyhow::Context as _;
 use scale_client_core::train::{Backend, DatasetTrainer};
@@ -13,35 +13,36 @@ use scale_secagg::config::width_needed;
 use crate::baseline;
 use crate::people::Person;
 
-/// What the task's noise is worth.
+/// The privacy guarantee of the task's noise.
 pub(super) struct Promise {
     privacy: Privacy,
     cost: Cost,
     verdict: String,
 }
 
-/// What one round costs.
+/// The privacy cost of one round.
 enum Cost {
-    /// Nothing that could be counted.
+    /// No noise, so no cost can be computed.
     Uncounted,
-    /// Training by DP-SGD, one entry for each kind of device.
+    /// The cost of training with DP-SGD, one entry for each kind of device.
     Examples(Vec<DpSgd>),
     /// Noise on updates, as the coordinator signs it and every device checks it.
     Person(Box<Plan>),
 }
 
-/// Epsilons of some rounds, for somebody who took part in all of them.
+/// Epsilons of a number of rounds, for a person who took part in all of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Spent {
-    /// What the run promises: of a training example, or of a person against who sees only sums.
+    /// The epsilon of the run's guarantee: for a training example, or for a person against parties that see only sums.
     pub(super) epsilon: f64,
-    /// Of a person against who sees the device's uploads one by one: what is left if secure aggregation fails.
+    /// The epsilon for a person against parties that see the device's individual uploads, which remains if secure
+    /// aggregation fails; `None` without noise on updates.
     pub(super) alone: Option<f64>,
 }
 
 impl Promise {
     /// # Errors
-    /// The task's noise cannot be planned at all.
+    /// The task's noise is not possible.
     pub(super) fn of(task: &TaskConfig, people: &[Person]) -> anyhow::Result<Self> {
         let Some(target) = task.privacy.target() else {
             return Ok(Self { privacy: task.privacy, cost: Cost::Uncounted, verdict: String::new() });
@@ -57,7 +58,7 @@ impl Promise {
         Ok(Self { privacy: task.privacy, cost, verdict })
     }
 
-    /// What the run promises its people.
+    /// The privacy guarantee of the run, as a sentence.
     pub(super) fn sentence(&self) -> String {
         let Some(Target { epsilon, delta, rounds }) = self.privacy.target() else {
             return "no noise, so no bound for anybody; sums over at least ten devices are all that can be read"
@@ -70,7 +71,7 @@ impl Promise {
         format!("{noise}; epsilon {epsilon} for {} over {rounds} rounds, delta {delta:e}{rest}", self.unit())
     }
 
-    /// Whom an epsilon of this run is about.
+    /// What an epsilon of this run protects.
     pub(super) fn unit(&self) -> &'static str {
         match self.privacy {
             Privacy::Example { .. } => "one training example",
@@ -78,20 +79,21 @@ impl Promise {
         }
     }
 
-    /// What the planner says about this cohort and this model.
+    /// The planner's verdict on the noise with this cohort and this model.
     pub(super) fn verdict(&self) -> &str {
         &self.verdict
     }
 
-    /// Whether the server reads the cohort's loss.
+    /// Whether the server learns the cohort's loss.
     pub(super) fn tells_loss(&self) -> bool {
         self.privacy == Privacy::None
     }
 
-    /// Epsilons of this many rounds for somebody who took part in all of them; `None`, which is no bound, without noise.
+    /// Epsilons of this many rounds for a person who took part in all of them; `None`, which means no bound, without
+    /// noise.
     ///
     /// # Errors
-    /// The accountant has no bound.
+    /// The accountant finds no bound.
     pub(super) fn spent(&self, rounds: u64) -> anyhow::Result<Option<Spent>> {
         let Some(Target { delta, .. }) = self.privacy.target() else { return Ok(None) };
         let spent = match &self.cost {
@@ -119,7 +121,7 @@ impl Promise {
     }
 }
 
-/// What one round of training costs on each device, without repetitions: as the devices themselves work it out.
+/// The costs of one round of training, as the devices compute them, without duplicates.
 fn prices(task: &TaskConfig, people: &[Person]) -> anyhow::Result<Vec<DpSgd>> {
     let plan = baseline::plan(task, 0);
     let mut prices: Vec<DpSgd> = Vec::new();
@@ -133,7 +135,7 @@ fn prices(task: &TaskConfig, people: &[Person]) -> anyhow::Result<Vec<DpSgd>> {
     Ok(prices)
 }
 
-/// Noise on examples, and what noise on people would have been here.
+/// The planner's verdict on noise for examples, compared with noise for people.
 fn on_examples(task: &TaskConfig, people: &[Person], target: &Target) -> anyhow::Result<String> {
     let fewest = people.iter().map(|person| person.statement.len()).min().unwrap_or_default();
     let (examples, batch) = (u32::try_from(fewest)?, task.training.batch_size.min(u32::try_from(fewest)?));
@@ -144,7 +146,8 @@ fn on_examples(task: &TaskConfig, people: &[Person], target: &Target) -> anyhow:
     Ok(format!("For one device's {fewest} examples or more: {}\nFor whole people instead: {people}", planned.sentence))
 }
 
-/// What noise of all devices together would do, in the best case: everybody finishes, and nobody works for the server.
+/// The planner's verdict on noise of all devices together, in the best case: all devices finish, and none colludes with
+/// the server.
 fn on_people(task: &TaskConfig, target: &Target) -> anyhow::Result<String> {
     let devices = task.cohort.goal;
     let cohort = Cohort { devices, survivors_min: devices, corrupt: 0 };

@@ -1,35 +1,35 @@
-//! What a run of the demo says at its end: a table for people, JSON for programs.
+//! The report of a demo run: a table for people, JSON for programs.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-/// One round. Accuracies are shares of 1.
+/// The results of one round. Accuracies are from 0 to 1.
 #[derive(Clone, Debug, Serialize)]
 pub struct RoundRow {
-    /// Which round of the task it was, from 1. The coordinator's own numbers are times.
+    /// Number of the round within the run, from 1. The coordinator's own numbers are derived from times.
     pub round: u64,
-    /// Devices selected.
+    /// Number of devices selected.
     pub cohort: u32,
-    /// Devices in the sum; 0 when the round was abandoned.
+    /// Number of devices in the sum; 0 if the round was abandoned.
     pub survivors: u32,
-    /// Mean loss on the survivors' examples before they trained, nats, from the sum. `None` where devices keep it to
-    /// themselves: noise on training steps hides no loss.
+    /// Mean loss on the survivors' examples before they trained, in nats, from the sum. `None` if devices do not report
+    /// it, because noise on training steps does not protect the loss.
     pub loss: Option<f64>,
     /// Accuracy of the round's model on merchants that no device saw.
     pub accuracy: f64,
-    /// What all rounds so far reveal at most, by the accountant; `None`, which is not 0, where there is no bound: without
-    /// noise.
+    /// Upper bound on what all rounds so far reveal, from the accountant; `None` if there is no bound, because there is
+    /// no noise.
     pub epsilon: Option<f64>,
-    /// With noise on updates, what they have cost a person against who sees the device's uploads one by one: what is left
-    /// if secure aggregation fails.
+    /// With noise on updates, the epsilon of all rounds so far against parties that see the device's individual
+    /// uploads, which remains if secure aggregation fails.
     pub epsilon_alone: Option<f64>,
-    /// Payload bytes that one device sent.
+    /// Payload bytes that one device sent in this round.
     pub bytes_up: u64,
-    /// From the round's opening to its model.
+    /// Seconds from the opening of the round to its model.
     pub seconds: f64,
-    /// Why there is no model, if there is none.
+    /// Why the round was abandoned; `None` if it was not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub abandoned: Option<String>,
 }
@@ -39,42 +39,42 @@ pub struct RoundRow {
 pub struct Report {
     /// Accuracy of the last model on merchants that no device saw.
     pub accuracy: f64,
-    /// Of the initial model.
+    /// Accuracy of the initial model.
     pub accuracy_start: f64,
-    /// Of the same model trained centrally on all devices' data.
+    /// Accuracy of the same model trained centrally on the data of all devices.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accuracy_central: Option<f64>,
-    /// Of the same model trained by one device alone; the mean over a few devices.
+    /// Accuracy of the same model trained by one device alone; the mean over a few devices.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accuracy_alone: Option<f64>,
-    /// Of always giving the category that people buy in most.
+    /// Accuracy of always predicting the most frequent category.
     pub accuracy_majority: f64,
-    /// Of the same rounds without noise, simulated; `None` where that takes too long.
+    /// Accuracy after the same rounds without noise, simulated; `None` if that takes too long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accuracy_plain: Option<f64>,
-    /// Of the last model on statement lines of those merchants.
+    /// Accuracy of the last model on statement lines of those merchants.
     pub accuracy_statements: f64,
     /// Payload bytes that one device sent in one round.
     pub bytes_up: u64,
-    /// Wall time of the run, without the build.
+    /// Wall time of the run in seconds, without the build.
     pub seconds: f64,
-    /// The last model.
+    /// Path of the last model's file.
     pub model_file: PathBuf,
-    /// The picture.
+    /// Path of the chart as SVG.
     pub chart_svg: PathBuf,
-    /// The picture as pixels.
+    /// Path of the chart as PNG.
     pub chart_png: PathBuf,
-    /// Devices that took part.
+    /// Number of devices that took part.
     pub devices: usize,
-    /// Share of devices lost in each round.
+    /// Share of devices that dropped out in each round.
     pub drop: f64,
     /// Privacy mode of the task: none, example, distributed or local.
     pub privacy: String,
-    /// What `epsilon` is about, with its delta, in a sentence.
+    /// What `epsilon` protects, with its delta, as a sentence.
     pub promise: String,
-    /// What the planner says about it, with this cohort and this model.
+    /// The planner's verdict on the noise with this cohort and this model.
     pub verdict: String,
-    /// Where every choice came from.
+    /// Seed of all random choices except keys and noise.
     pub seed: u64,
     /// Every round, in order.
     pub rounds: Vec<RoundRow>,
@@ -90,7 +90,7 @@ impl Report {
     }
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
-        // Only noise on updates leaves a device anything by itself.
+        // Only noise on updates gives a device any protection without secure aggregation.
         let tells_alone = self.rounds.iter().any(|row| row.epsilon_alone.is_some());
         let alone = if tells_alone { "   alone" } else { "" };
         writeln!(out, "  round  cohort  survivors    loss  accuracy   epsilon{alone}  up/device  seconds")?;
@@ -136,12 +136,12 @@ impl Report {
     }
 }
 
-/// A number, or a dash for one that nobody has.
+/// A number, or a dash if it is unknown.
 pub(super) fn figure(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "—".to_owned(), |value| format!("{value:.digits$}"))
 }
 
-/// An epsilon, which is never said to be small where there is none.
+/// An epsilon, or "no bound" if there is none.
 pub(super) fn bound(epsilon: Option<f64>) -> String {
     epsilon.map_or_else(|| "no bound".to_owned(), |epsilon| format!("{epsilon:.2}"))
 }

@@ -1,4 +1,4 @@
-//! What a person sees while the demo runs: one line a round, one bar, and what the devices are doing.
+//! The terminal output of a running demo: one line per round, a progress bar, and what the devices are doing.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use scale_client_core::device::Phase;
 use super::device::Sighting;
 use super::report::{RoundRow, bound, figure};
 
-/// The terminal: lines that stay, and one bar below them. Without a terminal only the lines.
+/// The terminal: permanent lines, and one progress bar below them. Without a terminal only the lines.
 pub(super) struct Screen {
     bar: ProgressBar,
     terminal: bool,
@@ -19,14 +19,14 @@ impl Screen {
         use std::io::IsTerminal as _;
         let terminal = std::io::stderr().is_terminal();
         let bar = if terminal { ProgressBar::new(rounds) } else { ProgressBar::hidden() };
-        // The template is a constant; the default bar is fine should it ever not parse.
+        // The template is a constant. If it did not parse, the default bar would be used.
         if let Ok(style) = ProgressStyle::with_template("{elapsed_precise} [{bar:30}] {pos}/{len} rounds  {msg}") {
             bar.set_style(style.progress_chars("=> "));
         }
         Self { bar, terminal }
     }
 
-    #[allow(clippy::print_stderr, reason = "this is where the demo talks to a person")]
+    #[allow(clippy::print_stderr, reason = "the demo's output for the user")]
     pub(super) fn say(&self, line: &str) {
         if self.terminal { self.bar.println(line) } else { eprintln!("{line}") }
     }
@@ -45,7 +45,7 @@ impl Screen {
     }
 }
 
-/// `unit`: whom an epsilon is about.
+/// The line of a round. `unit`: what an epsilon protects.
 pub(super) fn row_line(row: &RoundRow, unit: &str) -> String {
     let RoundRow { round, cohort, survivors, loss, accuracy, epsilon, seconds, .. } = row;
     match &row.abandoned {
@@ -60,16 +60,16 @@ pub(super) fn row_line(row: &RoundRow, unit: &str) -> String {
     }
 }
 
-/// What every device was last seen doing.
+/// The last known phase of every device.
 pub(super) struct Seen {
     at: Vec<&'static str>,
-    /// Why devices left, as far as it was told.
-    told: HashSet<String>,
+    /// The codes of the causes that were already shown.
+    shown: HashSet<String>,
 }
 
 impl Seen {
     pub(super) fn new(devices: usize) -> Self {
-        Self { at: vec!["waiting"; devices], told: HashSet::new() }
+        Self { at: vec!["waiting"; devices], shown: HashSet::new() }
     }
 
     pub(super) fn take(&mut self, sighting: Sighting, screen: &Screen) {
@@ -86,19 +86,21 @@ impl Seen {
                 };
             }
             Sighting::Lost(index, _) => self.at[index] = "lost",
-            // After a loss the old round is over; that is how it should be, and nothing to tell.
+            // A device that dropped out finds its old round over. This is expected, so it is not shown.
             Sighting::Left(_, code, _) if code == "deadline" => {}
             Sighting::Left(index, code, sentence) => {
-                // A crowd that leaves for one reason is one piece of news.
-                let note = format!("device {index} left: {sentence} ({code}); others that do are not listed");
-                if self.told.insert(code) {
+                // Only the first device that leaves for a cause is shown.
+                let note = format!(
+                    "device {index} left: {sentence} ({code}); further devices that leave for this cause are not listed"
+                );
+                if self.shown.insert(code) {
                     screen.note(&note);
                 }
             }
         }
     }
 
-    /// Such as `training 12 · keys 15 · lost 3`.
+    /// The number of devices by phase, such as `training 12 · keys 15 · lost 3`.
     pub(super) fn line(&self) -> String {
         let words = ["waiting", "downloading", "training", "keys", "uploading", "agreeing", "unmasking", "lost"];
         let counts = words.iter().map(|word| (word, self.at.iter().filter(|at| at == &word).count()));

@@ -33,7 +33,7 @@ pub struct UploadCounts {
     pub inserted: u64,
     /// Rows that were there already, in the store or further up in the file.
     pub skipped_duplicates: u64,
-    /// Rows that are no transactions.
+    /// Rows that could not be read as transactions.
     pub rejected: u64,
 }
 

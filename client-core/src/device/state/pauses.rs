@@ -43,8 +43,7 @@ impl State {
                 let Problem { code, sentence, .. } = problem;
                 (Self::Waited(Wait { retry, code, sentence }), forget.into_iter().collect())
             }
-            // A refused token ends the round here; the client has already handled the case in which the app can supply
-            // a new token.
+            // `Enroll` does not get here from a `Client`, which first asks the app for a new token and keeps the round.
             Remedy::Leave | Remedy::Enroll => self.leave(Cause::Refused(problem)),
         }
     }

@@ -29,7 +29,7 @@ pub(in crate::http) struct Upload<'a> {
     inserted: u64,
     /// Rows that were there already.
     skipped_duplicates: u64,
-    /// Rows that are no transactions.
+    /// Rows that could not be read as transactions.
     rejected: u64,
     /// When.
     #[schema(schema_with = moment_schema)]
@@ -70,7 +70,7 @@ pub(in crate::http) struct Imported<'a> {
     pub(in crate::http) inserted: u64,
     /// Rows that were there already, in the store or further up in the file.
     pub(in crate::http) skipped_duplicates: u64,
-    /// Rows that are no transactions.
+    /// Rows that could not be read as transactions.
     pub(in crate::http) rejected: u64,
     /// What is wrong with rejected rows; at most 100 are listed.
     #[schema(max_items = 100)]

@@ -336,7 +336,7 @@ fn noise_on_gradients_is_paid_for_as_it_was() {
     assert_no_bound_for_the_person(&report);
     assert_eq!(report.lifetime.example, Epsilon::AtMost(example));
     assert!(report.summary.contains(&format!("at most epsilon {example:.2} for each example")), "{}", report.summary);
-    assert!(receipt.sentence.contains("no claim about you as a person"), "{}", receipt.sentence);
+    assert!(receipt.sentence.contains("not a bound for you as a person"), "{}", receipt.sentence);
 }
 
 /// Noise that counts on nobody else: local mode.
