@@ -56,3 +56,21 @@ pub(crate) async fn get_json<H: Host, T: DeserializeOwned>(
         .map(Some)
         .map_err(|_| HostError::new("store", format!("{what} is damaged: reset the app's storage and enroll again")))
 }
+
+/// [`get_json`] of something that the device can do without: bytes that do not open or cannot be read count as nothing, and
+/// the next write replaces them.
+///
+/// # Errors
+/// [`HostError`] of the store or the key store.
+pub(crate) async fn get_json_or_none<H: Host, T: DeserializeOwned>(
+    host: &H,
+    name: &str,
+) -> Result<Option<T>, HostError> {
+    let Some(sealed) = host.store().get(name).await? else { return Ok(None) };
+    let opened = host.keys().open(name, &sealed).await?;
+    let value = opened.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    if value.is_none() {
+        tracing::warn!(name, "an entry of the store cannot be read and counts as missing");
+    }
+    Ok(value)
+}

@@ -1,7 +1,8 @@
 //! Deletion of a user's data, for signing out.
 
-use super::{App, opened};
+use super::App;
 use crate::error::Error;
+use crate::examples::Examples;
 use crate::host::Host;
 
 /// What [`App::forget`] deletes.
@@ -23,9 +24,19 @@ impl<H: Host> App<H> {
     /// process; in both cases nothing is deleted. [`Error::Host`].
     pub async fn forget(&self, what: Forget) -> Result<(), Error> {
         match what {
-            Forget::Examples => Ok(opened(&mut *self.examples().await?).clear(self.host()).await?),
+            Forget::Examples => {
+                let mut examples = self.0.examples.lock().await;
+                // Not through the index: what a newer version has written can be deleted too.
+                *examples = None;
+                Ok(Examples::delete_all(self.host()).await?)
+            }
             Forget::Everything => {
-                // These locks keep other calls from reading or writing examples and models meanwhile.
+                // Everything else that writes is over by then: it would leave something of the old installation behind.
+                let _alone = match self.0.installation.try_write() {
+                    Ok(alone) => alone,
+                    Err(_) if self.0.client.phase().is_some() => return Err(Error::AlreadyRunning),
+                    Err(_) => self.0.installation.write().await,
+                };
                 let mut examples = self.0.examples.lock().await;
                 let mut predictor = self.0.predictor.lock().await;
                 self.0.client.forget_everything().await?;

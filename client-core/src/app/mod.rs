@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use scale_proto::ids::{DeviceId, TaskId};
 use scale_proto::time::Timestamp;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, RwLock};
 
 pub use config::AppConfig;
 pub use forget::Forget;
@@ -55,6 +55,8 @@ struct Inner<H> {
     backend: Backend,
     /// Opened by the first call that needs the examples.
     examples: Mutex<Option<Examples>>,
+    /// Held for reading by everything that writes, and for writing by [`App::forget`].
+    installation: RwLock<()>,
     /// Loaded by the first prediction.
     predictor: Mutex<Option<Predictor>>,
 }
@@ -64,8 +66,8 @@ impl<H: Host> App<H> {
     pub fn new(host: H, config: AppConfig) -> Self {
         let (task, limits, backend) = (config.task.clone(), config.examples, config.backend);
         let client = Client::new(host, config.into_client());
-        let (examples, predictor) = (Mutex::default(), Mutex::default());
-        Self(Arc::new(Inner { client, task, limits, backend, examples, predictor }))
+        let (examples, predictor, installation) = (Mutex::default(), Mutex::default(), RwLock::default());
+        Self(Arc::new(Inner { client, task, limits, backend, examples, predictor, installation }))
     }
 
     /// The underlying client, for programs and tests that use trainers of their own.
@@ -79,6 +81,7 @@ impl<H: Host> App<H> {
     /// # Errors
     /// Those of [`Client::enroll`].
     pub async fn enroll(&self, token: &str, cancel: &Cancel) -> Result<DeviceId, Error> {
+        let _not_forgotten = self.0.installation.read().await;
         self.0.client.enroll(token, cancel).await
     }
 
@@ -87,6 +90,7 @@ impl<H: Host> App<H> {
     /// # Errors
     /// [`Error::Example`] if an example is refused: then none of the call is stored; [`Error::Host`].
     pub async fn put_examples(&self, examples: Vec<TextExample>) -> Result<PutSummary, Error> {
+        let _not_forgotten = self.0.installation.read().await;
         let mut open = self.examples().await?;
         Ok(opened(&mut open).put(self.host(), examples).await?)
     }
@@ -96,6 +100,7 @@ impl<H: Host> App<H> {
     /// # Errors
     /// [`Error::Host`].
     pub async fn remove_examples(&self, ids: &[String]) -> Result<u32, Error> {
+        let _not_forgotten = self.0.installation.read().await;
         let mut open = self.examples().await?;
         Ok(opened(&mut open).remove(self.host(), ids).await?)
     }
@@ -133,10 +138,12 @@ impl<H: Host> App<H> {
         cancel: &Cancel,
         observer: &mut (impl Observer + MaybeSend),
     ) -> Result<Outcome, Error> {
+        let _not_forgotten = self.0.installation.read().await;
         let outcome = self.0.client.participate(options, trainer, cancel, observer).await?;
-        // The round may have brought a newer model.
-        *self.0.predictor.lock().await = None;
-        status::remember(self.host(), &outcome).await?;
+        if let Err(error) = status::remember(self.host(), &outcome).await {
+            // What became of the round stands, and the app has to hear it.
+            tracing::warn!(%error, "how the participation ended is not stored");
+        }
         Ok(outcome)
     }
 
@@ -170,10 +177,11 @@ impl<H: Host> App<H> {
         self.0.client.due().await
     }
 
-    /// Waits until all writes are complete. Afterwards no lock is held, and the process may be suspended or ended. A
-    /// participation whose future is dropped loses what it has not stored yet; the next call continues from what is
-    /// stored.
+    /// Waits until the calls of all clones that write are over; cancel a running participation first, or drop its future.
+    /// Afterwards no lock is held and nothing is written, and the process may be suspended or ended. A participation whose
+    /// future is dropped loses what it has not stored yet; the next call continues from what is stored.
     pub async fn close(self) {
+        let _alone = self.0.installation.write().await;
         drop(self.0.examples.lock().await.take());
         drop(self.0.predictor.lock().await.take());
     }
@@ -184,8 +192,10 @@ impl<H: Host> App<H> {
 
     async fn examples(&self) -> Result<MutexGuard<'_, Option<Examples>>, Error> {
         let mut open = self.0.examples.lock().await;
-        if open.is_none() {
-            *open = Some(Examples::open(self.host(), self.0.limits).await?);
+        match &mut *open {
+            // Another process of the installation, such as a background task, may have changed them.
+            Some(examples) => examples.refresh(self.host()).await?,
+            empty => *empty = Some(Examples::open(self.host(), self.0.limits).await?),
         }
         Ok(open)
     }

@@ -82,6 +82,13 @@ impl<H: Host> App<H> {
     /// evaluate the model; [`Error::Host`].
     pub async fn predict(&self, texts: &[String], top: u32) -> Result<Vec<Prediction>, Error> {
         let mut loaded = self.0.predictor.lock().await;
+        // A round, or another process, may have installed a newer model.
+        let installed = download::installed_info(self.host(), &self.0.task).await?;
+        if let (Some(old), Some(new)) = (&*loaded, &installed)
+            && old.info.digest != new.digest
+        {
+            *loaded = None;
+        }
         let predictor = match &mut *loaded {
             Some(predictor) => predictor,
             empty => {
@@ -99,8 +106,8 @@ impl<H: Host> App<H> {
     /// [`Error::NotEnrolled`], [`Error::Cancelled`], [`Error::Call`], [`Error::Model`], [`Error::Host`]; the installed
     /// model then stays.
     pub async fn refresh_model(&self, cancel: &Cancel) -> Result<Option<ModelInfo>, Error> {
+        let _not_forgotten = self.0.installation.read().await;
         let Some(model) = self.0.client.refresh_model(&self.0.task, cancel).await? else { return Ok(None) };
-        *self.0.predictor.lock().await = None;
         Ok(Some(ModelInfo::from(&model)))
     }
 }

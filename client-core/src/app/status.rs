@@ -67,7 +67,7 @@ impl<H: Host> App<H> {
             phase: client.phase(),
             next: client.due().await?,
             missing: client.requirements().missing(&host.conditions().current().await),
-            last: storage::get_json(host, LAST_RUN, "the record of the last participation").await?,
+            last: storage::get_json_or_none(host, LAST_RUN).await?,
             model,
             examples,
             storage: host.store().durability(),

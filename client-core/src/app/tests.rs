@@ -256,3 +256,79 @@ async fn a_thousand_lines_take_milliseconds_after_the_first_call() {
     // Figures of an optimized build are in the note of the change; nothing optimizes this one.
     assert!(first < Duration::from_secs(5) && then < Duration::from_secs(2), "{first:?}, {then:?}");
 }
+
+/// What a device can do without is replaced, and what it cannot is said with the way out.
+#[tokio::test]
+async fn one_damaged_entry_does_not_stop_an_app() {
+    for key in ["pace", "last-run", "participations", "enrollment"] {
+        let (shared, clock) = round();
+        let phone = phone(&shared, &clock, 0);
+        let app = app(phone.clone());
+        let first = app.enroll("token", &Cancel::new()).await.expect("enrolls");
+        app.put_examples(statement(20)).await.expect("fine examples");
+        phone.store.put(key, b"damaged").await.expect("memory");
+        assert!(app.status().await.is_ok(), "{key}");
+        assert!(app.privacy_report().await.is_ok(), "{key}");
+        assert_eq!(app.enroll("token", &Cancel::new()).await, Ok(first), "{key}: the same device");
+        let others = others(&shared, &clock);
+        let outcome = app.participate(RunOptions::default(), &Cancel::new(), &mut ()).await.expect("no error");
+        assert!(matches!(outcome, Outcome::Contributed(_)), "{key}: {outcome:?}");
+        for other in others {
+            assert!(matches!(other.await.expect("no panic"), Outcome::Contributed(_)), "{key}");
+        }
+    }
+}
+
+/// A background task beside the open app: one after the other, neither loses what the other has done.
+#[tokio::test]
+async fn two_apps_on_one_store_see_each_others_examples() {
+    let (shared, clock) = round();
+    let phone = phone(&shared, &clock, 0);
+    let (one, two) = (app(phone.clone()), app(phone.clone()));
+    one.put_examples(statement(200)).await.expect("fine examples");
+    let more = statement(300).split_off(200);
+    assert_eq!(two.put_examples(more).await.expect("fine examples").added, 100);
+    assert_eq!(one.status().await.expect("answers").examples.total, 300);
+    let removed: Vec<String> = (0..150).map(|number| format!("t{number}")).collect();
+    assert_eq!(one.remove_examples(&removed).await, Ok(150));
+    two.put_examples(statement(1)).await.expect("fine examples");
+    assert_eq!(two.status().await.expect("answers").examples.total, 151, "what was removed stays removed");
+    one.forget(Forget::Examples).await.expect("deletes");
+    assert_eq!(two.put_examples(statement(5)).await.expect("fine examples").added, 5);
+    let counts = app(phone).status().await.expect("answers").examples;
+    assert_eq!((counts.total, counts.damaged), (5, 0));
+}
+
+#[tokio::test]
+async fn two_reports_and_a_report_beside_forgetting_wait_for_each_other() {
+    let (shared, clock) = round();
+    let app = app(phone(&shared, &clock, 0));
+    app.enroll("token", &Cancel::new()).await.expect("enrolls");
+    let (one, two) = tokio::join!(app.privacy_report(), app.privacy_report());
+    assert!(one.is_ok() && two.is_ok(), "{one:?}, {two:?}");
+    let (report, forgotten) = tokio::join!(app.privacy_report(), app.forget(Forget::Everything));
+    assert!(report.is_ok() && forgotten.is_ok(), "{report:?}, {forgotten:?}");
+}
+
+/// A manifest once named another size: the right one is believed as soon as its file has been verified.
+#[tokio::test]
+async fn a_wrong_size_that_was_announced_once_spoils_nothing() {
+    let (shared, clock) = round();
+    let phone = phone(&shared, &clock, 0);
+    let app = app(phone.clone());
+    app.enroll("token", &Cancel::new()).await.expect("enrolls");
+    let file = model_file_of(&shared);
+    let wanted = crate::download::Wanted {
+        url: "https://models.invalid/1".into(),
+        bytes: file.len() as u64 - 1,
+        digest: scale_proto::ids::Digest::of(&file),
+    };
+    crate::download::fetch(&phone, &wanted, |_| ()).await.expect_err("more bytes than were announced");
+    app.refresh_model(&Cancel::new()).await.expect("loads").expect("a model");
+    assert!(app.predict(&["CAFE".into()], 1).await.is_ok());
+    assert!(app.status().await.expect("answers").model.is_some());
+}
+
+fn model_file_of(shared: &Arc<Mutex<Coordinator>>) -> Vec<u8> {
+    shared.lock().expect("no panic").file.clone()
+}

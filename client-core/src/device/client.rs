@@ -6,11 +6,12 @@ use rand_core::Rng;
 use scale_proto::answer::{JobCredential, ModelManifest, ModelRequest};
 use scale_proto::ids::{DeviceId, ModelVersion, RoundId, TaskId};
 use scale_proto::time::{RetryWindow, Timestamp};
+use tokio::sync::Mutex;
 
 use super::activity::Activity;
 use super::enrollment::{self, Enrollment};
 use super::ledger_store::{self, OpenLedger};
-use super::pace::Pace;
+use super::pace::{Next, Pace, WaitReason};
 use super::run::{Ended, Run, Setting};
 use super::{
     Cancel, Cause, ClientConfig, Contribution, Event, Guardrails, Observer, Phase, PrivacyReport, Receipt,
@@ -97,6 +98,8 @@ pub struct Client<H> {
     rules: Rules,
     requirements: Requirements,
     activity: Activity,
+    /// Held while a call of this process opens the privacy ledger, so that no two of them exclude each other.
+    ledger_turn: Mutex<()>,
 }
 
 impl<H: Host> Client<H> {
@@ -104,7 +107,7 @@ impl<H: Host> Client<H> {
     pub fn new(host: H, config: ClientConfig) -> Self {
         let ClientConfig { tasks, task_key, identity_root, families, guardrails, requirements } = config;
         let rules = Rules { task_key, identity_root, tasks, families, guardrails };
-        Self { host, rules, requirements, activity: Activity::default() }
+        Self { host, rules, requirements, activity: Activity::default(), ledger_turn: Mutex::default() }
     }
 
     /// The platform that this client runs on.
@@ -231,13 +234,23 @@ impl<H: Host> Client<H> {
         let now = clock.now();
         let Some(next) = pace.due(now) else { return Ok(None) };
         let wait = now.until(next.at);
-        if until.is_some_and(|until| next.at < until) && (wait <= SITTING_OUT || next.paused.is_some()) {
+        let sits_out = match next.reason {
+            WaitReason::CheckIn => wait <= SITTING_OUT,
+            WaitReason::Round { .. } => true,
+            WaitReason::Enrollment => false,
+        };
+        if sits_out && until.is_some_and(|until| next.at < until) {
             let _cancelled = cancel.unless(clock.sleep(wait)).await;
             return Ok(None);
         }
-        Ok(Some(match next.paused {
-            Some(phase) => Outcome::Paused { resume: RetryWindow { after: wait, before: wait }, phase },
-            None => Outcome::Waited { until: next.at, code: next.code.clone(), sentence: next.sentence.clone() },
+        let Next { at, code, sentence, .. } = next.clone();
+        Ok(Some(match next.reason {
+            WaitReason::CheckIn => Outcome::Waited { until: at, code, sentence },
+            WaitReason::Enrollment => Outcome::EnrollmentNeeded { code, sentence },
+            WaitReason::Round { phase, lost_at } => {
+                let resume = RetryWindow { after: wait, before: now.until(lost_at).max(wait) };
+                Outcome::Paused { resume, phase }
+            }
         }))
     }
 
@@ -263,7 +276,10 @@ impl<H: Host> Client<H> {
             until,
             token: DeviceToken::new(enrollment.token.clone()),
         };
-        let (mut run, stored) = Run::open(setting).await?;
+        let (mut run, stored) = {
+            let _turn = self.ledger_turn.lock().await;
+            Run::open(setting).await?
+        };
         let (state, event) = match stored {
             Some(state) => (state, Event::Resume),
             None => {
@@ -279,15 +295,27 @@ impl<H: Host> Client<H> {
         let outcome = match ended {
             Ended::EnrollmentNeeded(problem) => {
                 enrollment.mark_refused(&self.host, &problem.code).await?;
-                return Ok(Outcome::EnrollmentNeeded { code: problem.code, sentence: problem.sentence });
+                pace.refused(&problem.code, &problem.sentence, now, run.rng());
+                Outcome::EnrollmentNeeded { code: problem.code, sentence: problem.sentence }
+            }
+            // No round is stored yet: the coordinator has not answered in time. The pause grows, or an app with short
+            // budgets would ask again and again.
+            Ended::Paused(_, Phase::CheckingIn) => {
+                let (code, sentence) =
+                    ("unreachable", "the coordinator has not answered within the budget of the call");
+                let until = pace.left(None, code, sentence, now, run.rng());
+                Outcome::Waited { until, code: code.into(), sentence: sentence.into() }
             }
             Ended::Paused(resume, phase) => {
-                pace.paused(now.plus(resume.after), phase, now);
+                pace.paused(resume, phase, now);
                 Outcome::Paused { resume, phase }
             }
             Ended::Over(state) => over(*state, &mut pace, now, run.rng()),
         };
-        storage::put_json(&self.host, PACE, &pace).await?;
+        if let Err(error) = storage::put_json(&self.host, PACE, &pace).await {
+            // What became of the round stands, and the app has to hear it.
+            tracing::warn!(%error, "the time of the next check-in is not stored");
+        }
         Ok(outcome)
     }
 
@@ -354,16 +382,20 @@ impl<H: Host> Client<H> {
     /// While a participation runs, it is as of the last durable record.
     ///
     /// # Errors
-    /// [`Error::LedgerInUse`] while another process participates; [`Error::LedgerLocked`], [`Error::Ledger`],
+    /// [`Error::LedgerInUse`] at the moment in which another process writes a record; [`Error::LedgerLocked`], [`Error::Ledger`],
     /// [`Error::Host`].
     pub async fn privacy_report(&self) -> Result<PrivacyReport, Error> {
+        let _turn = self.ledger_turn.lock().await;
         if let Some(report) = self.activity.report() {
             return Ok(report);
         }
         match OpenLedger::open(&self.host, &self.rules.guardrails.privacy).await {
             Ok(opened) => ledger_store::report(&self.host, &opened.account).await,
-            // A participation of this process may have begun in the meantime.
-            Err(Error::LedgerInUse) => self.activity.report().ok_or(Error::LedgerInUse),
+            // Another process participates: its durable records can be read all the same.
+            Err(Error::LedgerInUse) => {
+                let account = OpenLedger::peek(&self.host).await?.ok_or(Error::LedgerInUse)?;
+                ledger_store::report(&self.host, &account).await
+            }
             Err(error) => Err(error),
         }
     }
@@ -383,6 +415,7 @@ impl<H: Host> Client<H> {
     /// # Errors
     /// [`Error::LedgerInUse`], [`Error::Ledger`], [`Error::Host`].
     pub async fn reset_privacy_ledger(&self) -> Result<bool, Error> {
+        let _turn = self.ledger_turn.lock().await;
         OpenLedger::reset(&self.host, &self.rules.guardrails.privacy).await
     }
 
@@ -394,6 +427,7 @@ impl<H: Host> Client<H> {
     /// is deleted. [`Error::Host`].
     pub async fn forget_everything(&self) -> Result<(), Error> {
         let _running = self.activity.start()?;
+        let _turn = self.ledger_turn.lock().await;
         let mut log = self.host.ledger().hold().await?;
         self.host.store().clear().await?;
         log.remove().await?;
@@ -401,7 +435,7 @@ impl<H: Host> Client<H> {
     }
 
     async fn pace(&self) -> Result<Pace, Error> {
-        Ok(storage::get_json(&self.host, PACE, "the time of the next round").await?.unwrap_or_default())
+        Ok(storage::get_json_or_none(&self.host, PACE).await?.unwrap_or_default())
     }
 
     /// The outcome if the device's conditions do not allow a round now. Not stored, because conditions may change at

@@ -38,9 +38,9 @@ impl Drop for Enrollment {
 }
 
 impl Enrollment {
-    /// The stored enrollment; `None` before the first.
+    /// The stored enrollment; `None` before the first, and where it cannot be read: enrolling again gives the same device.
     pub(super) async fn load<H: Host>(host: &H) -> Result<Option<Self>, HostError> {
-        storage::get_json(host, ENROLLMENT, "the stored enrollment").await
+        storage::get_json_or_none(host, ENROLLMENT).await
     }
 
     /// Whether the device token should be renewed.
@@ -48,10 +48,15 @@ impl Enrollment {
         self.refused.is_some() || self.expires_at.is_some_and(|end| now.until(end) < NEAR_ITS_END)
     }
 
-    /// Stores that the coordinator has refused the token.
-    pub(super) async fn mark_refused<H: Host>(mut self, host: &H, code: &str) -> Result<(), HostError> {
-        self.refused = Some(code.to_owned());
-        storage::put_json(host, ENROLLMENT, &self).await
+    /// Stores that the coordinator has refused the token, unless another token has replaced it meanwhile.
+    pub(super) async fn mark_refused<H: Host>(&self, host: &H, code: &str) -> Result<(), HostError> {
+        match Self::load(host).await? {
+            Some(mut stored) if stored.token == self.token => {
+                stored.refused = Some(code.to_owned());
+                storage::put_json(host, ENROLLMENT, &stored).await
+            }
+            _ => Ok(()),
+        }
     }
 }
 

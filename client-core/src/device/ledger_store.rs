@@ -48,6 +48,18 @@ impl<H: Host> OpenLedger<H> {
         Ok(opened)
     }
 
+    /// The account while another process holds the log; `None` if it writes just now.
+    ///
+    /// # Errors
+    /// [`Error::Host`].
+    pub(super) async fn peek(host: &H) -> Result<Option<Ledger>, Error> {
+        let bytes = host.ledger().read().await?;
+        let counted = host.keys().ledger_count().await?;
+        let opened = Ledger::open(&bytes, key(host).await?, counted.known());
+        // A record that is being written looks damaged, and one whose count is not stored yet looks too new.
+        Ok(opened.ok().filter(|opened| opened.repair.is_none()).map(|opened| opened.ledger))
+    }
+
     /// Replaces a locked ledger by a new one at the user's request, see [`super::Client::reset_privacy_ledger`].
     /// Returns false, and changes nothing, if the ledger is intact.
     pub(super) async fn reset(host: &H, limits: &Limits) -> Result<bool, Error> {
@@ -102,7 +114,8 @@ pub(super) async fn note<H: Host>(host: &H, participation: Participation) -> Res
 }
 
 async fn participations<H: Host>(host: &H) -> Result<Vec<Participation>, Error> {
-    let stored = storage::get_json(host, PARTICIPATIONS, "the list of joined rounds").await?;
+    // Receipts stay complete without it: they hold the costs, this list only the names.
+    let stored = storage::get_json_or_none(host, PARTICIPATIONS).await?;
     Ok(stored.unwrap_or_default())
 }
 

@@ -35,8 +35,25 @@ pub(super) struct Next {
     pub(super) code: String,
     /// The reason, as a sentence for the user.
     pub(super) sentence: String,
-    /// Phase of a paused round; `None` between rounds.
-    pub(super) paused: Option<Phase>,
+    /// What is waited for.
+    pub(super) reason: WaitReason,
+}
+
+/// What a device waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum WaitReason {
+    /// The next check-in.
+    CheckIn,
+    /// A fresh enrollment token, which only the app can bring.
+    Enrollment,
+    /// The next step of a stored round.
+    Round {
+        /// Where the round is.
+        phase: Phase,
+        /// When the round is lost for this device.
+        lost_at: Timestamp,
+    },
 }
 
 impl Pace {
@@ -56,12 +73,20 @@ impl Pace {
         now: Timestamp,
         rng: &mut impl Rng,
     ) {
-        self.set(now.plus(within(window, rng)), code, sentence, None, now);
+        self.set(now.plus(within(window, rng)), code, sentence, WaitReason::CheckIn, now);
     }
 
-    /// The round pauses until `at`.
-    pub(super) fn paused(&mut self, at: Timestamp, phase: Phase, now: Timestamp) {
-        self.set(at, "paused", "the round goes on later", Some(phase), now);
+    /// The round pauses for a window, whose end is when it is lost for this device.
+    pub(super) fn paused(&mut self, resume: RetryWindow, phase: Phase, now: Timestamp) {
+        let reason = WaitReason::Round { phase, lost_at: now.plus(resume.before) };
+        self.set(now.plus(resume.after), "paused", "the round goes on later", reason, now);
+    }
+
+    /// The coordinator has refused the device token: asking it again helps only after the app has enrolled, or after the
+    /// operator has restored a key.
+    pub(super) fn refused(&mut self, code: &str, sentence: &str, now: Timestamp, rng: &mut impl Rng) {
+        let at = self.left(None, code, sentence, now, rng);
+        self.set(at, code, sentence, WaitReason::Enrollment, now);
     }
 
     /// The device left a round: the pause doubles each time, and half of it is random. `until`: a later time that is
@@ -78,7 +103,7 @@ impl Pace {
         self.left_in_a_row = self.left_in_a_row.saturating_add(1);
         let backoff = now.plus(within(RetryWindow { after: longest / 2, before: longest }, rng));
         let at = until.map_or(backoff, |until| backoff.max(until.min(now.plus(LONGEST))));
-        self.set(at, code, sentence, None, now);
+        self.set(at, code, sentence, WaitReason::CheckIn, now);
         at
     }
 
@@ -87,9 +112,9 @@ impl Pace {
         *self = Self::default();
     }
 
-    fn set(&mut self, at: Timestamp, code: &str, sentence: &str, paused: Option<Phase>, now: Timestamp) {
+    fn set(&mut self, at: Timestamp, code: &str, sentence: &str, reason: WaitReason, now: Timestamp) {
         let at = at.min(now.plus(FURTHEST));
-        self.next = Some(Next { since: now, at, code: code.to_owned(), sentence: sentence.to_owned(), paused });
+        self.next = Some(Next { since: now, at, code: code.to_owned(), sentence: sentence.to_owned(), reason });
     }
 }
 
@@ -123,7 +148,7 @@ mod tests {
             pace.waited(window, "no_round", "no round is open", NOON, &mut rng);
             let next = pace.due(NOON).expect("not yet").clone();
             assert!((60_000..=120_000).contains(&NOON.until(next.at).as_millis()), "{next:?}");
-            assert_eq!((next.code.as_str(), next.paused), ("no_round", None));
+            assert_eq!((next.code.as_str(), next.reason), ("no_round", WaitReason::CheckIn));
             assert_eq!(pace.due(next.at), None);
         }
         assert_eq!(pace.due(Timestamp::from_millis(5)), None, "a clock that was set back");
@@ -142,6 +167,19 @@ mod tests {
         pace.clear();
         let later = NOON.plus(Duration::from_secs(3600));
         assert_eq!(pace.left(Some(later), "exhausted", "used up", NOON, &mut rng), later, "the budget's day counts");
+        pace.clear();
+        pace.paused(RetryWindow { after: Duration::from_secs(9), before: Duration::from_secs(90) }, Phase::Keys, NOON);
+        let reason = WaitReason::Round { phase: Phase::Keys, lost_at: NOON.plus(Duration::from_secs(90)) };
+        assert_eq!(
+            pace.due(NOON).map(|next| (next.at, next.reason)),
+            Some((NOON.plus(Duration::from_secs(9)), reason))
+        );
+        // A clock that once ran far ahead, and a window that no coordinator should name.
+        pace.waited(RetryWindow { after: Duration::MAX, before: Duration::MAX }, "no_round", "none", NOON, &mut rng);
+        assert_eq!(pace.due(NOON).map(|next| next.at), Some(NOON.plus(FURTHEST)));
+        let first = pace.clone();
+        pace.clear();
+        assert_eq!((pace.due(NOON), first.due(NOON).is_some()), (None, true));
         let far = NOON.plus(Duration::from_secs(30 * 24 * 3600));
         assert_eq!(pace.left(Some(far), "exhausted", "used up", NOON, &mut rng), NOON.plus(LONGEST));
     }

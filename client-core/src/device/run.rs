@@ -230,7 +230,7 @@ impl<'a, H: Host> Run<'a, H> {
                 }
                 Effect::Price(plan) => Performed::Event(Event::Priced(trainer.price(&plan))),
                 Effect::Download(wanted) => self.download(state, &wanted, observer).await?,
-                Effect::Train(input) => self.train(*input, trainer, observer).await?,
+                Effect::Train(input) => self.train(state, *input, trainer, observer).await?,
                 Effect::Send(outgoing) => {
                     let call = send(host, &self.token, outgoing);
                     let call = self.interruptible(call).await;
@@ -302,6 +302,7 @@ impl<'a, H: Host> Run<'a, H> {
     /// training stops as at a time limit, and its result so far is used.
     async fn train(
         &mut self,
+        state: &State,
         input: TrainingInput,
         trainer: &mut (impl Trainer + MaybeSend),
         observer: &mut (impl Observer + MaybeSend),
@@ -319,6 +320,7 @@ impl<'a, H: Host> Run<'a, H> {
             start.plus(limit.min(start.until(budget).mul_f64(0.9)))
         });
         let mut breathed = start;
+        let mut steps = 0;
         let mut training = match trainer.begin(&plan, &weights, &secret) {
             Ok(training) => training,
             Err(error) => return Ok(Performed::Event(Event::Trained(Err(error)))),
@@ -333,12 +335,18 @@ impl<'a, H: Host> Run<'a, H> {
                 return Ok(Performed::Event(Event::Cancel));
             }
             if clock.now() >= until {
+                // Nothing is learned and nothing is paid yet: the next call starts again from the stored model.
+                if steps == 0 && self.until.is_some_and(|budget| until < start.plus(limit) || budget <= until) {
+                    let now = clock.now();
+                    return Ok(Performed::Paused(resume_at(state, now, now)));
+                }
                 break training.finish();
             }
             let progressed = match training.step() {
                 Ok(progressed) => progressed,
                 Err(error) => break Err(error),
             };
+            steps = progressed.done;
             let event = ProgressEvent::Step { step: progressed.done, of: progressed.of, loss: progressed.loss };
             let done = permille(progressed.done.into(), progressed.of.into());
             if progressed.done > 0 {

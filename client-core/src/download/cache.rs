@@ -11,7 +11,7 @@ use crate::host::{Host, Store};
 use crate::model::{self, Model};
 
 /// Size of one stored piece, in bytes.
-pub const PIECE_BYTES: usize = 1 << 20;
+pub const PIECE_BYTES: usize = 256 << 10;
 /// Number of model files that are kept in addition to the installed ones; older files are deleted.
 const KEPT: usize = 2;
 const INDEX: &str = "models";
@@ -109,12 +109,14 @@ impl<S: Store> Cache<'_, S> {
     /// Adds the file to the list before any piece of it is written, and deletes the oldest files beyond [`KEPT`].
     pub(super) async fn make_room(&self) -> Result<(), HostError> {
         let mut entries = list(self.store).await?;
-        if entries.last().is_some_and(|entry| entry.digest == self.digest) {
+        if entries.last().is_some_and(|entry| entry.digest == self.digest && entry.bytes == self.bytes) {
             return Ok(());
         }
         let listed = entries.iter().position(|entry| entry.digest == self.digest);
         let entry = listed.map(|place| entries.remove(place));
-        entries.push(entry.unwrap_or(Entry { digest: self.digest, bytes: self.bytes, installed: None }));
+        // An earlier announcement may have named another size.
+        let installed = entry.and_then(|entry| entry.installed);
+        entries.push(Entry { digest: self.digest, bytes: self.bytes, installed });
         let free = |entries: &[Entry]| entries.iter().filter(|entry| entry.installed.is_none()).count();
         while free(&entries) > KEPT {
             let Some(oldest) = entries.iter().position(|entry| entry.installed.is_none()) else { break };

@@ -47,7 +47,7 @@ async fn loads_once_and_then_from_the_store() {
 #[tokio::test]
 async fn resumes_after_the_last_whole_piece() {
     let (host, shared, wanted) = setup();
-    shared.lock().expect("no panic").link.break_download = Some(PIECE_BYTES + 500_000);
+    shared.lock().expect("no panic").link.break_download = Some(PIECE_BYTES + PIECE_BYTES / 2);
     assert_eq!(load(&host, &wanted).await.expect_err("breaks").code(), "unreachable");
     assert_eq!(pieces(&host), 1);
     shared.lock().expect("no panic").link.break_download = None;
@@ -146,4 +146,23 @@ async fn a_published_model_is_fetched_and_read() {
     client.enroll("token", &Cancel::new()).await.expect("enrolls");
     let model = client.fetch_model(&fixtures::task(), None, &Cancel::new()).await.expect("fetches");
     assert_eq!((model.version, model.weights), (ModelVersion(1), fixtures::global()));
+}
+
+#[tokio::test]
+async fn a_newer_model_stays_installed_and_one_that_is_not_there_is_not() {
+    let (host, _, wanted) = setup();
+    let model = |version: u64| Installed {
+        task: fixtures::task(),
+        version: ModelVersion(version),
+        digest: wanted.digest,
+        spec: fixtures::spec(),
+    };
+    assert_eq!(install(&host, &model(2)).await, Ok(false), "no such file");
+    load(&host, &wanted).await.expect("loads");
+    assert_eq!(install(&host, &model(2)).await, Ok(true));
+    for version in [1, 2] {
+        assert_eq!(install(&host, &model(version)).await, Ok(false), "{version}");
+    }
+    let info = installed_info(&host, &fixtures::task()).await.expect("memory").expect("installed");
+    assert_eq!(info.version, ModelVersion(2));
 }

@@ -56,7 +56,8 @@ impl Change {
                 id: Zeroizing::new(mem::take(&mut example.id)),
                 text: mem::take(&mut example.text).into(),
                 label: mem::take(&mut example.label).into(),
-                time: example.time.unwrap_or(now),
+                // A time in the future would keep the example for ever, and push out all others.
+                time: example.time.map_or(now, |time| time.min(now)),
             };
             shard.insert(digest, Arc::new(entry));
         }
@@ -72,7 +73,7 @@ impl Change {
     /// the smallest digests.
     pub(super) fn drop_beyond(&mut self, limits: &ExampleLimits, now: Timestamp) {
         let mut all: Vec<(Timestamp, IdDigest)> =
-            self.shards.iter().flatten().map(|(digest, entry)| (entry.time, *digest)).collect();
+            self.shards.iter().flatten().map(|(digest, entry)| (entry.time.min(now), *digest)).collect();
         let too_old = |time: Timestamp| time.plus(limits.age) < now;
         let old = all.iter().filter(|(time, _)| too_old(*time)).count();
         let beyond = old.max(all.len().saturating_sub(limits.examples as usize));

@@ -654,3 +654,60 @@ async fn a_store_holds_nothing_in_clear() {
     }
     assert!(host.store.0.keys().contains(&"history".to_owned()), "the number is remembered by now");
 }
+
+/// DP-SGD draws its batches and its noise from the secret: the same one twice would let the noise be subtracted.
+#[tokio::test]
+async fn every_training_has_a_secret_of_its_own() {
+    struct Keeping(Vec<[u8; 32]>);
+    impl Trainer for Keeping {
+        fn begin<'a>(
+            &'a mut self,
+            _: &'a Plan,
+            _: &[f32],
+            secret: &[u8; 32],
+        ) -> Result<Box<dyn Training + Send + 'a>, TrainError> {
+            self.0.push(*secret);
+            Err(TrainError::NoExamples)
+        }
+    }
+    let mut keeping = Keeping(vec![]);
+    let (shared, clock) = (coordinator(), clock());
+    let device = client(host(&shared, &clock, 0));
+    device.enroll("token", &Cancel::new()).await.expect("enrolls");
+    for _ in 0..5 {
+        let options = RunOptions::default();
+        let outcome = device.participate(options, &mut keeping, &Cancel::new(), &mut ()).await.expect("no error");
+        let Outcome::Left { cause, until, .. } = outcome else { panic!("{outcome:?}") };
+        assert_eq!(cause.code(), "no_examples");
+        clock.advance(clock.now().until(until));
+        shared.lock().expect("no panic").left.clear();
+    }
+    let distinct: std::collections::BTreeSet<_> = keeping.0.iter().collect();
+    assert!(!keeping.0.is_empty() && distinct.len() == keeping.0.len(), "{} of {}", distinct.len(), keeping.0.len());
+    assert!(keeping.0.len() > 1, "{}", keeping.0.len());
+    assert!(!keeping.0.contains(&[0; 32]));
+}
+
+/// A token near its end is renewed when the app brings an enrollment token, and not before.
+#[tokio::test]
+async fn a_token_is_renewed_near_its_end() {
+    use crate::device::enrollment::Enrollment;
+    let day = Duration::from_secs(24 * 60 * 60);
+    let now = Timestamp::from_millis(fixtures::START_MS);
+    let enrollment = |expires_at: Option<Timestamp>, refused: Option<&str>| Enrollment {
+        device: scale_proto::ids::DeviceId::from_random([1; 16]),
+        token: "token".into(),
+        expires_at,
+        refused: refused.map(str::to_owned),
+    };
+    for (name, enrollment, renews) in [
+        ("an older coordinator says no end", enrollment(None, None), false),
+        ("a year", enrollment(Some(now.plus(365 * day)), None), false),
+        ("31 days", enrollment(Some(now.plus(31 * day)), None), false),
+        ("29 days", enrollment(Some(now.plus(29 * day)), None), true),
+        ("over", enrollment(Some(Timestamp::from_millis(5)), None), true),
+        ("refused", enrollment(Some(now.plus(365 * day)), Some("bad_token")), true),
+    ] {
+        assert_eq!(enrollment.needs_renewal(now), renews, "{name}");
+    }
+}

@@ -92,3 +92,112 @@ async fn the_report_is_there_while_a_round_runs_and_a_second_one_is_refused() {
         assert!(contributed(&other.await.expect("no panic").expect("no error")));
     }
 }
+
+/// An app that gives too little time and comes back at once: the pauses grow, and nothing is asked in between.
+#[tokio::test]
+async fn short_budgets_do_not_hammer_a_coordinator_that_does_not_answer() {
+    let (shared, clock) = (coordinator(), MemoryClock::at(Timestamp::from_millis(fixtures::START_MS)));
+    let device = client(host(&shared, &clock, 0));
+    device.enroll("token", &Cancel::new()).await.expect("enrolls");
+    shared.lock().expect("no panic").link.lose_every = 1;
+    for budget in [Duration::ZERO, Duration::from_millis(300)] {
+        let calls_before = shared.lock().expect("no panic").calls();
+        let start = clock.now();
+        let mut participations = 0;
+        while start.until(clock.now()) < Duration::from_secs(3600) {
+            participations += 1;
+            assert!(participations < 200, "{budget:?}");
+            let options = RunOptions { budget: Some(budget), ..RunOptions::default() };
+            let (cancel, mut train, mut nobody) = (Cancel::new(), trainer(0), ());
+            let participation = device.participate(options, &mut train, &cancel, &mut nobody);
+            let outcome = while_time_passes(&clock, participation).await.expect("no error");
+            let Outcome::Waited { until, .. } = outcome else { panic!("{budget:?}: {outcome:?}") };
+            clock.advance(clock.now().until(until).max(Duration::from_millis(1)));
+        }
+        let calls = shared.lock().expect("no panic").calls() - calls_before;
+        assert!(calls < 100, "{budget:?}: {calls} calls in an hour");
+    }
+}
+
+/// Nothing is learned and nothing is paid before the first training step: a budget that ends there ends no round.
+#[tokio::test]
+async fn a_budget_that_ends_before_the_first_training_step_pauses() {
+    struct Preparing(MemoryClock, u32);
+    struct Steps<'a>(&'a mut Preparing);
+    impl Trainer for Preparing {
+        fn begin<'a>(
+            &'a mut self,
+            _: &'a Plan,
+            _: &[f32],
+            _: &[u8; 32],
+        ) -> Result<Box<dyn Training + Send + 'a>, TrainError> {
+            Ok(Box::new(Steps(self)))
+        }
+    }
+    impl Training for Steps<'_> {
+        fn step(&mut self) -> Result<crate::trainer::Progressed, TrainError> {
+            self.0.0.advance(Duration::from_millis(400));
+            self.0.1 += 1;
+            Ok(crate::trainer::Progressed { done: 0, of: 1, loss: None, over: false })
+        }
+        fn finish(self: Box<Self>) -> Result<Trained, TrainError> {
+            Err(TrainError::OutOfTime)
+        }
+    }
+    let (shared, clock) = (coordinator(), MemoryClock::at(Timestamp::from_millis(fixtures::START_MS)));
+    let device = client(host(&shared, &clock, 0));
+    device.enroll("token", &Cancel::new()).await.expect("enrolls");
+    let mut slow = Preparing(clock.clone(), 0);
+    let options = RunOptions { budget: Some(Duration::from_secs(2)), ..RunOptions::default() };
+    let (cancel, mut nobody) = (Cancel::new(), ());
+    let participation = device.participate(options, &mut slow, &cancel, &mut nobody);
+    let outcome = while_time_passes(&clock, participation).await.expect("no error");
+    assert!(matches!(outcome, Outcome::Paused { phase: Phase::Training, .. }), "{outcome:?}");
+    assert!(shared.lock().expect("no panic").left.is_empty(), "it has not left");
+    // Too early, the answer is the same window.
+    assert!(device.host().store.0.keys().contains(&"round".to_owned()));
+}
+
+/// A budget that ends while the device trains ends training as a time limit does: what was learned counts.
+#[tokio::test]
+async fn a_budget_cuts_training_and_keeps_what_was_learned() {
+    struct Slow(MemoryClock);
+    struct Steps<'a>(&'a Slow, Vec<f32>, u32);
+    impl Trainer for Slow {
+        fn begin<'a>(
+            &'a mut self,
+            _: &'a Plan,
+            weights: &[f32],
+            _: &[u8; 32],
+        ) -> Result<Box<dyn Training + Send + 'a>, TrainError> {
+            Ok(Box::new(Steps(self, weights.to_vec(), 0)))
+        }
+    }
+    impl Training for Steps<'_> {
+        fn step(&mut self) -> Result<crate::trainer::Progressed, TrainError> {
+            self.0.0.advance(Duration::from_millis(100));
+            self.2 += 1;
+            Ok(crate::trainer::Progressed { done: self.2, of: 1_000_000, loss: Some(1.0), over: false })
+        }
+        fn finish(self: Box<Self>) -> Result<Trained, TrainError> {
+            Ok(Trained { weights: self.1, weight: self.2, loss_sum: 1.0, correct: 1, examples: 2, dp_sgd: None })
+        }
+    }
+    let (shared, clock) = (coordinator(), MemoryClock::at(Timestamp::from_millis(fixtures::START_MS)));
+    let device = client(host(&shared, &clock, 0));
+    device.enroll("token", &Cancel::new()).await.expect("enrolls");
+    let (start, budget) = (clock.now(), Duration::from_secs(5));
+    let options = RunOptions { budget: Some(budget), ..RunOptions::default() };
+    let (cancel, mut slow, mut steps) = (Cancel::new(), Slow(clock.clone()), 0);
+    let mut watching = |progress: Progress| {
+        if let ProgressEvent::Step { step, .. } = progress.event {
+            steps = step;
+        }
+    };
+    let participation = device.participate(options, &mut slow, &cancel, &mut watching);
+    let outcome = while_time_passes(&clock, participation).await.expect("no error");
+    assert!(matches!(outcome, Outcome::Paused { phase: Phase::Keys, .. }), "{outcome:?}");
+    assert!((30..50).contains(&steps), "nine tenths of the budget, less the way there: {steps} steps");
+    assert!(start.until(clock.now()) < budget + Duration::from_millis(500), "{:?}", start.until(clock.now()));
+    assert_eq!(shared.lock().expect("no panic").sent[0].stage, 0, "its keys are sent");
+}
