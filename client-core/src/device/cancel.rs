@@ -22,7 +22,8 @@ impl Cancel {
         Self::default()
     }
 
-    /// Makes every call with this token leave its round properly, at once or as soon as the call starts.
+    /// Makes every running call with this token leave its round properly. A call that starts with a cancelled token ends at
+    /// once and changes nothing.
     pub fn cancel(&self) {
         let waiting = {
             let mut inner = self.lock();
