@@ -9,6 +9,7 @@ use scale_proto::time::{RetryWindow, Timestamp};
 use tokio::sync::Mutex;
 
 use super::activity::Activity;
+use super::budget::Budget;
 use super::enrollment::{self, Enrollment};
 use super::ledger_store::{self, OpenLedger};
 use super::pace::{Next, Pace, WaitReason};
@@ -208,19 +209,19 @@ impl<H: Host> Client<H> {
         observer: &mut (impl Observer + MaybeSend),
     ) -> Result<Outcome, Error> {
         let _running = self.activity.start()?;
-        let until = options.budget.map(|budget| self.host.clock().now().plus(budget));
+        let budget = options.budget.map(|budget| Budget::starting(self.host.clock(), budget));
         loop {
             if cancel.is_cancelled() {
                 let until = self.host.clock().now();
                 return Ok(Outcome::Left { round: None, cause: Cause::Cancelled, until });
             }
-            if let Some(outcome) = self.not_yet(until, cancel).await? {
+            if let Some(outcome) = self.not_yet(budget, cancel).await? {
                 return Ok(outcome);
             }
-            let outcome = self.once(&options, until, trainer, cancel, observer).await?;
+            let outcome = self.once(&options, budget, trainer, cancel, observer).await?;
             match outcome {
                 // `not_yet` sleeps through the wait if it is short, else it returns the same outcome.
-                Outcome::Waited { .. } if until.is_some() && self.due().await?.is_some() => {}
+                Outcome::Waited { .. } if budget.is_some() && self.due().await?.is_some() => {}
                 outcome => return Ok(outcome),
             }
         }
@@ -228,7 +229,7 @@ impl<H: Host> Client<H> {
 
     /// Sleeps until the stored time if it is near and within the budget; otherwise returns the outcome that says when
     /// to call again.
-    async fn not_yet(&self, until: Option<Timestamp>, cancel: &Cancel) -> Result<Option<Outcome>, Error> {
+    async fn not_yet(&self, budget: Option<Budget>, cancel: &Cancel) -> Result<Option<Outcome>, Error> {
         let clock = self.host.clock();
         let pace = self.pace().await?;
         let now = clock.now();
@@ -239,7 +240,7 @@ impl<H: Host> Client<H> {
             WaitReason::Round { .. } => true,
             WaitReason::Enrollment => false,
         };
-        if sits_out && until.is_some_and(|until| next.at < until) {
+        if sits_out && budget.is_some_and(|budget| wait < budget.left(clock)) {
             let _cancelled = cancel.unless(clock.sleep(wait)).await;
             return Ok(None);
         }
@@ -258,7 +259,7 @@ impl<H: Host> Client<H> {
     async fn once(
         &self,
         options: &RunOptions,
-        until: Option<Timestamp>,
+        budget: Option<Budget>,
         trainer: &mut (impl Trainer + MaybeSend),
         cancel: &Cancel,
         observer: &mut (impl Observer + MaybeSend),
@@ -273,7 +274,7 @@ impl<H: Host> Client<H> {
             activity: &self.activity,
             cancel,
             job: options.job.clone(),
-            until,
+            budget,
             token: DeviceToken::new(enrollment.token.clone()),
         };
         let (mut run, stored) = {

@@ -24,6 +24,7 @@
 //! masked input is in the ledger before the input is sent (`payload.rs`).
 
 mod activity;
+mod budget;
 mod cancel;
 mod cause;
 mod client;

@@ -18,6 +18,7 @@ use scale_secagg::roster::Certificate;
 use zeroize::Zeroizing;
 
 use super::activity::Activity;
+use super::budget::Budget;
 use super::ledger_store::{self, OpenLedger};
 use super::stored::StoredRound;
 use super::upload::{Received, UploadCursor};
@@ -49,7 +50,7 @@ pub(super) struct Run<'a, H: Host> {
     cancel: &'a Cancel,
     job: Option<JobCredential>,
     /// End of the time budget; `None` without one.
-    until: Option<Timestamp>,
+    budget: Option<Budget>,
     token: DeviceToken,
     ledger: OpenLedger<H>,
     identity: IdentityKey,
@@ -72,7 +73,7 @@ pub(super) struct Setting<'a, H: Host> {
     pub(super) activity: &'a Activity,
     pub(super) cancel: &'a Cancel,
     pub(super) job: Option<JobCredential>,
-    pub(super) until: Option<Timestamp>,
+    pub(super) budget: Option<Budget>,
     pub(super) token: DeviceToken,
 }
 
@@ -107,7 +108,7 @@ impl<'a, H: Host> Run<'a, H> {
     /// # Errors
     /// [`Error::LedgerInUse`], [`Error::LedgerLocked`], [`Error::Ledger`], [`Error::Host`]; nothing was sent.
     pub(super) async fn open(setting: Setting<'a, H>) -> Result<(Self, Option<State>), Error> {
-        let Setting { host, rules, activity, cancel, job, until, token } = setting;
+        let Setting { host, rules, activity, cancel, job, budget, token } = setting;
         let ledger = OpenLedger::open(host, &rules.guardrails.privacy).await?;
         let (stored, state) = StoredRound::open(host, rules).await?;
         let history = storage::get_json(host, HISTORY, "the history of joined rounds").await?.unwrap_or_default();
@@ -117,7 +118,7 @@ impl<'a, H: Host> Run<'a, H> {
             activity,
             cancel,
             job,
-            until,
+            budget,
             token,
             ledger,
             identity: IdentityKey::from_seed(&*host.keys().identity_seed().await?),
@@ -263,10 +264,11 @@ impl<'a, H: Host> Run<'a, H> {
 
     async fn wake_at(&self, state: &State, time: Timestamp) -> Performed {
         let now = self.host.clock().now();
-        if self.until.is_some_and(|until| until <= time && now < time) {
+        let wait = now.until(time);
+        if !wait.is_zero() && self.budget.is_some_and(|budget| budget.left(self.host.clock()) <= wait) {
             return Performed::Paused(resume_at(state, time, now));
         }
-        match self.cancel.unless(self.host.clock().sleep(now.until(time))).await {
+        match self.cancel.unless(self.host.clock().sleep(wait)).await {
             Some(()) => Performed::Event(Event::Woke),
             None => Performed::Event(Event::Cancel),
         }
@@ -315,10 +317,9 @@ impl<'a, H: Host> Run<'a, H> {
         let clock = self.host.clock();
         let secret = seed(self.host)?;
         let start = clock.now();
-        let until = self.until.map_or(start.plus(limit), |budget| {
-            // A tenth of the remaining budget is reserved for sending the keys to the coordinator.
-            start.plus(limit.min(start.until(budget).mul_f64(0.9)))
-        });
+        // A tenth of the remaining budget is reserved for sending the keys to the coordinator.
+        let budget = self.budget.map(|budget| Budget::starting(clock, budget.left(clock).mul_f64(0.9)));
+        let until = start.plus(limit);
         let mut breathed = start;
         let mut steps = 0;
         let mut training = match trainer.begin(&plan, &weights, &secret) {
@@ -334,12 +335,13 @@ impl<'a, H: Host> Run<'a, H> {
             if self.cancel.is_cancelled() {
                 return Ok(Performed::Event(Event::Cancel));
             }
-            if clock.now() >= until {
+            let spent = budget.is_some_and(|budget| budget.left(clock).is_zero());
+            if spent && steps == 0 {
                 // Nothing is learned and nothing is paid yet: the next call starts again from the stored model.
-                if steps == 0 && self.until.is_some_and(|budget| until < start.plus(limit) || budget <= until) {
-                    let now = clock.now();
-                    return Ok(Performed::Paused(resume_at(state, now, now)));
-                }
+                let now = clock.now();
+                return Ok(Performed::Paused(resume_at(state, now, now)));
+            }
+            if spent || clock.now() >= until {
                 break training.finish();
             }
             let progressed = match training.step() {
@@ -408,9 +410,9 @@ impl<'a, H: Host> Run<'a, H> {
     /// The output of `work`, unless the call is cancelled or the time budget ends first.
     async fn interruptible<T>(&self, work: impl Future<Output = T> + MaybeSend) -> Result<T, Stopped> {
         let work = async {
-            match self.until {
+            match self.budget {
                 None => Some(work.await),
-                Some(until) => within(self.host, self.host.clock().now().until(until), work).await,
+                Some(budget) => within(self.host, budget.left(self.host.clock()), work).await,
             }
         };
         match self.cancel.unless(work).await {

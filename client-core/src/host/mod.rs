@@ -255,6 +255,11 @@ pub trait KeyStore: MaybeSend + MaybeSync {
 pub trait Clock: MaybeSend + MaybeSync {
     /// Wall-clock time, in milliseconds since the Unix epoch.
     fn now(&self) -> Timestamp;
+    /// Time since some moment that stays the same while the process runs. Unlike [`Self::now`] it does not change when the
+    /// person or the network sets the clock. The default follows [`Self::now`]: override it.
+    fn steady(&self) -> Duration {
+        Duration::from_millis(self.now().as_millis())
+    }
     /// Waits for this long.
     fn sleep(&self, time: Duration) -> impl Future<Output = ()> + MaybeSend;
     /// Yields to the platform's event loop, between the steps of long work. On a platform with one thread, such as a

@@ -1,7 +1,8 @@
 //! The host of a native program: folders for state, keys and ledger, the system's clock and randomness.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime};
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 use scale_proto::time::Timestamp;
@@ -55,6 +56,11 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Timestamp::default().plus(since)
+    }
+    /// By the system's monotonic clock, since the first call of this process.
+    fn steady(&self) -> Duration {
+        static START: OnceLock<Instant> = OnceLock::new();
+        START.get_or_init(Instant::now).elapsed()
     }
     async fn sleep(&self, time: Duration) {
         tokio::time::sleep(time).await;

@@ -145,6 +145,9 @@ impl Clock for FleetClock {
     fn now(&self) -> Timestamp {
         SystemClock.now()
     }
+    fn steady(&self) -> Duration {
+        SystemClock.steady()
+    }
     async fn sleep(&self, time: Duration) {
         SystemClock.sleep(time).await;
     }

@@ -201,3 +201,43 @@ async fn a_budget_cuts_training_and_keeps_what_was_learned() {
     assert!(start.until(clock.now()) < budget + Duration::from_millis(500), "{:?}", start.until(clock.now()));
     assert_eq!(shared.lock().expect("no panic").sent[0].stage, 0, "its keys are sent");
 }
+
+/// The system's clock, set back an hour at the first look after `at`; its steady one goes on.
+#[derive(Clone)]
+struct SetBack(MemoryClock, Timestamp);
+
+impl crate::host::Clock for SetBack {
+    fn now(&self) -> Timestamp {
+        let now = self.0.now();
+        let back = if now > self.1 { 60 * 60 * 1000 } else { 0 };
+        Timestamp::from_millis(now.as_millis() - back)
+    }
+    fn steady(&self) -> Duration {
+        Duration::from_millis(self.0.now().as_millis())
+    }
+    async fn sleep(&self, time: Duration) {
+        self.0.sleep(time).await;
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_makes_no_budget_longer() {
+    let (shared, clock) = (coordinator(), MemoryClock::at(Timestamp::from_millis(fixtures::START_MS)));
+    let Parts { transport, store, keys, conditions, randomness, ledger, .. } = host(&shared, &clock, 0);
+    let set_back = SetBack(clock.clone(), clock.now().plus(Duration::from_secs(1)));
+    let phone = Parts { transport, store, keys, conditions, clock: set_back, randomness, ledger };
+    let config = ClientConfig {
+        families: vec!["mlp".into()],
+        ..ClientConfig::new(vec![fixtures::task()], fixtures::task_key().public())
+    };
+    let device = Client::new(phone, config);
+    device.enroll("token", &Cancel::new()).await.expect("enrolls");
+    let (start, budget) = (clock.now(), Duration::from_secs(5));
+    let options = RunOptions { budget: Some(budget), ..RunOptions::default() };
+    let (cancel, mut train, mut nobody) = (Cancel::new(), trainer(0), ());
+    let participation = device.participate(options, &mut train, &cancel, &mut nobody);
+    let outcome = while_time_passes(&clock, participation).await.expect("no error");
+    assert!(matches!(outcome, Outcome::Paused { phase: Phase::Keys, .. }), "{outcome:?}");
+    let took = start.until(clock.now());
+    assert!(took < budget + Duration::from_secs(1), "{took:?}");
+}
