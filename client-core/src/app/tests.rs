@@ -332,3 +332,47 @@ async fn a_wrong_size_that_was_announced_once_spoils_nothing() {
 fn model_file_of(shared: &Arc<Mutex<Coordinator>>) -> Vec<u8> {
     shared.lock().expect("no panic").file.clone()
 }
+
+#[tokio::test]
+async fn closing_waits_for_what_still_runs() {
+    let (shared, clock) = round();
+    let app = app(phone(&shared, &clock, 0));
+    app.enroll("token", &Cancel::new()).await.expect("enrolls");
+    app.put_examples(statement(20)).await.expect("fine examples");
+    let cancel = Cancel::new();
+    // Nobody else is in the round: it waits for the others' keys.
+    let running = {
+        let (app, cancel) = (app.clone(), cancel.clone());
+        tokio::spawn(async move { app.participate(RunOptions::default(), &cancel, &mut ()).await })
+    };
+    while app.client().phase() != Some(Phase::Keys) {
+        tokio::task::yield_now().await;
+    }
+    let closing = tokio::spawn(app.clone().close());
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!closing.is_finished(), "the participation still holds the ledger");
+    cancel.cancel();
+    running.await.expect("no panic").expect("no error");
+    closing.await.expect("no panic");
+}
+
+#[tokio::test]
+async fn examples_of_a_newer_version_can_be_deleted_and_those_of_the_future_age() {
+    let (shared, clock) = round();
+    let phone = phone(&shared, &clock, 0);
+    let old = app(phone.clone());
+    crate::storage::put_sealed(&phone, "examples/00", &[99]).await.expect("memory");
+    let refused = old.status().await.expect_err("a newer version's");
+    assert!(refused.to_string().contains("update the app"), "{refused}");
+    old.forget(Forget::Examples).await.expect("deletes");
+    assert_eq!(old.status().await.expect("answers").examples.total, 0);
+
+    let mut future = statement(2);
+    future[0].time = Some(Timestamp::from_millis(u64::MAX - 1));
+    old.put_examples(future).await.expect("fine examples");
+    clock.advance(Duration::from_secs(401 * 24 * 60 * 60));
+    old.put_examples(vec![statement(3).pop().expect("three")]).await.expect("fine examples");
+    assert_eq!(old.status().await.expect("answers").examples.total, 1, "both are older than 400 days by now");
+}

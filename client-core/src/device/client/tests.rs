@@ -711,3 +711,20 @@ async fn a_token_is_renewed_near_its_end() {
         assert_eq!(enrollment.needs_renewal(now), renews, "{name}");
     }
 }
+
+/// An answer that comes late refuses the token that it was about, and not the one that has replaced it.
+#[tokio::test]
+async fn a_fresh_token_is_not_marked_as_refused() {
+    use crate::device::enrollment::Enrollment;
+    let (shared, clock) = (coordinator(), clock());
+    let host = host(&shared, &clock, 0);
+    let device = client(host.clone());
+    device.enroll("token", &Cancel::new()).await.expect("enrolls");
+    let mut old = Enrollment::load(&host).await.expect("memory").expect("enrolled");
+    old.token = "an older token".into();
+    old.mark_refused(&host, "bad_token").await.expect("memory");
+    assert_eq!(device.is_enrolled().await, Ok(true));
+    let current = Enrollment::load(&host).await.expect("memory").expect("enrolled");
+    current.mark_refused(&host, "bad_token").await.expect("memory");
+    assert_eq!(device.is_enrolled().await, Ok(false));
+}

@@ -154,7 +154,12 @@ async fn a_budget_that_ends_before_the_first_training_step_pauses() {
     let outcome = while_time_passes(&clock, participation).await.expect("no error");
     assert!(matches!(outcome, Outcome::Paused { phase: Phase::Training, .. }), "{outcome:?}");
     assert!(shared.lock().expect("no panic").left.is_empty(), "it has not left");
-    // Too early, the answer is the same window.
+    // Asked too early, the window still ends when the round is lost.
+    let options = RunOptions { budget: Some(Duration::ZERO), ..RunOptions::default() };
+    let Outcome::Paused { resume: first, .. } = outcome else { unreachable!("matched above") };
+    let early = device.participate(options, &mut slow, &Cancel::new(), &mut ()).await.expect("no error");
+    let Outcome::Paused { resume, .. } = early else { panic!("{early:?}") };
+    assert!(resume.before + Duration::from_secs(1) > first.before, "{resume:?} after {first:?}");
     assert!(device.host().store.0.keys().contains(&"round".to_owned()));
 }
 
