@@ -131,13 +131,16 @@ fn the_budget_ends_and_says_when_it_refills() {
 }
 
 #[test]
-fn of_two_processes_on_one_ledger_one_is_refused() {
+fn of_two_processes_on_one_ledger_one_participates_and_the_other_reads() {
     let device = Installation::new(BINARY, true).unwrap();
     let (_, points) = undisturbed(true);
     // In the middle of a round, with the ledger open.
     let Ok(stopped) = device.stop(ROUND, points / 2).unwrap() else { panic!("stops") };
-    let second = device.report().unwrap();
-    assert_eq!((&second["code"], &second["report"]), (&"ledger_in_use".into(), &Value::Null));
+    let second = device.run(ROUND).unwrap();
+    assert_eq!((&second["outcome"], &second["code"]), (&"error".into(), &"ledger_in_use".into()), "{second}");
+    let read = device.report().unwrap();
+    assert_eq!(read["code"], "", "what is durable can be read: {read}");
+    assert!(read["report"]["receipts"].is_array(), "{read}");
     stopped.kill().unwrap();
     let free = device.report().unwrap();
     assert_eq!(free["code"], "", "the system takes the lock from the dead: {free}");
