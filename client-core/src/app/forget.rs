@@ -25,9 +25,8 @@ impl<H: Host> App<H> {
     pub async fn forget(&self, what: Forget) -> Result<(), Error> {
         match what {
             Forget::Examples => {
-                let mut examples = self.0.examples.lock().await;
-                // Not through the index: what a newer version has written can be deleted too.
-                *examples = None;
+                let _turn = self.0.examples.lock().await;
+                // Without opening them: what a newer version has written can be deleted too.
                 Ok(Examples::delete_all(self.host()).await?)
             }
             Forget::Everything => {
@@ -37,10 +36,10 @@ impl<H: Host> App<H> {
                     Err(_) if self.0.client.phase().is_some() => return Err(Error::AlreadyRunning),
                     Err(_) => self.0.installation.write().await,
                 };
-                let mut examples = self.0.examples.lock().await;
+                let _turn = self.0.examples.lock().await;
                 let mut predictor = self.0.predictor.lock().await;
                 self.0.client.forget_everything().await?;
-                (*examples, *predictor) = (None, None);
+                *predictor = None;
                 Ok(())
             }
         }

@@ -53,8 +53,8 @@ struct Inner<H> {
     task: TaskId,
     limits: ExampleLimits,
     backend: Backend,
-    /// Opened by the first call that needs the examples.
-    examples: Mutex<Option<Examples>>,
+    /// Held while a call reads, changes and writes the examples.
+    examples: Mutex<()>,
     /// Held for reading by everything that writes, and for writing by [`App::forget`].
     installation: RwLock<()>,
     /// Loaded by the first prediction.
@@ -91,8 +91,8 @@ impl<H: Host> App<H> {
     /// [`Error::Example`] if an example is refused: then none of the call is stored; [`Error::Host`].
     pub async fn put_examples(&self, examples: Vec<TextExample>) -> Result<PutSummary, Error> {
         let _not_forgotten = self.0.installation.read().await;
-        let mut open = self.examples().await?;
-        Ok(opened(&mut open).put(self.host(), examples).await?)
+        let (_turn, mut stored) = self.examples().await?;
+        Ok(stored.put(self.host(), examples).await?)
     }
 
     /// Deletes examples permanently. Returns how many of the ids were found.
@@ -101,8 +101,8 @@ impl<H: Host> App<H> {
     /// [`Error::Host`].
     pub async fn remove_examples(&self, ids: &[String]) -> Result<u32, Error> {
         let _not_forgotten = self.0.installation.read().await;
-        let mut open = self.examples().await?;
-        Ok(opened(&mut open).remove(self.host(), ids).await?)
+        let (_turn, mut stored) = self.examples().await?;
+        Ok(stored.remove(self.host(), ids).await?)
     }
 
     /// Takes part in one round with the current examples, or continues a round that was interrupted.
@@ -124,7 +124,7 @@ impl<H: Host> App<H> {
     /// # Errors
     /// [`Error::Host`].
     pub async fn trainer(&self) -> Result<ExampleTrainer, Error> {
-        Ok(opened(&mut *self.examples().await?).trainer(self.0.backend))
+        Ok(self.examples().await?.1.trainer(self.0.backend))
     }
 
     /// [`Self::participate`] with a trainer of the caller's.
@@ -182,7 +182,6 @@ impl<H: Host> App<H> {
     /// future is dropped loses what it has not stored yet; the next call continues from what is stored.
     pub async fn close(self) {
         let _alone = self.0.installation.write().await;
-        drop(self.0.examples.lock().await.take());
         drop(self.0.predictor.lock().await.take());
     }
 
@@ -190,20 +189,12 @@ impl<H: Host> App<H> {
         self.0.client.host()
     }
 
-    async fn examples(&self) -> Result<MutexGuard<'_, Option<Examples>>, Error> {
-        let mut open = self.0.examples.lock().await;
-        match &mut *open {
-            // Another process of the installation, such as a background task, may have changed them.
-            Some(examples) => examples.refresh(self.host()).await?,
-            empty => *empty = Some(Examples::open(self.host(), self.0.limits).await?),
-        }
-        Ok(open)
+    /// The examples as they are in the store: another process of the installation, such as a background task, may have
+    /// changed them since the last call.
+    async fn examples(&self) -> Result<(MutexGuard<'_, ()>, Examples), Error> {
+        let turn = self.0.examples.lock().await;
+        Ok((turn, Examples::open(self.host(), self.0.limits).await?))
     }
-}
-
-/// The examples behind the lock that [`App::examples`] returned; it has opened them.
-fn opened(open: &mut Option<Examples>) -> &mut Examples {
-    open.as_mut().expect("opened under this lock")
 }
 
 #[cfg(all(test, not(target_arch = "wasm32")))]

@@ -3,7 +3,7 @@
 use scale_proto::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{App, ModelInfo, opened};
+use super::{App, ModelInfo};
 use crate::device::{Condition, Outcome, Phase};
 use crate::download;
 use crate::error::Error;
@@ -62,7 +62,7 @@ impl<H: Host> App<H> {
         let model =
             model.map(|model| ModelInfo { version: model.version, digest: model.digest, labels: model.spec.labels });
         let labels = model.as_ref().map(|model| model.labels.as_slice());
-        let examples = opened(&mut *self.examples().await?).counts(labels);
+        let examples = self.examples().await?.1.counts(labels);
         Ok(Status {
             phase: client.phase(),
             next: client.due().await?,

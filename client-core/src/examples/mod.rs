@@ -230,15 +230,6 @@ impl Examples {
         counts
     }
 
-    /// Reads everything again: another process of the installation may have written.
-    ///
-    /// # Errors
-    /// [`HostError`] of the store or the key store; the next call then reads again.
-    pub async fn refresh<H: Host>(&mut self, host: &H) -> Result<(), HostError> {
-        (self.known, self.found, self.damaged, self.unsettled) = (0, 0, 0, u64::MAX);
-        self.settle(host).await
-    }
-
     /// The examples that a model with these labels can be trained on, in an order that does not change between calls,
     /// and the number of examples left out because their label is unknown. Texts are shared, not copied.
     pub fn dataset(&self, labels: &[String]) -> (Dataset, u32) {
