@@ -27,8 +27,9 @@ pub(crate) async fn put_sealed<H: Host>(host: &H, name: &str, plain: &[u8]) -> R
 pub(crate) async fn get_sealed<H: Host>(host: &H, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, HostError> {
     let Some(sealed) = host.store().get(name).await? else { return Ok(None) };
     let opened = host.keys().open(name, &sealed).await?;
-    let problem =
-        format!("`{name}` cannot be decrypted with this installation's key: reset the app's storage and enroll again");
+    let problem = format!(
+        "`{name}` cannot be decrypted with this installation's key: forget everything of this installation and enroll again"
+    );
     opened.map(Some).ok_or_else(|| HostError::new("store", problem))
 }
 
@@ -52,9 +53,9 @@ pub(crate) async fn get_json<H: Host, T: DeserializeOwned>(
     what: &str,
 ) -> Result<Option<T>, HostError> {
     let Some(bytes) = get_sealed(host, name).await? else { return Ok(None) };
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|_| HostError::new("store", format!("{what} is damaged: reset the app's storage and enroll again")))
+    serde_json::from_slice(&bytes).map(Some).map_err(|_| {
+        HostError::new("store", format!("{what} is damaged: forget everything of this installation and enroll again"))
+    })
 }
 
 /// [`get_json`] of something that the device can do without: bytes that do not open or cannot be read count as nothing, and
