@@ -32,8 +32,11 @@ use scale_secagg::keys::IdentityKey;
 
 mod bytes_written;
 mod cancelling;
+mod enrolling;
 mod ledger;
 mod pausing;
+mod stepping;
+mod training;
 
 const COHORT: usize = 12;
 
@@ -459,40 +462,6 @@ async fn participate(device: &Client<TestHost>) -> Outcome {
 }
 
 #[tokio::test]
-async fn another_task_key_is_refused_at_enrollment() {
-    let (shared, clock) = (coordinator(), clock());
-    let device = Client::new(host(&shared, &clock, 0), ClientConfig::new(vec![], [3; 32]));
-    assert_eq!(device.enroll("token", &Cancel::new()).await, Err(Error::TaskKeyMismatch));
-    assert_eq!(device.device().await, Ok(None), "nothing is kept");
-}
-
-/// A token that opens nothing any more: the round stays, and goes on once the app has enrolled again with the same key.
-#[tokio::test]
-async fn a_refused_token_is_renewed_and_the_round_goes_on() {
-    let (shared, clock) = (coordinator(), clock());
-    let device = client(host(&shared, &clock, 0));
-    let id = device.enroll("token", &Cancel::new()).await.expect("enrolls");
-    let refusal =
-        |code: &str| Some(Problem { code: code.into(), sentence: "enroll again".into(), remedy: Remedy::Enroll });
-    for code in ["expired_token", "bad_token"] {
-        shared.lock().expect("no panic").link.refusal = refusal(code);
-        let outcome = participate(&device).await;
-        assert_eq!(outcome, Outcome::EnrollmentNeeded { code: code.into(), sentence: "enroll again".into() });
-        assert_eq!(device.is_enrolled().await, Ok(false));
-        assert!(device.host().store.0.keys().contains(&"round".to_owned()), "the round is kept");
-        shared.lock().expect("no panic").link.refusal = None;
-        assert_eq!(device.enroll("another", &Cancel::new()).await, Ok(id), "the same key, the same device");
-        assert_eq!(device.is_enrolled().await, Ok(true));
-    }
-    assert!(shared.lock().expect("no panic").left.is_empty(), "it has never left");
-    let others: Vec<_> = (1..COHORT).map(|number| spawn(host(&shared, &clock, number), number)).collect();
-    assert!(contributed(&participate(&device).await));
-    for other in others {
-        assert!(contributed(&other.await.expect("no panic").expect("no error")));
-    }
-}
-
-#[tokio::test]
 async fn a_final_refusal_ends_the_round_and_a_passing_one_does_not() {
     let (shared, clock) = (coordinator(), clock());
     let problem = Problem { code: "round_over".into(), sentence: "the round is over".into(), remedy: Remedy::Leave };
@@ -519,72 +488,6 @@ async fn a_final_refusal_ends_the_round_and_a_passing_one_does_not() {
     };
     assert_eq!(cause.code(), "deadline");
     assert!(shared.lock().expect("no panic").sent.len() > 10, "it was tried again and again");
-}
-
-#[tokio::test]
-async fn training_that_fails_sends_nothing() {
-    struct Bad(f32);
-    impl Trainer for Bad {
-        fn begin<'a>(
-            &'a mut self,
-            _: &'a Plan,
-            weights: &[f32],
-            _: &[u8; 32],
-        ) -> Result<Box<dyn Training + Send + 'a>, TrainError> {
-            if self.0.is_nan() {
-                let result = ConstantTrainer { step: f32::NAN, examples: 5 }.result(weights);
-                return Ok(in_one_step(move || Ok(result)));
-            }
-            Err(TrainError::NoExamples)
-        }
-    }
-    for (bad, code) in [(f32::NAN, "not_finite"), (0.0, "no_examples")] {
-        let (shared, clock) = (coordinator(), clock());
-        let device = client(host(&shared, &clock, 0));
-        device.enroll("token", &Cancel::new()).await.expect("enrolls");
-        let Outcome::Left { cause, .. } =
-            device.participate(RunOptions::default(), &mut Bad(bad), &Cancel::new(), &mut ()).await.expect("no error")
-        else {
-            panic!("leaves");
-        };
-        assert_eq!(cause.code(), code);
-        let coordinator = shared.lock().expect("no panic");
-        assert!(coordinator.sent.is_empty());
-        assert_eq!(coordinator.left.len(), 1, "the coordinator is told");
-    }
-}
-
-#[tokio::test]
-async fn a_device_that_cannot_pay_for_training_neither_downloads_nor_trains() {
-    /// Knows what its training would cost, and must not be asked to do it.
-    struct Dear(DpSgd);
-    impl Trainer for Dear {
-        fn price(&self, _: &Plan) -> Result<Option<DpSgd>, TrainError> {
-            Ok(Some(self.0))
-        }
-
-        fn begin<'a>(
-            &'a mut self,
-            _: &'a Plan,
-            _: &[f32],
-            _: &[u8; 32],
-        ) -> Result<Box<dyn Training + Send + 'a>, TrainError> {
-            panic!("nobody pays for this training");
-        }
-    }
-    let (shared, clock) = (coordinator(), clock());
-    let device = client(host(&shared, &clock, 0));
-    device.enroll("token", &Cancel::new()).await.expect("enrolls");
-    let mut dear = Dear(DpSgd::new(0.5, 1.0, 100).expect("in range"));
-    let Outcome::Left { cause, .. } =
-        device.participate(RunOptions::default(), &mut dear, &Cancel::new(), &mut ()).await.expect("no error")
-    else {
-        panic!("leaves");
-    };
-    assert_eq!(cause.code(), "round_too_costly", "{}", cause);
-    let coordinator = shared.lock().expect("no panic");
-    assert!(coordinator.downloads.is_empty() && coordinator.sent.is_empty());
-    assert_eq!(coordinator.left.len(), 1, "the coordinator is told");
 }
 
 #[tokio::test]
@@ -653,78 +556,4 @@ async fn a_store_holds_nothing_in_clear() {
         assert!(!holds(token.as_bytes()) && !holds(fixtures::task().as_str().as_bytes()), "{key}");
     }
     assert!(host.store.0.keys().contains(&"history".to_owned()), "the number is remembered by now");
-}
-
-/// DP-SGD draws its batches and its noise from the secret: the same one twice would let the noise be subtracted.
-#[tokio::test]
-async fn every_training_has_a_secret_of_its_own() {
-    struct Keeping(Vec<[u8; 32]>);
-    impl Trainer for Keeping {
-        fn begin<'a>(
-            &'a mut self,
-            _: &'a Plan,
-            _: &[f32],
-            secret: &[u8; 32],
-        ) -> Result<Box<dyn Training + Send + 'a>, TrainError> {
-            self.0.push(*secret);
-            Err(TrainError::NoExamples)
-        }
-    }
-    let mut keeping = Keeping(vec![]);
-    let (shared, clock) = (coordinator(), clock());
-    let device = client(host(&shared, &clock, 0));
-    device.enroll("token", &Cancel::new()).await.expect("enrolls");
-    for _ in 0..5 {
-        let options = RunOptions::default();
-        let outcome = device.participate(options, &mut keeping, &Cancel::new(), &mut ()).await.expect("no error");
-        let Outcome::Left { cause, until, .. } = outcome else { panic!("{outcome:?}") };
-        assert_eq!(cause.code(), "no_examples");
-        clock.advance(clock.now().until(until));
-        shared.lock().expect("no panic").left.clear();
-    }
-    let distinct: std::collections::BTreeSet<_> = keeping.0.iter().collect();
-    assert!(!keeping.0.is_empty() && distinct.len() == keeping.0.len(), "{} of {}", distinct.len(), keeping.0.len());
-    assert!(keeping.0.len() > 1, "{}", keeping.0.len());
-    assert!(!keeping.0.contains(&[0; 32]));
-}
-
-/// A token near its end is renewed when the app brings an enrollment token, and not before.
-#[tokio::test]
-async fn a_token_is_renewed_near_its_end() {
-    use crate::device::enrollment::Enrollment;
-    let day = Duration::from_secs(24 * 60 * 60);
-    let now = Timestamp::from_millis(fixtures::START_MS);
-    let enrollment = |expires_at: Option<Timestamp>, refused: Option<&str>| Enrollment {
-        device: scale_proto::ids::DeviceId::from_random([1; 16]),
-        token: "token".into(),
-        expires_at,
-        refused: refused.map(str::to_owned),
-    };
-    for (name, enrollment, renews) in [
-        ("an older coordinator says no end", enrollment(None, None), false),
-        ("a year", enrollment(Some(now.plus(365 * day)), None), false),
-        ("31 days", enrollment(Some(now.plus(31 * day)), None), false),
-        ("29 days", enrollment(Some(now.plus(29 * day)), None), true),
-        ("over", enrollment(Some(Timestamp::from_millis(5)), None), true),
-        ("refused", enrollment(Some(now.plus(365 * day)), Some("bad_token")), true),
-    ] {
-        assert_eq!(enrollment.needs_renewal(now), renews, "{name}");
-    }
-}
-
-/// An answer that comes late refuses the token that it was about, and not the one that has replaced it.
-#[tokio::test]
-async fn a_fresh_token_is_not_marked_as_refused() {
-    use crate::device::enrollment::Enrollment;
-    let (shared, clock) = (coordinator(), clock());
-    let host = host(&shared, &clock, 0);
-    let device = client(host.clone());
-    device.enroll("token", &Cancel::new()).await.expect("enrolls");
-    let mut old = Enrollment::load(&host).await.expect("memory").expect("enrolled");
-    old.token = "an older token".into();
-    old.mark_refused(&host, "bad_token").await.expect("memory");
-    assert_eq!(device.is_enrolled().await, Ok(true));
-    let current = Enrollment::load(&host).await.expect("memory").expect("enrolled");
-    current.mark_refused(&host, "bad_token").await.expect("memory");
-    assert_eq!(device.is_enrolled().await, Ok(false));
 }

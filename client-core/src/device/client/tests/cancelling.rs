@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::stepping::Stepping;
 use super::*;
 #[cfg(target_arch = "wasm32")]
 use crate::single_thread as tokio;
-use crate::trainer::Progressed;
 
 /// What became of a call that was cancelled after `polls` turns, and of another one that ran beside it.
 async fn cancelled_after(
@@ -27,37 +27,6 @@ async fn cancelled_after(
     (outcome, model)
 }
 
-/// Steps for ever; a step takes ten milliseconds of the device's clock.
-struct Endless {
-    clock: MemoryClock,
-    steps: Arc<AtomicU32>,
-}
-
-struct EndlessSteps<'a>(&'a Endless);
-
-impl Trainer for Endless {
-    fn begin<'a>(
-        &'a mut self,
-        _: &'a Plan,
-        _: &[f32],
-        _: &[u8; 32],
-    ) -> Result<Box<dyn Training + Send + 'a>, TrainError> {
-        Ok(Box::new(EndlessSteps(self)))
-    }
-}
-
-impl Training for EndlessSteps<'_> {
-    fn step(&mut self) -> Result<Progressed, TrainError> {
-        self.0.clock.advance(Duration::from_millis(10));
-        let done = self.0.steps.fetch_add(1, Ordering::SeqCst) + 1;
-        Ok(Progressed { done, of: u32::MAX, loss: None, over: false })
-    }
-
-    fn finish(self: Box<Self>) -> Result<Trained, TrainError> {
-        Err(TrainError::OutOfTime)
-    }
-}
-
 /// On one thread, as in a browser: training lets others run every 50 ms, and ends with the first step after a cancel.
 #[tokio::test]
 async fn training_is_cancelled_between_two_steps_on_one_thread_too() {
@@ -65,7 +34,8 @@ async fn training_is_cancelled_between_two_steps_on_one_thread_too() {
     let device = client(host(&shared, &clock, 0));
     device.enroll("token", &Cancel::new()).await.expect("enrolls");
     let (cancel, steps) = (Cancel::new(), Arc::new(AtomicU32::new(0)));
-    let mut trainer = Endless { clock: clock.clone(), steps: steps.clone() };
+    let step = Duration::from_millis(10);
+    let mut trainer = Stepping { clock: clock.clone(), step, prepares: false, steps: steps.clone() };
     let mut nobody = ();
     let cancelling = async {
         while steps.load(Ordering::SeqCst) < 20 {

@@ -1,5 +1,6 @@
 //! A budget ends a call and not the round.
 
+use super::stepping::Stepping;
 use super::*;
 #[cfg(target_arch = "wasm32")]
 use crate::single_thread as tokio;
@@ -122,32 +123,11 @@ async fn short_budgets_do_not_hammer_a_coordinator_that_does_not_answer() {
 /// Nothing is learned and nothing is paid before the first training step: a budget that ends there ends no round.
 #[tokio::test]
 async fn a_budget_that_ends_before_the_first_training_step_pauses() {
-    struct Preparing(MemoryClock, u32);
-    struct Steps<'a>(&'a mut Preparing);
-    impl Trainer for Preparing {
-        fn begin<'a>(
-            &'a mut self,
-            _: &'a Plan,
-            _: &[f32],
-            _: &[u8; 32],
-        ) -> Result<Box<dyn Training + Send + 'a>, TrainError> {
-            Ok(Box::new(Steps(self)))
-        }
-    }
-    impl Training for Steps<'_> {
-        fn step(&mut self) -> Result<crate::trainer::Progressed, TrainError> {
-            self.0.0.advance(Duration::from_millis(400));
-            self.0.1 += 1;
-            Ok(crate::trainer::Progressed { done: 0, of: 1, loss: None, over: false })
-        }
-        fn finish(self: Box<Self>) -> Result<Trained, TrainError> {
-            Err(TrainError::OutOfTime)
-        }
-    }
     let (shared, clock) = (coordinator(), MemoryClock::at(Timestamp::from_millis(fixtures::START_MS)));
     let device = client(host(&shared, &clock, 0));
     device.enroll("token", &Cancel::new()).await.expect("enrolls");
-    let mut slow = Preparing(clock.clone(), 0);
+    let step = Duration::from_millis(400);
+    let mut slow = Stepping { clock: clock.clone(), step, prepares: true, steps: Arc::default() };
     let options = RunOptions { budget: Some(Duration::from_secs(2)), ..RunOptions::default() };
     let (cancel, mut nobody) = (Cancel::new(), ());
     let participation = device.participate(options, &mut slow, &cancel, &mut nobody);
@@ -166,34 +146,14 @@ async fn a_budget_that_ends_before_the_first_training_step_pauses() {
 /// A budget that ends while the device trains ends training as a time limit does: what was learned counts.
 #[tokio::test]
 async fn a_budget_cuts_training_and_keeps_what_was_learned() {
-    struct Slow(MemoryClock);
-    struct Steps<'a>(&'a Slow, Vec<f32>, u32);
-    impl Trainer for Slow {
-        fn begin<'a>(
-            &'a mut self,
-            _: &'a Plan,
-            weights: &[f32],
-            _: &[u8; 32],
-        ) -> Result<Box<dyn Training + Send + 'a>, TrainError> {
-            Ok(Box::new(Steps(self, weights.to_vec(), 0)))
-        }
-    }
-    impl Training for Steps<'_> {
-        fn step(&mut self) -> Result<crate::trainer::Progressed, TrainError> {
-            self.0.0.advance(Duration::from_millis(100));
-            self.2 += 1;
-            Ok(crate::trainer::Progressed { done: self.2, of: 1_000_000, loss: Some(1.0), over: false })
-        }
-        fn finish(self: Box<Self>) -> Result<Trained, TrainError> {
-            Ok(Trained { weights: self.1, weight: self.2, loss_sum: 1.0, correct: 1, examples: 2, dp_sgd: None })
-        }
-    }
     let (shared, clock) = (coordinator(), MemoryClock::at(Timestamp::from_millis(fixtures::START_MS)));
     let device = client(host(&shared, &clock, 0));
     device.enroll("token", &Cancel::new()).await.expect("enrolls");
     let (start, budget) = (clock.now(), Duration::from_secs(5));
     let options = RunOptions { budget: Some(budget), ..RunOptions::default() };
-    let (cancel, mut slow, mut steps) = (Cancel::new(), Slow(clock.clone()), 0);
+    let step = Duration::from_millis(100);
+    let mut slow = Stepping { clock: clock.clone(), step, prepares: false, steps: Arc::default() };
+    let (cancel, mut steps) = (Cancel::new(), 0);
     let mut watching = |progress: Progress| {
         if let ProgressEvent::Step { step, .. } = progress.event {
             steps = step;
