@@ -3,7 +3,7 @@
 use super::App;
 use crate::error::Error;
 use crate::examples::Examples;
-use crate::host::Host;
+use crate::host::{Host, Store as _};
 
 /// What [`App::forget`] deletes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,7 +25,7 @@ impl<H: Host> App<H> {
     pub async fn forget(&self, what: Forget) -> Result<(), Error> {
         match what {
             Forget::Examples => {
-                let _turn = self.0.examples.lock().await;
+                let _turn = self.host().store().turn(super::EXAMPLES).await?;
                 // Without opening them: what a newer version has written can be deleted too.
                 Ok(Examples::delete_all(self.host()).await?)
             }
@@ -36,7 +36,7 @@ impl<H: Host> App<H> {
                     Err(_) if self.0.client.phase().is_some() => return Err(Error::AlreadyRunning),
                     Err(_) => self.0.installation.write().await,
                 };
-                let _turn = self.0.examples.lock().await;
+                let _turn = self.host().store().turn(super::EXAMPLES).await?;
                 let mut predictor = self.0.predictor.lock().await;
                 self.0.client.forget_everything().await?;
                 *predictor = None;

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use scale_proto::ids::{DeviceId, TaskId};
 use scale_proto::time::Timestamp;
-use tokio::sync::{Mutex, MutexGuard, RwLock};
+use tokio::sync::{Mutex, RwLock};
 
 pub use config::AppConfig;
 pub use forget::Forget;
@@ -32,10 +32,15 @@ pub use status::{LastRun, Status};
 use crate::device::{Cancel, Client, Guardrails, Observer, Outcome, PrivacyReport, RunOptions};
 use crate::error::Error;
 use crate::examples::{ExampleLimits, ExampleTrainer, Examples, PutSummary, TextExample};
-use crate::host::{Host, MaybeSend};
+use crate::host::{Host, MaybeSend, Store};
 use crate::train::Backend;
 use crate::trainer::Trainer;
 use model::Predictor;
+
+/// The turn of calls that read, change and write the examples.
+const EXAMPLES: &str = "examples";
+
+type Turn<H> = <<H as Host>::Store as Store>::Turn;
 
 /// One installation of an app, for one task that classifies lines of text. Clones share the same installation.
 #[derive(Debug)]
@@ -53,8 +58,6 @@ struct Inner<H> {
     task: TaskId,
     limits: ExampleLimits,
     backend: Backend,
-    /// Held while a call reads, changes and writes the examples.
-    examples: Mutex<()>,
     /// Held for reading by everything that writes, and for writing by [`App::forget`].
     installation: RwLock<()>,
     /// Loaded by the first prediction.
@@ -66,8 +69,8 @@ impl<H: Host> App<H> {
     pub fn new(host: H, config: AppConfig) -> Self {
         let (task, limits, backend) = (config.task.clone(), config.examples, config.backend);
         let client = Client::new(host, config.into_client());
-        let (examples, predictor, installation) = (Mutex::default(), Mutex::default(), RwLock::default());
-        Self(Arc::new(Inner { client, task, limits, backend, examples, predictor, installation }))
+        let (predictor, installation) = (Mutex::default(), RwLock::default());
+        Self(Arc::new(Inner { client, task, limits, backend, predictor, installation }))
     }
 
     /// The underlying client, for programs and tests that use trainers of their own.
@@ -189,10 +192,10 @@ impl<H: Host> App<H> {
         self.0.client.host()
     }
 
-    /// The examples as they are in the store: another process of the installation, such as a background task, may have
-    /// changed them since the last call.
-    async fn examples(&self) -> Result<(MutexGuard<'_, ()>, Examples), Error> {
-        let turn = self.0.examples.lock().await;
+    /// The examples as they are in the store: another process of the installation, such as a background task or another
+    /// tab, may have changed them since the last call. Nobody else changes them until the turn is dropped.
+    async fn examples(&self) -> Result<(Turn<H>, Examples), Error> {
+        let turn = self.host().store().turn(EXAMPLES).await?;
         Ok((turn, Examples::open(self.host(), self.0.limits).await?))
     }
 }

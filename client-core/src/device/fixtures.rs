@@ -20,6 +20,11 @@ pub(crate) mod coordinator;
 pub(crate) struct SlowStore(pub(crate) MemoryStore);
 
 impl Store for SlowStore {
+    type Turn = <MemoryStore as Store>::Turn;
+
+    async fn turn(&self, name: &str) -> Result<Self::Turn, HostError> {
+        self.0.turn(name).await
+    }
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, HostError> {
         self.0.get(key).await
     }

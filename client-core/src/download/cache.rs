@@ -45,6 +45,7 @@ struct Entry {
 /// [`HostError`] of the store.
 pub async fn install<H: Host>(host: &H, model: &Installed) -> Result<bool, HostError> {
     let store = host.store();
+    let _turn = store.turn(INDEX).await?;
     let mut entries = list(store).await?;
     let newer = |entry: &Entry| {
         entry.installed.as_ref().is_some_and(|old| old.task == model.task && old.version >= model.version)
@@ -81,21 +82,27 @@ pub async fn installed_info<H: Host>(host: &H, task: &TaskId) -> Result<Option<I
 /// [`HostError`] of the store.
 pub async fn installed<H: Host>(host: &H, task: &TaskId) -> Result<Option<Model>, HostError> {
     let store = host.store();
-    let mut entries = list(store).await?;
-    let of_task = |entry: &&mut Entry| entry.installed.as_ref().is_some_and(|model| model.task == *task);
-    let Some(entry) = entries.iter_mut().find(of_task) else { return Ok(None) };
-    let Some(Installed { task, version, digest, spec }) = entry.installed.clone() else { return Ok(None) };
-    let bytes = Cache { store, digest, bytes: entry.bytes }.load().await?;
+    let of_task = |entry: Entry| Some((entry.bytes, entry.installed.filter(|model| model.task == *task)?));
+    let Some((bytes, model)) = list(store).await?.into_iter().find_map(of_task) else { return Ok(None) };
+    let Installed { task, version, digest, spec } = model;
+    let bytes = Cache { store, digest, bytes }.load().await?;
     let verified = ModelFile::verify(bytes, digest).and_then(|file| model::weights(file.bytes(), &task, &spec));
     match verified {
         Ok(weights) => Ok(Some(Model { task, version, digest, spec, weights })),
         Err(problem) => {
             tracing::warn!(%problem, "the installed model is damaged: it has to be loaded again");
-            entry.installed = None;
-            put_list(store, &entries).await?;
+            uninstall(store, digest).await?;
             Ok(None)
         }
     }
+}
+
+/// The file counts as not installed from now on.
+async fn uninstall<S: Store>(store: &S, digest: Digest) -> Result<(), HostError> {
+    let _turn = store.turn(INDEX).await?;
+    let mut entries = list(store).await?;
+    entries.iter_mut().filter(|entry| entry.digest == digest).for_each(|entry| entry.installed = None);
+    put_list(store, &entries).await
 }
 
 /// One model file in the store.
@@ -108,6 +115,7 @@ pub(super) struct Cache<'a, S> {
 impl<S: Store> Cache<'_, S> {
     /// Adds the file to the list before any piece of it is written, and deletes the oldest files beyond [`KEPT`].
     pub(super) async fn make_room(&self) -> Result<(), HostError> {
+        let _turn = self.store.turn(INDEX).await?;
         let mut entries = list(self.store).await?;
         if entries.last().is_some_and(|entry| entry.digest == self.digest && entry.bytes == self.bytes) {
             return Ok(());

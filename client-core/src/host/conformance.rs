@@ -46,6 +46,22 @@ pub async fn store<S: Store>(open: impl AsyncFn() -> S) {
     }
     other.put("a/b", b"three").await.expect("writes afterwards");
     assert_eq!(open().await.get("a/b").await, Ok(Some(b"three".to_vec())));
+    turns(&store, &other).await;
+}
+
+/// Two clients count in turns, and every count arrives.
+async fn turns<S: Store>(first: &S, second: &S) {
+    let count = async |store: &S| {
+        for _ in 0..10 {
+            let _turn = store.turn("count").await.expect("gets its turn");
+            let before = store.get("count").await.expect("readable").map_or(0, |bytes| bytes[0]);
+            store.put("count", &[before + 1]).await.expect("writes");
+        }
+    };
+    join(count(first), count(second)).await;
+    assert_eq!(first.get("count").await, Ok(Some(vec![20])), "no change is lost");
+    let _one = first.turn("one").await.expect("free");
+    drop(second.turn("two").await.expect("another name is another turn"));
 }
 
 /// Tests of [`LedgerLog`]. The log must be empty when it is first opened.

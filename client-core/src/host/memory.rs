@@ -48,36 +48,45 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A [`Store`] in memory. Clones share its content.
 #[derive(Clone, Debug, Default)]
-pub struct MemoryStore(Arc<Mutex<BTreeMap<String, Vec<u8>>>>);
+pub struct MemoryStore {
+    values: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
+    turns: Arc<Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>>,
+}
 
 impl MemoryStore {
     /// A copy of the current content: what a device finds after it is killed now.
     #[must_use]
     pub fn fork(&self) -> Self {
-        Self(Arc::new(Mutex::new(lock(&self.0).clone())))
+        Self { values: Arc::new(Mutex::new(lock(&self.values).clone())), turns: Arc::default() }
     }
 
     /// The keys in use.
     pub fn keys(&self) -> Vec<String> {
-        lock(&self.0).keys().cloned().collect()
+        lock(&self.values).keys().cloned().collect()
     }
 }
 
 impl Store for MemoryStore {
+    type Turn = tokio::sync::OwnedMutexGuard<()>;
+
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, HostError> {
-        Ok(lock(&self.0).get(key).cloned())
+        Ok(lock(&self.values).get(key).cloned())
     }
     async fn put(&self, key: &str, bytes: &[u8]) -> Result<(), HostError> {
-        lock(&self.0).insert(key.to_owned(), bytes.to_vec());
+        lock(&self.values).insert(key.to_owned(), bytes.to_vec());
         Ok(())
     }
     async fn delete(&self, key: &str) -> Result<(), HostError> {
-        lock(&self.0).remove(key);
+        lock(&self.values).remove(key);
         Ok(())
     }
     async fn clear(&self) -> Result<(), HostError> {
-        lock(&self.0).clear();
+        lock(&self.values).clear();
         Ok(())
+    }
+    async fn turn(&self, name: &str) -> Result<Self::Turn, HostError> {
+        let turn = lock(&self.turns).entry(name.to_owned()).or_default().clone();
+        Ok(turn.lock_owned().await)
     }
 }
 

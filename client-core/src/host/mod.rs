@@ -169,6 +169,9 @@ pub trait Body: MaybeSend {
 
 /// Durable storage of bytes by key. Keys are short paths of `a-z`, `0-9`, `-`, `_` and `/`.
 pub trait Store: MaybeSend + MaybeSync {
+    /// See [`Self::turn`]; the turn ends when this value is dropped.
+    type Turn: MaybeSend + MaybeSync;
+
     /// The bytes of `key`; `None` if the key is not stored.
     fn get(&self, key: &str) -> impl Future<Output = Result<Option<Vec<u8>>, HostError>> + MaybeSend;
     /// Replaces the bytes of `key` atomically. Durable when it returns, because later messages depend on it (browser:
@@ -179,6 +182,11 @@ pub trait Store: MaybeSend + MaybeSync {
     /// Removes every key. Durable when it returns. If it fails or the process ends meanwhile, some keys may be left;
     /// call it again.
     fn clear(&self) -> impl Future<Output = Result<(), HostError>> + MaybeSend;
+    /// Waits until nobody else has the turn of this name, and takes it: in no other call, client or process of the
+    /// installation does anybody have it meanwhile. Whoever reads a value, changes it and writes it back takes a turn, so
+    /// that no change is lost. Turns are short: nobody has one while waiting for the network. Names are single parts of
+    /// keys.
+    fn turn(&self, name: &str) -> impl Future<Output = Result<Self::Turn, HostError>> + MaybeSend;
     /// Whether the platform may delete stored data on its own.
     fn durability(&self) -> Durability {
         Durability::Persistent

@@ -51,6 +51,11 @@ impl Watch {
 pub(super) struct Watched<T>(pub(super) T, pub(super) Watch);
 
 impl Store for Watched<FolderStore> {
+    type Turn = <FolderStore as Store>::Turn;
+
+    async fn turn(&self, name: &str) -> Result<Self::Turn, HostError> {
+        self.0.turn(name).await
+    }
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, HostError> {
         self.0.get(key).await
     }

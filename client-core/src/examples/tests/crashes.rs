@@ -52,6 +52,11 @@ impl Failing {
 }
 
 impl Store for Failing {
+    type Turn = <MemoryStore as Store>::Turn;
+
+    async fn turn(&self, name: &str) -> Result<Self::Turn, HostError> {
+        self.inner.turn(name).await
+    }
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, HostError> {
         if self.fails == Fails::Wholly && self.writes.load(Ordering::SeqCst) == 0 {
             return Err(HostError::new("store", "the disk is gone"));

@@ -52,13 +52,23 @@ impl Folder {
         work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
     ) -> Result<T, HostError> {
         let turn = self.turn.clone().lock_owned().await;
-        let what = self.what;
-        let done = tokio::task::spawn_blocking(move || {
-            let result = work(&file).map_err(|error| failed(what, &file, error));
+        self.run_aside(file, move |path| {
+            let result = work(path);
             // Released after everything that `work` has captured is dropped.
             drop(turn);
             result
-        });
+        })
+        .await
+    }
+
+    /// [`Self::run`] outside of the folder's order, for work that may wait for other operations in it.
+    pub(super) async fn run_aside<T: Send + 'static>(
+        &self,
+        file: PathBuf,
+        work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, HostError> {
+        let what = self.what;
+        let done = tokio::task::spawn_blocking(move || work(&file).map_err(|error| failed(what, &file, error)));
         done.await.map_err(|error| HostError::new(what, error.to_string()))?
     }
 }

@@ -1,16 +1,18 @@
 //! A [`Store`] of files.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::files::{self, Folder};
+use super::lock;
 use crate::error::HostError;
 use crate::host::Store;
 
 /// A store with one file per key. A write goes to a new file, which then replaces the old one; it is durable when the
 /// call returns.
 ///
-/// Uses no lock: if two clients share a folder, the privacy ledger's lock allows only one at a time to take part in a
-/// round.
+/// No lock is held between two calls, so a process may be suspended. If two clients share a folder, the privacy ledger's
+/// lock allows only one at a time to take part in a round.
 #[derive(Clone, Debug)]
 pub struct FolderStore(Folder);
 
@@ -46,7 +48,13 @@ impl FolderStore {
     }
 }
 
+/// A turn: its file stays open, and the system's lock on it ends with the file.
+#[derive(Debug)]
+pub struct FolderTurn(#[allow(dead_code, reason = "only its end matters")] File);
+
 impl Store for FolderStore {
+    type Turn = FolderTurn;
+
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, HostError> {
         self.0.run(self.path(key)?, files::read).await
     }
@@ -62,6 +70,16 @@ impl Store for FolderStore {
 
     async fn clear(&self) -> Result<(), HostError> {
         self.0.run(self.data(), files::remove_folder_durably).await
+    }
+
+    /// Beside the values, so that [`Self::clear`] deletes no file that somebody has locked.
+    async fn turn(&self, name: &str) -> Result<FolderTurn, HostError> {
+        let take = |path: &Path| {
+            let file = files::private_file().create(true).truncate(false).write(true).open(path)?;
+            lock::wait_for(&file)?;
+            Ok(file)
+        };
+        self.0.run_aside(self.0.path().join(format!("{name}.lock")), take).await.map(FolderTurn)
     }
 }
 

@@ -15,6 +15,11 @@ use crate::trainer::TrainError;
 struct CountingStore(MemoryStore, Arc<Mutex<BTreeMap<String, usize>>>);
 
 impl Store for CountingStore {
+    type Turn = <MemoryStore as Store>::Turn;
+
+    async fn turn(&self, name: &str) -> Result<Self::Turn, HostError> {
+        self.0.turn(name).await
+    }
     async fn get(&self, key: &str) -> Result<Option<Vec<u8>>, HostError> {
         self.0.get(key).await
     }
