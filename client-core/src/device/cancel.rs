@@ -1,11 +1,11 @@
-//! Cancellation of one call, from another task or thread.
+//! Cancels or pauses one call, from another task or thread.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
-/// Cancels the calls that it was passed to, and no others. Clones are the same token, and any thread may use them. A
+/// Cancels or pauses the calls that it was passed to, and no others. Clones are the same token, and any thread may use them. A
 /// token cannot be reset: pass a new one to the next call.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel(Arc<Mutex<Inner>>);
@@ -13,6 +13,7 @@ pub struct Cancel(Arc<Mutex<Inner>>);
 #[derive(Debug, Default)]
 struct Inner {
     cancelled: bool,
+    paused: bool,
     waiting: Vec<Waker>,
 }
 
@@ -25,9 +26,20 @@ impl Cancel {
     /// Makes every running call with this token leave its round properly. A call that starts with a cancelled token ends at
     /// once and changes nothing.
     pub fn cancel(&self) {
+        self.set(|inner| inner.cancelled = true);
+    }
+
+    /// Makes a participation with this token return at once, as if its time budget were used up: nothing is sent, and the
+    /// stored round continues with the next call. For a platform that is about to suspend the app. Other calls end as if
+    /// they were cancelled, and [`Self::cancel`] still works afterwards.
+    pub fn pause(&self) {
+        self.set(|inner| inner.paused = true);
+    }
+
+    fn set(&self, wish: impl FnOnce(&mut Inner)) {
         let waiting = {
             let mut inner = self.lock();
-            inner.cancelled = true;
+            wish(&mut inner);
             std::mem::take(&mut inner.waiting)
         };
         // After the lock is released: a waker may poll the future at once, which takes the lock.
@@ -39,13 +51,18 @@ impl Cancel {
         self.lock().cancelled
     }
 
-    /// The output of `work`, or `None` as soon as the token is cancelled.
+    /// Whether [`Self::pause`] was called.
+    pub fn is_paused(&self) -> bool {
+        self.lock().paused
+    }
+
+    /// The output of `work`, or `None` as soon as the token is cancelled or paused.
     pub async fn unless<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         poll_fn(|context| {
             {
                 let mut inner = self.lock();
-                if inner.cancelled {
+                if inner.cancelled || inner.paused {
                     return Poll::Ready(None);
                 }
                 if !inner.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
@@ -58,7 +75,7 @@ impl Cancel {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A poisoned lock is harmless: both fields are consistent after any panic.
+        // A poisoned lock is harmless: its fields are consistent after any panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -195,8 +195,8 @@ impl<H: Host> Client<H> {
     /// Takes part in one round, or continues the stored round of a process that was killed or paused.
     ///
     /// Training runs on the calling thread, in steps ([`Trainer`]). Dropping the future has the effect of killing the
-    /// process: the next call continues from the last durable step. [`Cancel::cancel`] instead leaves the round and
-    /// informs the coordinator.
+    /// process: the next call continues from the last durable step. [`Cancel::pause`] does the same and says when to call
+    /// again. [`Cancel::cancel`] instead leaves the round and informs the coordinator.
     ///
     /// # Errors
     /// [`Error::AlreadyRunning`]; [`Error::Host`]; [`Error::LedgerInUse`], [`Error::LedgerLocked`], [`Error::Ledger`]
@@ -215,7 +215,9 @@ impl<H: Host> Client<H> {
                 let until = self.host.clock().now();
                 return Ok(Outcome::Left { round: None, cause: Cause::Cancelled, until });
             }
-            if let Some(outcome) = self.not_yet(budget, cancel).await? {
+            // A paused call does not sit out anything.
+            let sitting = budget.filter(|_| !cancel.is_paused());
+            if let Some(outcome) = self.not_yet(sitting, cancel).await? {
                 return Ok(outcome);
             }
             let outcome = self.once(&options, budget, trainer, cancel, observer).await?;
@@ -298,6 +300,10 @@ impl<H: Host> Client<H> {
                 enrollment.mark_refused(&self.host, &problem.code).await?;
                 pace.refused(&problem.code, &problem.sentence, now, run.rng());
                 Outcome::EnrollmentNeeded { code: problem.code, sentence: problem.sentence }
+            }
+            Ended::Paused(_, Phase::CheckingIn) if cancel.is_paused() => {
+                let sentence = "the app paused the call before a round was joined".to_owned();
+                Outcome::Waited { until: now, code: "paused".into(), sentence }
             }
             // No round is stored yet: the coordinator has not answered in time. The pause grows, or an app with short
             // budgets would ask again and again.

@@ -270,7 +270,8 @@ impl<'a, H: Host> Run<'a, H> {
         }
         match self.cancel.unless(self.host.clock().sleep(wait)).await {
             Some(()) => Performed::Event(Event::Woke),
-            None => Performed::Event(Event::Cancel),
+            None if self.cancel.is_cancelled() => Performed::Event(Event::Cancel),
+            None => Performed::Paused(resume_at(state, time, self.host.clock().now())),
         }
     }
 
@@ -334,6 +335,11 @@ impl<'a, H: Host> Run<'a, H> {
             }
             if self.cancel.is_cancelled() {
                 return Ok(Performed::Event(Event::Cancel));
+            }
+            if self.cancel.is_paused() {
+                // There is no time to finish what was begun: the next call trains again.
+                let now = clock.now();
+                return Ok(Performed::Paused(resume_at(state, now, now)));
             }
             let spent = budget.is_some_and(|budget| budget.left(clock).is_zero());
             if spent && steps == 0 {
@@ -416,7 +422,8 @@ impl<'a, H: Host> Run<'a, H> {
             }
         };
         match self.cancel.unless(work).await {
-            None => Err(Stopped::Cancelled),
+            None if self.cancel.is_cancelled() => Err(Stopped::Cancelled),
+            None => Err(Stopped::OutOfBudget),
             Some(None) => Err(Stopped::OutOfBudget),
             Some(Some(done)) => Ok(done),
         }

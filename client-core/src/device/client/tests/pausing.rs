@@ -1,5 +1,7 @@
 //! A budget ends a call and not the round.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use super::stepping::Stepping;
 use super::*;
 #[cfg(target_arch = "wasm32")]
@@ -205,4 +207,65 @@ async fn a_clock_that_is_set_back_makes_no_budget_longer() {
     assert!(matches!(outcome, Outcome::Paused { phase: Phase::Keys, .. }), "{outcome:?}");
     let took = start.until(clock.now());
     assert!(took < budget + Duration::from_secs(1), "{took:?}");
+}
+
+/// A platform that is about to suspend the app pauses the call, at any moment: the round goes on with the next call, and
+/// its sum is exact.
+#[tokio::test]
+async fn a_call_that_is_paused_at_random_moments_goes_on_with_the_next_one() {
+    let mut random = ChaCha20Rng::from_seed([9; 32]);
+    let mut phases = std::collections::BTreeSet::new();
+    for _ in 0..20 {
+        let (shared, clock) = (coordinator(), clock());
+        let phone = host(&shared, &clock, 0);
+        client(phone.clone()).enroll("token", &Cancel::new()).await.expect("enrolls");
+        let others: Vec<_> = (1..COHORT).map(|number| spawn(host(&shared, &clock, number), number)).collect();
+        let outcome = loop {
+            let (device, cancel) = (client(phone.clone()), Cancel::new());
+            let polls = random.next_u32() % 40;
+            let pausing = async {
+                for _ in 0..polls {
+                    turn().await;
+                }
+                cancel.pause();
+            };
+            let (mut train, mut nobody) = (trainer(0), ());
+            let participation = device.participate(RunOptions::default(), &mut train, &cancel, &mut nobody);
+            match both(participation, pausing).await.0.expect("no error") {
+                Outcome::Paused { phase, .. } => drop(phases.insert(phase)),
+                Outcome::Waited { code, .. } => assert_eq!(code, "paused", "nothing was asked of the coordinator yet"),
+                outcome => break outcome,
+            }
+        };
+        assert!(contributed(&outcome), "{outcome:?}");
+        for other in others {
+            assert!(contributed(&other.await.expect("no panic").expect("no error")));
+        }
+        let coordinator = shared.lock().expect("no panic");
+        assert_eq!(coordinator.released.as_ref().expect("released").vectors[1], sum(0..COHORT)[1]);
+        coordinator.assert_one_message_each();
+    }
+    assert!(phases.len() >= 4, "{phases:?}");
+}
+
+/// What is trained so far is thrown away: a shorter training would be another update.
+#[tokio::test]
+async fn training_that_is_paused_begins_again() {
+    let (shared, clock) = (coordinator(), clock());
+    let device = client(host(&shared, &clock, 0));
+    device.enroll("token", &Cancel::new()).await.expect("enrolls");
+    let (cancel, steps) = (Cancel::new(), Arc::new(AtomicU32::new(0)));
+    let step = Duration::from_millis(10);
+    let mut endless = Stepping { clock: clock.clone(), step, prepares: false, steps: steps.clone() };
+    let pausing = async {
+        while steps.load(Ordering::SeqCst) < 20 {
+            turn().await;
+        }
+        cancel.pause();
+    };
+    let mut nobody = ();
+    let participation = device.participate(RunOptions::default(), &mut endless, &cancel, &mut nobody);
+    let outcome = both(participation, pausing).await.0;
+    assert!(matches!(outcome, Ok(Outcome::Paused { phase: Phase::Training, .. })), "{outcome:?}");
+    assert!(shared.lock().expect("no panic").sent.is_empty(), "nothing was sent");
 }
