@@ -1,5 +1,7 @@
 //! The errors of this crate: one variant for each way in which a caller should react.
 
+use std::time::Duration;
+
 use scale_privacy::ledger;
 use scale_proto::error::{Invalid, Problem};
 
@@ -155,7 +157,53 @@ impl From<LogError> for Error {
     }
 }
 
+/// The kind of an [`Error`], for apps that react to kinds and not to single codes. Every language's bindings have these
+/// kinds, and two of their own: `unsupported`, if the platform lacks something, and `internal`, a fault of the library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The app's configuration does not fit the coordinator. Trying again does not help.
+    Configuration,
+    /// The call does not fit the installation's state, or an argument is invalid: the sentence says which.
+    Usage,
+    /// The coordinator cannot be reached. The same call may be repeated later.
+    Network,
+    /// The coordinator refused the call.
+    Refused,
+    /// Storage, key store or another part of the platform failed, or stored data is damaged.
+    Storage,
+    /// The privacy ledger is locked, or refused a record.
+    PrivacyLedger,
+    /// A model failed its verification, or this build cannot use it.
+    Model,
+    /// The app cancelled the call.
+    Cancelled,
+}
+
 impl Error {
+    /// What the app can do about it, roughly.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Call(CallError::Refused(_)) => ErrorKind::Refused,
+            Self::Call(CallError::Unreachable(_)) => ErrorKind::Network,
+            Self::Call(CallError::Malformed(_)) | Self::TaskKeyMismatch => ErrorKind::Configuration,
+            Self::NoModel | Self::NotEnrolled | Self::AlreadyRunning | Self::LedgerInUse | Self::Example(_) => {
+                ErrorKind::Usage
+            }
+            Self::Host(_) => ErrorKind::Storage,
+            Self::LedgerLocked(_) | Self::Ledger(_) => ErrorKind::PrivacyLedger,
+            Self::Model(_) | Self::Training(_) => ErrorKind::Model,
+            Self::Cancelled => ErrorKind::Cancelled,
+        }
+    }
+
+    /// How long to wait before the call is repeated, if the coordinator has said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Call(CallError::Refused(problem)) => problem.remedy.window().map(|window| window.after),
+            _ => None,
+        }
+    }
+
     /// Stable machine-readable code of the cause.
     pub fn code(&self) -> &str {
         match self {

@@ -60,6 +60,7 @@ pub use payload::{Paying, Payload, Releasing, Sealed};
 pub use report::{Participation, PrivacyReport, Protection, Receipt};
 pub use requirements::{Condition, Power, Requirements};
 pub use round::Round;
+pub use scale_privacy::guardrails::{Caps as PrivacyCaps, Limits as PrivacyLimits};
 pub use scale_privacy::ledger::{Epsilon, Epsilons};
 pub use snapshot::{Part, Snapshot, Unreadable};
 pub use state::{Contribution, Env, State, Step};
