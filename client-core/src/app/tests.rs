@@ -10,7 +10,6 @@ use super::*;
 use crate::device::fixtures::coordinator::{Coordinator, Line};
 use crate::device::fixtures::{self, model_file};
 use crate::device::{Phase, Progress};
-use crate::host::Store as _;
 use crate::host::memory::{MemoryClock, MemoryHost};
 use crate::train::fresh_weights;
 use crate::update;

@@ -1,0 +1,77 @@
+//! What the core writes to its log, and what a panic says, for the browser's console.
+
+use std::cell::RefCell;
+use std::fmt::Write as _;
+
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+use crate::host::shared;
+use crate::platform::Platform;
+
+thread_local! {
+    /// A subscriber has to be usable from every thread, and a JavaScript object is not: hence apart from it.
+    static CONSOLE: RefCell<Option<Platform>> = const { RefCell::new(None) };
+}
+
+/// Sends everything that is logged from now on to [`Platform::log`].
+pub(crate) fn to(platform: &Platform) {
+    CONSOLE.with_borrow_mut(|console| *console = Some(shared(platform)));
+    // Fails only if it is set already.
+    let _set = tracing::subscriber::set_global_default(Console);
+    std::panic::set_hook(Box::new(|panic| say("error", &panic.to_string())));
+}
+
+fn say(level: &str, text: &str) {
+    CONSOLE.with_borrow(|console| {
+        if let Some(platform) = console {
+            platform.log(level, text);
+        }
+    });
+}
+
+/// Events at `info` and above. Spans are of no use in a console.
+struct Console;
+
+impl Subscriber for Console {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event() && *metadata.level() <= Level::INFO
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let level = match *event.metadata().level() {
+            Level::ERROR => "error",
+            Level::WARN => "warn",
+            _ => "info",
+        };
+        let mut line = Line::default();
+        event.record(&mut line);
+        say(level, &format!("{}{}", line.message, line.fields));
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+/// The message, then the fields as `name=value`.
+#[derive(Default)]
+struct Line {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        // Writing to a string does not fail.
+        let _written = match field.name() {
+            "message" => write!(self.message, "{value:?}"),
+            name => write!(self.fields, " {name}={value:?}"),
+        };
+    }
+}

@@ -1,0 +1,7 @@
+//! Exports for the tests in a browser.
+
+mod calls;
+mod moves;
+mod parity;
+mod speed;
+mod training;
