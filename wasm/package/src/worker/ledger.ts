@@ -1,0 +1,48 @@
+import type { Database } from './database';
+import { take, type Release } from './locks';
+
+const LOG = 'log';
+
+/** The privacy ledger's log: one value, which only the worker that has the lock changes. */
+export class Ledger {
+  readonly #database: Database;
+  readonly #lock: string;
+
+  constructor(database: Database, name: string) {
+    this.#database = database;
+    this.#lock = `${name}/ledger`;
+  }
+
+  hold(): Promise<Release | undefined> {
+    return take(this.#lock);
+  }
+
+  read(): Promise<Uint8Array | undefined> {
+    return this.#database.read('ledger', (store) => store.get(LOG) as IDBRequest<Uint8Array | undefined>);
+  }
+
+  async append(at: number, bytes: Uint8Array): Promise<void> {
+    await this.#database.write('ledger', (store, failed) => {
+      const request = store.get(LOG) as IDBRequest<Uint8Array | undefined>;
+      request.onsuccess = () => {
+        const log = request.result ?? new Uint8Array();
+        if (log.length !== at || at === 0) {
+          failed(new Error(`the privacy ledger has ${log.length} bytes instead of ${at}: something else wrote to it`));
+          return;
+        }
+        const longer = new Uint8Array(at + bytes.length);
+        longer.set(log);
+        longer.set(bytes, at);
+        store.put(longer, LOG);
+      };
+    });
+  }
+
+  async replace(bytes: Uint8Array): Promise<void> {
+    await this.#database.write('ledger', (store) => void store.put(bytes, LOG));
+  }
+
+  async remove(): Promise<void> {
+    await this.#database.write('ledger', (store) => void store.delete(LOG));
+  }
+}

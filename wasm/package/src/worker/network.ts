@@ -1,0 +1,127 @@
+/** The answer to a gRPC-web request, as the core takes it. */
+export interface Answer {
+  http: number;
+  status: string | undefined;
+  message: string | undefined;
+  details: string | undefined;
+  body: Uint8Array;
+}
+
+/** A response that is longer is not read to its end: the core refuses it. */
+const LONGEST_ANSWER = 64 << 20;
+
+/** Calls to the coordinator and downloads, both limited in time: nobody else ends a fetch that is not answered. */
+export class Network {
+  readonly #coordinator: string;
+  readonly #callMs: number;
+  readonly #silenceMs: number;
+
+  constructor({ coordinator, callMs, silenceMs }: { coordinator: string; callMs: number; silenceMs: number }) {
+    this.#coordinator = coordinator.replace(/\/+$/, '');
+    this.#callMs = callMs;
+    this.#silenceMs = silenceMs;
+  }
+
+  /** `authorization`: the header's value, for every call but the enrollment. */
+  async unary(path: string, authorization: string | undefined, body: Uint8Array<ArrayBuffer>): Promise<Answer> {
+    const headers: Record<string, string> = { 'content-type': 'application/grpc-web+proto', 'x-grpc-web': '1' };
+    if (authorization !== undefined) headers['authorization'] = authorization;
+    const limit = new Limit(this.#callMs, 'the coordinator has not answered');
+    try {
+      const response = await fetch(this.#coordinator + path, { method: 'POST', headers, body, ...plain, signal: limit.signal });
+      const length = Number(response.headers.get('content-length') ?? 0);
+      if (length > LONGEST_ANSWER) throw new Error(`the answer has ${length} bytes, more than any message`);
+      const header = (name: string) => response.headers.get(name) ?? undefined;
+      return {
+        http: response.status,
+        status: header('grpc-status'),
+        message: header('grpc-message'),
+        details: header('grpc-status-details-bin'),
+        body: new Uint8Array(await response.arrayBuffer()),
+      };
+    } catch (error) {
+      throw limit.explained(error);
+    } finally {
+      limit.end();
+    }
+  }
+
+  async download(url: string, from: number): Promise<Download> {
+    const limit = new Limit(this.#silenceMs, 'the download fell silent');
+    try {
+      const headers: Record<string, string> = from > 0 ? { range: `bytes=${from}-` } : {};
+      const response = await fetch(url, { headers, ...plain, signal: limit.signal });
+      return new Download(response, limit);
+    } catch (error) {
+      limit.end();
+      throw limit.explained(error);
+    }
+  }
+}
+
+/** No cookies and no address of the page: calls carry a token, and nothing else says who asks. */
+const plain = { credentials: 'omit', referrerPolicy: 'no-referrer', cache: 'no-store', redirect: 'error' } as const;
+
+/** A download that has started. */
+export class Download {
+  readonly http: number;
+  readonly contentRange: string | undefined;
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  readonly #limit: Limit;
+
+  constructor(response: Response, limit: Limit) {
+    this.http = response.status;
+    this.contentRange = response.headers.get('content-range') ?? undefined;
+    this.#reader = response.body?.getReader();
+    this.#limit = limit;
+  }
+
+  /** The next bytes; undefined at the end. */
+  async next(): Promise<Uint8Array | undefined> {
+    this.#limit.again();
+    try {
+      const { value } = (await this.#reader?.read()) ?? {};
+      return value;
+    } catch (error) {
+      throw this.#limit.explained(error);
+    }
+  }
+
+  stop(): void {
+    this.#limit.end();
+    this.#reader?.cancel().catch(() => {});
+  }
+}
+
+/** Ends a fetch after a time. */
+class Limit {
+  readonly #milliseconds: number;
+  readonly #reason: string;
+  readonly #controller = new AbortController();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(milliseconds: number, reason: string) {
+    this.#milliseconds = milliseconds;
+    this.#reason = reason;
+    this.again();
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  again(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#controller.abort(), this.#milliseconds);
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+  }
+
+  /** Never with the address, which is signed and grants access. */
+  explained(error: unknown): Error {
+    if (this.signal.aborted) return new Error(`${this.#reason} for ${this.#milliseconds / 1000} s`);
+    return error instanceof Error ? new Error(error.message) : new Error('the connection broke');
+  }
+}
