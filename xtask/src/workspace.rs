@@ -1,5 +1,6 @@
 //! Where the repository is, and what `cargo metadata` says about it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -38,6 +39,8 @@ pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) manifest_path: PathBuf,
     pub(crate) dependencies: Vec<Dependency>,
+    /// What each feature turns on, with those that optional dependencies make.
+    pub(crate) features: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -45,6 +48,7 @@ pub(crate) struct Dependency {
     pub(crate) name: String,
     /// Nothing for a normal dependency, else `dev` or `build`.
     pub(crate) kind: Option<String>,
+    pub(crate) optional: bool,
 }
 
 impl Metadata {

@@ -4,30 +4,47 @@ use std::collections::BTreeSet;
 
 use super::Violation;
 use crate::lockfile::Lockfile;
-use crate::workspace::{Dependency, Metadata};
+use crate::workspace::{Dependency, Metadata, Package};
 
-/// What each layer may look at; `dev` adds what only its tests may use.
+/// What each layer may look at; `dev` adds what only its tests may use, `testing` what may be there only with the feature
+/// of that name: a test that runs in a browser is a function of the library.
 struct Layer {
     package: &'static str,
     below: &'static [&'static str],
     dev: &'static [&'static str],
+    testing: &'static [&'static str],
 }
 
+/// The feature of [`Layer::testing`].
+const TESTING: &str = "testing";
+
 const LAYERS: &[Layer] = &[
-    Layer { package: "scale-privacy", below: &[], dev: &[] },
-    Layer { package: "scale-secagg", below: &[], dev: &["scale-privacy"] },
-    Layer { package: "scale-proto", below: &["scale-secagg"], dev: &[] },
-    Layer { package: "scale-records", below: &["scale-proto"], dev: &[] },
-    Layer { package: "scale-rest", below: &["scale-records", "scale-proto"], dev: &[] },
+    Layer { package: "scale-privacy", below: &[], dev: &[], testing: &[] },
+    Layer { package: "scale-secagg", below: &[], dev: &["scale-privacy"], testing: &[] },
+    Layer { package: "scale-proto", below: &["scale-secagg"], dev: &[], testing: &[] },
+    Layer { package: "scale-records", below: &["scale-proto"], dev: &[], testing: &[] },
+    Layer { package: "scale-rest", below: &["scale-records", "scale-proto"], dev: &[], testing: &[] },
     Layer {
         package: "scale-coordinator",
         below: &["scale-rest", "scale-records", "scale-proto", "scale-secagg", "scale-privacy"],
         // Its tests run whole rounds with the device that ships, not with one of their own.
         dev: &["scale-client-core"],
+        testing: &[],
     },
-    Layer { package: "scale-client-core", below: &["scale-proto", "scale-secagg", "scale-privacy"], dev: &[] },
-    Layer { package: "scale-bindings", below: &["scale-client-core", "scale-proto"], dev: &[] },
-    Layer { package: "scale-wasm", below: &["scale-client-core", "scale-proto"], dev: &[] },
+    Layer {
+        package: "scale-client-core",
+        below: &["scale-proto", "scale-secagg", "scale-privacy"],
+        dev: &[],
+        testing: &[],
+    },
+    Layer { package: "scale-bindings", below: &["scale-client-core", "scale-proto"], dev: &[], testing: &[] },
+    Layer {
+        package: "scale-wasm",
+        below: &["scale-client-core", "scale-proto"],
+        dev: &[],
+        // The speed of masking alone.
+        testing: &["scale-secagg"],
+    },
 ];
 
 /// Look at every layer; no layer, and none of each other, looks at them.
@@ -67,7 +84,7 @@ pub(super) fn directions(metadata: &Metadata) -> Vec<Violation> {
         let ours = package.dependencies.iter().filter(|dependency| members.contains(dependency.name.as_str()));
         for dependency in ours {
             let allowed = match layer {
-                Some(layer) => may_use(layer, dependency),
+                Some(layer) => may_use(layer, package, dependency),
                 None => !OUTSIDE.contains(&dependency.name.as_str()),
             };
             if !allowed {
@@ -82,9 +99,26 @@ pub(super) fn directions(metadata: &Metadata) -> Vec<Violation> {
     violations
 }
 
-fn may_use(layer: &Layer, dependency: &Dependency) -> bool {
+fn may_use(layer: &Layer, package: &Package, dependency: &Dependency) -> bool {
     let name = dependency.name.as_str();
-    layer.below.contains(&name) || (dependency.kind.as_deref() == Some("dev") && layer.dev.contains(&name))
+    layer.below.contains(&name)
+        || (dependency.kind.as_deref() == Some("dev") && layer.dev.contains(&name))
+        || (dependency.optional && layer.testing.contains(&name) && only_for_testing(package, name))
+}
+
+/// Whether nothing but the feature `testing`, which no other feature turns on, turns on the optional dependency.
+fn only_for_testing(package: &Package, dependency: &str) -> bool {
+    let turns_on = |entry: &String| {
+        entry == TESTING
+            || entry
+                .strip_prefix("dep:")
+                .unwrap_or(entry)
+                .split(['/', '?'])
+                .next()
+                .is_some_and(|name| name == dependency)
+    };
+    let others = package.features.iter().filter(|(feature, _)| *feature != TESTING);
+    !others.flat_map(|(_, entries)| entries).any(turns_on)
 }
 
 /// The packages that `cargo tree --prefix none` lists.
@@ -131,19 +165,21 @@ pub(super) fn locked(lock: &Lockfile) -> Vec<Violation> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
-    use crate::workspace::Package;
 
     /// Packages with their dependencies, `dev:` before the name of a dev-dependency.
     fn metadata(packages: &[(&str, &[&str])]) -> Metadata {
         let dependency = |name: &&str| match name.strip_prefix("dev:") {
-            Some(name) => Dependency { name: name.into(), kind: Some("dev".into()) },
-            None => Dependency { name: (*name).into(), kind: None },
+            Some(name) => Dependency { name: name.into(), kind: Some("dev".into()), optional: false },
+            None => Dependency { name: (*name).into(), kind: None, optional: false },
         };
         let package = |(name, dependencies): &(&str, &[&str])| Package {
             name: (*name).into(),
             manifest_path: format!("/src/{name}/Cargo.toml").into(),
             dependencies: dependencies.iter().map(dependency).collect(),
+            features: BTreeMap::new(),
         };
         Metadata { packages: packages.iter().map(package).collect() }
     }
@@ -178,6 +214,35 @@ mod tests {
             let found = directions(&metadata);
             assert!(found.iter().any(|violation| violation.place == package), "{name}: {found:?}");
         }
+    }
+
+    #[test]
+    fn a_dependency_for_testing_is_there_only_for_testing() {
+        let found = |optional: bool, features: &[(&str, &[&str])]| {
+            let mut metadata = metadata(&[("scale-wasm", &["scale-secagg"]), ("scale-secagg", &[])]);
+            let package = &mut metadata.packages[0];
+            package.dependencies[0].optional = optional;
+            let entries = |(name, entries): &(&str, &[&str])| {
+                ((*name).to_owned(), entries.iter().map(|entry| (*entry).to_owned()).collect())
+            };
+            package.features = features.iter().map(entries).collect();
+            directions(&metadata).len()
+        };
+        let testing = ("testing", &["scale-client-core/testing", "dep:scale-secagg"][..]);
+        assert_eq!(found(true, &[testing]), 0);
+        assert_eq!(found(true, &[testing, ("default", &["quick"]), ("quick", &[])]), 0);
+        assert_eq!(found(false, &[testing]), 1, "always there");
+        for (why, other) in [
+            ("on by default", ("default", &["testing"][..])),
+            ("another feature", ("quick", &["dep:scale-secagg"])),
+            ("its feature from another one", ("quick", &["scale-secagg/chosen-parameters"])),
+            ("the feature that cargo makes", ("scale-secagg", &["dep:scale-secagg"])),
+        ] {
+            assert_eq!(found(true, &[testing, other]), 1, "{why}");
+        }
+        let mut elsewhere = metadata(&[("scale-proto", &["scale-privacy"]), ("scale-privacy", &[])]);
+        elsewhere.packages[0].dependencies[0].optional = true;
+        assert_eq!(directions(&elsewhere).len(), 1, "scale-proto may not");
     }
 
     #[test]
