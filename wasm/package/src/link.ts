@@ -133,17 +133,20 @@ export class Link {
     const { callMs, silenceMs } = this.#timeouts;
     const alive = `${name}/worker/${crypto.randomUUID()}`;
     return new Promise((resolve, reject) => {
+      let ready = false;
       const died = (error: ScaleError) => {
         reject(error);
-        if (this.#running !== running && this.#running !== undefined) return;
+        if (this.#running !== running) return;
         this.end(error);
-        this.#onDeath();
+        // Whoever asks for the status on that would start the next worker, which would not start either.
+        if (ready) this.#onDeath();
       };
       worker.onerror = ({ message }) => died(fault(message || 'its script could not be loaded'));
       worker.onmessageerror = () => died(fault('a message could not be read'));
       worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
         switch (data.kind) {
           case 'ready':
+            ready = true;
             this.#watch(alive, running, died);
             resolve(running);
             break;
