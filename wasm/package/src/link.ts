@@ -159,7 +159,7 @@ export class Link {
       };
       this.#running = running;
       const installed = JSON.stringify(installation);
-      const start = { coordinator, name, alive, wasm: module, callMs, silenceMs, installation: installed };
+      const start = { coordinator, name, page: location.pathname, alive, wasm: module, callMs, silenceMs, installation: installed };
       worker.postMessage({ kind: 'start', ...start, ...this.#surroundings() } satisfies ToWorker);
     });
   }

@@ -34,6 +34,8 @@ export interface Start {
   /** JSON of the installation's options. */
   installation: string;
   name: string;
+  /** The page's path, for a person who has it open in several tabs. */
+  page: string;
   /** Name of the lock that the worker holds as long as it lives. */
   alive: string;
   wasm?: string | ArrayBuffer | WebAssembly.Module | undefined;

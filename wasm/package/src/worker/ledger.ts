@@ -3,6 +3,11 @@ import { take, type Release } from './locks';
 
 const LOG = 'log';
 
+/** Name of the lock that whoever changes the log has. */
+export function ledgerLock(name: string): string {
+  return `${name}/ledger`;
+}
+
 /** The privacy ledger's log: one value, which only the worker that has the lock changes. */
 export class Ledger {
   readonly #database: Database;
@@ -10,7 +15,7 @@ export class Ledger {
 
   constructor(database: Database, name: string) {
     this.#database = database;
-    this.#lock = `${name}/ledger`;
+    this.#lock = ledgerLock(name);
   }
 
   hold(): Promise<Release | undefined> {

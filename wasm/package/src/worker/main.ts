@@ -2,12 +2,15 @@
 import type { FromWorker, Method, Start, ToWorker } from '../protocol';
 import type { Failure } from '../types';
 import { wait } from './locks';
+import { announce, explained } from './participation';
 import { Platform } from './platform';
 import init, { Client, Stop } from 'scale_fl.js';
 
 declare const self: DedicatedWorkerGlobalScope;
 
 interface Device {
+  name: string;
+  page: string;
   platform: Platform;
   client: Client;
 }
@@ -43,7 +46,7 @@ async function start(data: Start): Promise<Device> {
     await wait(data.alive);
     const platform = new Platform(data);
     await load(data.wasm);
-    device = { platform, client: new Client(platform, data.installation) };
+    device = { name: data.name, page: data.page, platform, client: new Client(platform, data.installation) };
     post({ kind: 'ready' });
     return device;
   } catch (error) {
@@ -68,24 +71,25 @@ async function load(wasm: Start['wasm']): Promise<void> {
 }
 
 async function call(id: number, method: Method, args: unknown[]): Promise<void> {
-  const { client } = await (starting ?? Promise.reject(new Error('the worker got a call before its start')));
+  const device = await (starting ?? Promise.reject(new Error('the worker got a call before its start')));
   const stop = new Stop();
   stops.set(id, stop);
   try {
-    post({ kind: 'done', id, value: await perform(client, id, stop, method, args) });
+    post({ kind: 'done', id, value: await perform(device, id, stop, method, args) });
   } catch (error) {
     // The core fails with text; anything else is a trap.
     if (typeof error !== 'string') {
       died(error);
       return;
     }
-    post({ kind: 'failed', id, failure: JSON.parse(error) as Failure });
+    post({ kind: 'failed', id, failure: await explained(JSON.parse(error) as Failure, device.name) });
   }
   stops.delete(id);
   stop.free();
 }
 
-async function perform(client: Client, id: number, stop: Stop, method: Method, args: unknown[]): Promise<unknown> {
+async function perform(device: Device, id: number, stop: Stop, method: Method, args: unknown[]): Promise<unknown> {
+  const { client } = device;
   const progress = (json: string) => post({ kind: 'progress', id, progress: JSON.parse(json) });
   const text = args[0] as string;
   switch (method) {
@@ -100,7 +104,7 @@ async function perform(client: Client, id: number, stop: Stop, method: Method, a
     case 'refreshModel':
       return JSON.parse(await client.refreshModel(stop));
     case 'participate':
-      return JSON.parse(await client.participate(JSON.stringify(args[0]), stop, progress));
+      return participate(device, () => client.participate(JSON.stringify(args[0]), stop, progress));
     case 'status':
       return JSON.parse(await client.status());
     case 'privacyReport':
@@ -116,7 +120,7 @@ async function perform(client: Client, id: number, stop: Stop, method: Method, a
     case 'close':
       return client.close();
     case 'testing':
-      if (__TESTING__) return testing(client, text, args[1], stop, progress);
+      if (__TESTING__) return testing(device, text, args[1], stop, progress);
       throw new Error('this is not the build for tests');
   }
 }
@@ -128,8 +132,18 @@ interface TestingClient {
   testing(what: string, options: string, stop: Stop, progress: (json: string) => void): Promise<string>;
 }
 
-async function testing(client: Client, what: string, options: unknown, stop: Stop, progress: (json: string) => void) {
-  return JSON.parse(await (client as unknown as TestingClient).testing(what, JSON.stringify(options), stop, progress));
+async function testing(device: Device, what: string, options: unknown, stop: Stop, progress: (json: string) => void) {
+  const client = device.client as unknown as TestingClient;
+  return participate(device, () => client.testing(what, JSON.stringify(options), stop, progress));
+}
+
+async function participate({ name, page }: Device, work: () => Promise<string>): Promise<unknown> {
+  const over = await announce(name, page);
+  try {
+    return JSON.parse(await work());
+  } finally {
+    over();
+  }
 }
 
 function died(error: unknown): void {
