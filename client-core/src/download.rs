@@ -133,6 +133,7 @@ async fn stream<H: Host>(
         if data.len() as u64 + bytes.len() as u64 > wanted.bytes {
             return Err(ModelError::TooLarge { announced: wanted.bytes }.into());
         }
+        reserve(data, wanted.bytes);
         data.extend_from_slice(&bytes);
         for piece in before..data.len() / PIECE_BYTES {
             cache.put(piece, &data[piece * PIECE_BYTES..][..PIECE_BYTES]).await?;
@@ -148,6 +149,17 @@ async fn stream<H: Host>(
         cache.put(whole, &data[whole * PIECE_BYTES..]).await?;
     }
     Ok(())
+}
+
+/// Makes room for a file that is about to be read piece by piece: a buffer that doubles needs three times the file. Beyond a
+/// limit it doubles all the same, because the announced size is the server's word.
+fn reserve(data: &mut Vec<u8>, announced: u64) {
+    const LIMIT: u64 = 16 << 20;
+    // At most the limit.
+    let wanted = announced.min(LIMIT) as usize;
+    if data.is_empty() {
+        data.reserve_exact(wanted);
+    }
 }
 
 #[cfg(test)]

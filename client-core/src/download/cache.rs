@@ -143,6 +143,7 @@ impl<S: Store> Cache<'_, S> {
             if piece.len() != PIECE_BYTES.min(total - data.len()) {
                 break;
             }
+            super::reserve(&mut data, self.bytes);
             data.extend_from_slice(&piece);
         }
         Ok(data)
