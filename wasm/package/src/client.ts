@@ -14,6 +14,17 @@ declare const __TESTING__: boolean;
 /** What clients of the same installation in other tabs tell each other. */
 type News = 'changed' | 'forgotten';
 
+function checkAddress(coordinator: string): void {
+  // Not `URL.canParse`, which Safari 16 does not have.
+  try {
+    if (/^https?:$/.test(new URL(coordinator).protocol)) return;
+  } catch {
+    // Refused below.
+  }
+  const problem = `the option \`coordinator\` is not an address: ${JSON.stringify(coordinator)}, give one like https://fl.example.org`;
+  throw new ScaleError('configuration', 'bad_option', problem);
+}
+
 /**
  * One installation of an app, for one task that classifies lines of text. Its calls run in a worker, and one participation
  * runs at a time; all other calls may be made meanwhile.
@@ -51,10 +62,11 @@ export class ScaleClient extends EventTarget {
   /**
    * Checks that the browser has what is needed. Nothing is loaded yet: the first call starts the worker.
    *
-   * @throws {ScaleError} of kind `unsupported`.
+   * @throws {ScaleError} of kind `unsupported`, or `configuration` for an address that is none.
    */
   static async create(options: Options): Promise<ScaleClient> {
     checkSupport();
+    checkAddress(options.coordinator);
     const persistence = new Persistence(options.name ?? 'scale-fl');
     await persistence.load();
     return new ScaleClient(options, persistence);
