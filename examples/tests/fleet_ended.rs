@@ -1,6 +1,7 @@
-//! However the demo's process ends, its coordinator ends with it.
+//! However the fleet's process ends, its coordinator ends with it.
 #![cfg(unix)]
 
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -48,4 +49,29 @@ fn the_coordinator_ends_with_the_fleet() {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// The parent process reads one line, and has nothing to clean up.
+#[test]
+fn neighbors_tell_how_to_join_them_and_end_with_their_input() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut fleet = Command::new(env!("CARGO_BIN_EXE_fleet"))
+        .args(["neighbors", "--devices", "10", "--before", "0", "--until-stdin-ends", "--keep"])
+        .arg(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the fleet starts");
+    let (input, mut line) = (fleet.stdin.take(), String::new());
+    let output = fleet.stdout.take().expect("it is a pipe");
+    BufReader::new(output).read_line(&mut line).expect("the fleet writes text");
+    let facts: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+    let text = |name: &str| facts[name].as_str().unwrap_or_else(|| panic!("no {name} in {line}")).to_owned();
+    assert_eq!((text("task").as_str(), text("task_key").len()), ("categorizer", 64));
+    assert!(text("enroll_token").starts_with("scale_enroll_"));
+    let address = text("url").trim_start_matches("http://").to_owned();
+    TcpStream::connect(&address).expect("the coordinator listens");
+    drop(input);
+    assert!(fleet.wait().expect("its own child").success());
+    TcpStream::connect(&address).expect_err("the coordinator has ended");
 }

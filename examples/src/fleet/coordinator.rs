@@ -130,12 +130,12 @@ impl Operator {
         Ok(())
     }
 
-    /// A token that enrolls devices for an hour.
+    /// A token that enrolls devices for this long.
     ///
     /// # Errors
     /// The coordinator refuses the call, or cannot be reached.
-    pub async fn enroll_token(&mut self) -> anyhow::Result<String> {
-        let request = self.request(wire::MintTokenRequest { kind: "enroll".to_owned(), ttl_s: 3600 });
+    pub async fn enroll_token(&mut self, valid: Duration) -> anyhow::Result<String> {
+        let request = self.request(wire::MintTokenRequest { kind: "enroll".to_owned(), ttl_s: valid.as_secs() });
         Ok(self.client.mint_token(request).await?.into_inner().token)
     }
 

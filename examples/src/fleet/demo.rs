@@ -6,21 +6,21 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::builder::PossibleValuesParser;
-use scale_client_core::app::App;
 use scale_client_core::device::Cancel;
 use scale_client_core::host::Host;
 use scale_client_core::host::native::{NativeHost, private_folder};
 use scale_client_core::train::Dataset;
 use scale_client_core::transport::native::{Connection, GrpcTransport};
-use scale_proto::ids::{ModelVersion, TaskId};
+use scale_proto::ids::TaskId;
 use scale_proto::privacy::{Privacy, Target};
 use scale_proto::task::{TaskConfig, Timing};
-use scale_proto::wire::RoundInfo;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::coordinator::{CoordinatorProcess, Operator};
-use super::device::{Behavior, Cores, Sighting, app, crowd_host, examples, folder_host, live};
+use super::device::{Behavior, Cores, Sighting, app, crowd_host, folder_host};
+use super::joining::{ENROLLING, Joining};
+use super::judge::{Judge, is_over};
 use super::promise::Promise;
 use super::report::{Report, RoundRow};
 use super::screen::{Screen, Seen, row_line};
@@ -33,12 +33,11 @@ use crate::people::{Person, people};
 use crate::simulation::Simulation;
 
 /// Name of the demo's task.
-const TASK: &str = "categorizer";
+pub(super) const TASK: &str = "categorizer";
+/// How long the token that enrolls devices is valid.
+const TOKEN: Duration = Duration::from_secs(60 * 60);
 /// Time beyond the sum of all stage times after which the demo gives up on a round.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Number of devices that enroll concurrently. Few, because each writes a row, and the coordinator's database writes
-/// one at a time.
-const ENROLLING: usize = 8;
 /// Number of consecutive abandoned rounds after which the demo gives up.
 const FAILURES: usize = 5;
 /// Number of devices that are trained alone, for comparison.
@@ -139,7 +138,7 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     screen.say(&format!("Coordinator on {}, its log in {}", coordinator.url, coordinator.log().display()));
     let mut operator = coordinator.operator().await?;
     operator.create_task(TASK, &world.config).await?;
-    let enroll_token = operator.enroll_token().await?;
+    let enroll_token = operator.enroll_token(TOKEN).await?;
     let task: TaskId = TASK.parse()?;
 
     let (rounds_over, watch_rounds) = watch::channel(0);
@@ -227,33 +226,6 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
     }
     screen.end();
     Ok(report)
-}
-
-/// What all devices of the fleet share.
-#[derive(Clone)]
-struct Joining {
-    task: TaskId,
-    task_key: [u8; 32],
-    labels: Arc<[String]>,
-    enroll_token: String,
-    cores: Cores,
-    enrolling: Arc<Semaphore>,
-    behavior: Behavior,
-    rounds_over: watch::Receiver<u64>,
-    tell: mpsc::UnboundedSender<Sighting>,
-}
-
-impl Joining {
-    /// Runs one device: it enrolls, then takes part in rounds.
-    async fn join<H: Host>(self, index: usize, host: H, statement: Dataset) -> anyhow::Result<()> {
-        let Self { task, task_key, labels, enroll_token, cores, enrolling, behavior, rounds_over, tell } = self;
-        let app = app(host, &task, task_key);
-        let turn = enrolling.acquire().await?;
-        app.enroll(&enroll_token, &Cancel::new()).await.with_context(|| format!("device {index} cannot enroll"))?;
-        app.put_examples(examples(statement, &labels)).await?;
-        drop(turn);
-        live(index, app, cores, behavior, rounds_over, tell).await
-    }
 }
 
 /// The people of the demo, their data and the model.
@@ -358,23 +330,6 @@ struct Baselines {
     plain: Option<f64>,
 }
 
-/// Measures the accuracy of published models, downloaded and verified by a device's client as in an app.
-struct Judge<H: Host> {
-    watcher: App<H>,
-    names: Evaluator,
-    task: TaskId,
-    /// Weights of the last model that was measured.
-    last: Vec<f32>,
-}
-
-impl<H: Host> Judge<H> {
-    async fn score(&mut self, version: u64) -> anyhow::Result<f64> {
-        let model = self.watcher.client().fetch_model(&self.task, Some(ModelVersion(version)), &Cancel::new()).await;
-        self.last = model.with_context(|| format!("cannot fetch model version {version}"))?.weights;
-        tokio::task::block_in_place(|| Ok(self.names.score(&self.last)?.accuracy))
-    }
-}
-
 /// Observes the rounds.
 struct Watching<'a> {
     settings: &'a Settings,
@@ -405,10 +360,9 @@ impl Watching<'_> {
                 _ = tick.tick() => {
                     let finished = rows.iter().filter(|row| row.abandoned.is_none()).count() as u64;
                     screen.show(finished, &seen.line());
-                    let over = |round: &&RoundInfo| round.phase == "finished" || round.phase == "abandoned";
                     let rounds = operator.rounds(TASK).await?;
-                    for round in rounds.iter().filter(over).skip(rows.len()) {
-                        let row = self.row(rows.len() as u64 + 1, round, judge).await?;
+                    for round in rounds.iter().filter(|round| is_over(round)).skip(rows.len()) {
+                        let row = judge.row(rows.len() as u64 + 1, round, self.promise).await?;
                         screen.say(&row_line(&row, self.promise.unit()));
                         rows.push(row);
                         rounds_over.send_replace(rows.len() as u64);
@@ -423,24 +377,6 @@ impl Watching<'_> {
                 }
             }
         }
-    }
-
-    async fn row<H: Host>(&self, place: u64, round: &RoundInfo, judge: &mut Judge<H>) -> anyhow::Result<RoundRow> {
-        let abandoned = (round.phase == "abandoned").then(|| round.reason.clone());
-        let accuracy = if abandoned.is_none() { judge.score(round.new_version).await? } else { 0.0 };
-        let spent = self.promise.spent(place)?;
-        Ok(RoundRow {
-            round: place,
-            cohort: round.cohort,
-            survivors: round.survivors,
-            loss: self.promise.tells_loss().then_some(round.loss),
-            accuracy,
-            epsilon: spent.map(|spent| spent.epsilon),
-            epsilon_alone: spent.and_then(|spent| spent.alone),
-            bytes_up: round.bytes_up_per_device,
-            seconds: round.closed_at_ms.saturating_sub(round.opened_at_ms) as f64 / 1000.0,
-            abandoned,
-        })
     }
 }
 
@@ -483,7 +419,7 @@ fn beside<'a, I: Iterator<Item = &'a RoundRow>>(finished: impl Fn() -> I, mode: 
 }
 
 /// An empty folder, with its full path. What the last demo left there goes.
-fn fresh_folder(path: &Path) -> anyhow::Result<PathBuf> {
+pub(super) fn fresh_folder(path: &Path) -> anyhow::Result<PathBuf> {
     let marker = path.join(".scale-demo");
     if path.exists() {
         let empty = path.read_dir().with_context(|| format!("cannot read {}", path.display()))?.next().is_none();

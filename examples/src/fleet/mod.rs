@@ -3,6 +3,9 @@
 pub mod coordinator;
 pub mod demo;
 pub mod device;
+mod joining;
+mod judge;
+pub mod neighbors;
 mod promise;
 pub mod report;
 mod screen;
