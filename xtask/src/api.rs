@@ -155,6 +155,11 @@ impl Program {
     /// What the steps of `test` and `ci` take: it is there already.
     pub(crate) const OF_TESTS: Self = Self { as_tests_build_it: true };
 
+    /// Whether everything that the tests build is taken.
+    pub(crate) fn is_of_tests(self) -> bool {
+        self.as_tests_build_it
+    }
+
     /// Builds it, and returns its path.
     pub(crate) fn build(self) -> Result<PathBuf> {
         let mut cargo = command::cargo();

@@ -9,6 +9,7 @@ use clap::Args;
 
 use crate::command;
 use crate::report::clock;
+use crate::web;
 use crate::workspace::target_dir;
 
 /// Where the fleet program lives.
@@ -51,6 +52,12 @@ pub(crate) struct Options {
     /// A short run of unoptimized programs that only has to end well, as `ci` does
     #[arg(long)]
     check: bool,
+    /// Take part yourself, in a browser: starts twelve devices and a site, and prints its address
+    #[arg(long, conflicts_with_all = ["light", "devices", "rounds", "drop", "privacy", "epsilon", "json", "keep", "check"])]
+    web: bool,
+    /// Where the site listens [default: 3000 if it is free]
+    #[arg(long, requires = "web")]
+    port: Option<u16>,
     /// Further flags for the fleet, after `--`
     #[arg(last = true)]
     fleet: Vec<String>,
@@ -63,6 +70,9 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     if options.check {
         return check();
+    }
+    if options.web {
+        return web::demo(|| build("quick"), options.port, &options.fleet);
     }
     let mut fleet = fleet(&build("quick")?, options);
     println!("  $ {}", command::shown(&fleet));
@@ -85,6 +95,8 @@ pub(crate) fn check() -> Result<()> {
         json: None,
         keep: None,
         check: true,
+        web: false,
+        port: None,
         fleet: vec![],
     };
     command::run_within(Duration::from_secs(600), &mut fleet(&build("dev")?, &small))
@@ -166,6 +178,8 @@ mod tests {
             json: Some("out.json".into()),
             keep: None,
             check: false,
+            web: false,
+            port: None,
             fleet: vec!["--quiet".into()],
         };
         let command = fleet(Path::new("/programs/fleet"), &options);

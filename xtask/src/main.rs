@@ -25,6 +25,7 @@ mod tally;
 mod test;
 mod tools;
 mod wasm;
+mod web;
 mod workspace;
 
 use std::process::ExitCode;
@@ -63,6 +64,8 @@ enum Task {
     Services(services::Options),
     /// Build the device crates for wasm32-unknown-unknown and run the protocol's test vectors in Node.js
     Wasm(wasm::Options),
+    /// Build the npm package for browsers, wasm/package, within its budget of bytes; --test runs its tests in Chromium
+    Web(web::Options),
     /// Check licenses, bans and sources of every dependency with cargo-deny, and known vulnerabilities when online
     Deny,
 }
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Task::Layers => report.step("layers", layers::run),
         Task::Services(options) => report.step("services", || services::run(&options)),
         Task::Wasm(options) => wasm::steps(&mut report, &options),
+        Task::Web(options) => web::steps(&mut report, &options),
         Task::Deny => deny::steps(&mut report),
     }
     report.finish()

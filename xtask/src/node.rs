@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -61,10 +62,27 @@ impl NodePackages<'_> {
 /// # Errors
 /// If a test fails or none ran.
 pub(crate) fn test(files: &[&str], environment: &[(&str, &str)], tally: &mut Tally) -> Result<()> {
-    let mut node = command::command("node");
-    node.args(["--test", "--test-reporter", "tap"]).args(files).envs(environment.iter().copied());
+    run_tests(command::command("node").arg("--test"), files, environment, tally)
+}
+
+/// Like [`test`], but a file that is not done within `limit` has failed. Needs Node.js 20.11.
+///
+/// # Errors
+/// If a test fails, none ran, or the time is over.
+pub(crate) fn test_within(
+    limit: Duration,
+    files: &[&str],
+    environment: &[(&str, &str)],
+    tally: &mut Tally,
+) -> Result<()> {
+    let limit = format!("--test-timeout={}", limit.as_millis());
+    run_tests(command::command("node").args(["--test", &limit]), files, environment, tally)
+}
+
+fn run_tests(node: &mut Command, files: &[&str], environment: &[(&str, &str)], tally: &mut Tally) -> Result<()> {
+    node.args(["--test-reporter", "tap"]).args(files).envs(environment.iter().copied());
     let mut own = Tally::default();
-    let result = command::run_reading(&mut node, |line| own.read_node_line(line)).and_then(|()| {
+    let result = command::run_reading(node, |line| own.read_node_line(line)).and_then(|()| {
         ensure!(own.passed() > 0, "no test ran");
         Ok(())
     });

@@ -55,7 +55,10 @@ pub(crate) fn run(options: &Options, tally: &mut Tally) -> Result<()> {
 }
 
 /// The browser's path: what `SCALE_PAGE_CHROMIUM` names, or one of the usual programs.
-fn ensure_chromium() -> Result<String> {
+///
+/// # Errors
+/// If there is none and none can be installed.
+pub(crate) fn ensure_chromium() -> Result<String> {
     if let Ok(named) = std::env::var("SCALE_PAGE_CHROMIUM")
         && !named.is_empty()
     {

@@ -16,7 +16,7 @@ enum Outcome {
 }
 
 struct Step {
-    name: &'static str,
+    name: String,
     took: Duration,
     outcome: Outcome,
 }
@@ -34,12 +34,13 @@ impl Report {
     }
 
     /// Runs `work` and records its outcome. A failure is printed at once and does not stop later steps.
-    pub(crate) fn step(&mut self, name: &'static str, work: impl FnOnce() -> Result<()>) {
+    pub(crate) fn step(&mut self, name: impl Into<String>, work: impl FnOnce() -> Result<()>) {
         self.test_step(name, |_tally| work());
     }
 
     /// Like [`Self::step`], for work that runs tests: it adds the closing lines of the runners to the tally.
-    pub(crate) fn test_step(&mut self, name: &'static str, work: impl FnOnce(&mut Tally) -> Result<()>) {
+    pub(crate) fn test_step(&mut self, name: impl Into<String>, work: impl FnOnce(&mut Tally) -> Result<()>) {
+        let name = name.into();
         println!("\n==> {name}");
         let started = Instant::now();
         let outcome = match work(&mut self.tally) {
@@ -56,7 +57,8 @@ impl Report {
     }
 
     /// Records that a step was left out, and why.
-    pub(crate) fn not_run(&mut self, name: &'static str, reason: &str) {
+    pub(crate) fn not_run(&mut self, name: impl Into<String>, reason: &str) {
+        let name = name.into();
         println!("\n==> {name}: NOT RUN: {reason}");
         self.steps.push(Step { name, took: Duration::ZERO, outcome: Outcome::NotRun(reason.to_owned()) });
     }
@@ -85,9 +87,9 @@ impl Report {
         if failed.is_empty() && self.tally.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
-    fn failed(&self) -> Vec<&'static str> {
+    fn failed(&self) -> Vec<&str> {
         let failed = self.steps.iter().filter(|step| matches!(step.outcome, Outcome::Failed(_)));
-        failed.map(|step| step.name).collect()
+        failed.map(|step| step.name.as_str()).collect()
     }
 }
 

@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -240,6 +241,15 @@ impl Server {
 }
 
 impl Server {
+    /// # Errors
+    /// If it has ended.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            Some(status) => bail!("{} ended ({status}):\n{}", self.version, tail(&self.log)),
+            None => Ok(()),
+        }
+    }
+
     /// Stops it and says where its log is.
     pub(crate) fn stop(self) -> PathBuf {
         self.log.clone()
@@ -343,7 +353,9 @@ for again in 1 2 3 4 5 6 7 8 9 10; do rm -rf \"$1\" && exit; sleep 0.3; done";
 impl Folder {
     /// `owner`: whom it is given to, by root.
     pub(crate) fn new(owner: Option<&str>) -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("scale-services-{}", std::process::id()));
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let name = format!("scale-services-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
         let mut remover = command::command("sh");
         remover.args(["-c", REMOVER, "sh"]).arg(&path).stdin(Stdio::piped()).stderr(Stdio::null());

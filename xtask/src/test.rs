@@ -7,7 +7,7 @@ use crate::command;
 use crate::report::Report;
 use crate::services::Services;
 use crate::tally::Tally;
-use crate::{api, backends, docs, interop, layers, opendp, page, wasm};
+use crate::{api, backends, docs, interop, layers, opendp, page, wasm, web};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -45,7 +45,8 @@ pub(crate) fn steps(report: &mut Report, options: &Options) {
     drop(services);
     report.step("layers", layers::run);
     if options.fast {
-        let others = ["rest api", "docs page", "interop", "commands of documents", "opendp", "back ends", "wasm"];
+        let others =
+            ["rest api", "docs page", "interop", "commands of documents", "opendp", "back ends", "wasm", "web"];
         for left_out in ["integration tests"].into_iter().chain(others) {
             report.not_run(left_out, "--fast");
         }
@@ -59,8 +60,10 @@ pub(crate) fn steps(report: &mut Report, options: &Options) {
     backends::steps(report);
     if options.no_wasm {
         report.not_run("wasm", "--no-wasm");
+        report.not_run("web", "--no-wasm");
     } else {
         wasm::steps(report, &wasm::Options::everything());
+        web::steps(report, &web::Options::after_tests());
     }
 }
 

@@ -17,12 +17,12 @@ use crate::tally::Tally;
 use crate::tools::{self, CrateTool};
 use crate::workspace;
 
-pub(crate) use toolchain::Choice;
+pub(crate) use toolchain::{Choice, Toolchain};
 
-const TARGET: &str = "wasm32-unknown-unknown";
+pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
 /// Apart from `target/`: another compiler may build it, and neither build waits for the other's lock.
-const TARGET_DIR: &str = "target-wasm";
+pub(crate) const TARGET_DIR: &str = "target-wasm";
 
 /// What a browser loads, with default features: `native` of scale-client-core stays off.
 const PACKAGES: &[&str] = &["scale-secagg", "scale-privacy", "scale-proto", "scale-client-core"];
@@ -68,45 +68,66 @@ impl Options {
 pub(crate) fn steps(report: &mut Report, options: &Options) {
     let mut toolchain = None;
     report.step("wasm toolchain", || {
-        toolchain = Some(toolchain::ensure(options.toolchain)?);
-        ensure_clang()
+        toolchain = Some(prepare(options.toolchain)?);
+        Ok(())
     });
     let Some(toolchain) = toolchain else { return };
     let verb = if options.check_only { "check" } else { "build" };
     report.step("wasm build", || {
         let packages = PACKAGES.iter().flat_map(|package| ["--package", package]);
-        command::run(cargo(verb, &toolchain).args(["--lib"]).args(packages))
+        command::run(development(verb, &toolchain).args(["--lib"]).args(packages))
     });
     if !options.check_only {
-        report.test_step("wasm tests", |tally| tests(&toolchain, tally));
+        report.test_step("wasm tests", |tally| {
+            let node = Node::ensure()?;
+            tests(&toolchain, &node.environment(), "wasm: ", tally)
+        });
     }
     if options.speed {
         report.step("wasm speed", || speed(&toolchain));
     }
 }
 
-/// Prints what noise costs.
-fn speed(toolchain: &toolchain::Toolchain) -> Result<()> {
-    let (runner, node) = (test_runner()?, Node::ensure()?);
-    command::run(test(toolchain, &runner, &node, &SPEED).args(["--release", "--", "--nocapture"]))
+/// Everything that compiles for the target, installed if it is missing.
+///
+/// # Errors
+/// If something is missing and cannot be installed.
+pub(crate) fn prepare(choice: Choice) -> Result<Toolchain> {
+    let toolchain = toolchain::ensure(choice)?;
+    ensure_clang()?;
+    Ok(toolchain)
 }
 
-/// The command that runs one test target in Node.js.
-fn test(toolchain: &toolchain::Toolchain, runner: &Path, node: &Node, (package, target): &Target) -> Command {
-    let mut cargo = cargo("test", toolchain);
+/// Prints what noise costs.
+fn speed(toolchain: &Toolchain) -> Result<()> {
+    let (runner, node) = (bindgen(TEST_RUNNER)?, Node::ensure()?);
+    command::run(test(toolchain, &runner, &node.environment(), &SPEED).args(["--release", "--", "--nocapture"]))
+}
+
+/// The command that runs one test target where `environment` tells the runner to.
+fn test(toolchain: &Toolchain, runner: &Path, environment: &Environment, (package, target): &Target) -> Command {
+    let mut cargo = development("test", toolchain);
     cargo.args(["--package", package]).args(*target);
     cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner);
-    node.configure(&mut cargo);
+    // The runner's own limit is 20 s for all tests of a file together.
+    cargo.env("WASM_BINDGEN_TEST_TIMEOUT", "600");
+    cargo.envs(environment.iter().map(|(name, value)| (name, value)));
     cargo
 }
 
-fn tests(toolchain: &toolchain::Toolchain, tally: &mut Tally) -> Result<()> {
-    let runner = test_runner()?;
-    let node = Node::ensure()?;
+/// What the test runner reads from its environment.
+pub(crate) type Environment = [(&'static str, String)];
+
+/// Runs the tests, in Node.js or in a browser; `mark` tells which in the tally.
+///
+/// # Errors
+/// If a test fails or a target ran none.
+pub(crate) fn tests(toolchain: &Toolchain, environment: &Environment, mark: &str, tally: &mut Tally) -> Result<()> {
+    let runner = bindgen(TEST_RUNNER)?;
     let mut result = Ok(());
     let mut wasm = Tally::default();
     for target in TESTS {
-        let mut cargo = test(toolchain, &runner, &node, target);
+        let mut cargo = test(toolchain, &runner, environment, target);
         let mut one = Tally::default();
         let ran = command::run_reading(&mut cargo, |line| one.read_line(line)).and_then(|()| {
             let (package, arguments) = target;
@@ -117,7 +138,7 @@ fn tests(toolchain: &toolchain::Toolchain, tally: &mut Tally) -> Result<()> {
             Ok(())
         });
         result = result.and(ran);
-        wasm.absorb("wasm: ", one);
+        wasm.absorb(mark, one);
     }
     tally.absorb("", wasm);
     result
@@ -125,17 +146,24 @@ fn tests(toolchain: &toolchain::Toolchain, tally: &mut Tally) -> Result<()> {
 
 /// A cargo command for the target. Compiler flags come from `.cargo/config.toml`, so that a plain
 /// `cargo build --target wasm32-unknown-unknown` builds the same.
-fn cargo(verb: &str, toolchain: &toolchain::Toolchain) -> Command {
+pub(crate) fn cargo(verb: &str, toolchain: &Toolchain) -> Command {
     let mut cargo = command::cargo();
     cargo.args([verb, "--locked", "--target", TARGET, "--target-dir", TARGET_DIR]);
     // Would replace the flags of the configuration file.
     cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    cargo.env("CARGO_INCREMENTAL", "0");
+    toolchain.configure(&mut cargo);
+    cargo
+}
+
+/// The same in the development profile.
+fn development(verb: &str, toolchain: &Toolchain) -> Command {
+    let mut cargo = cargo(verb, toolchain);
     // Line tables are of no use in Node.js and cost a third of the build.
-    cargo.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_INCREMENTAL", "0");
+    cargo.env("CARGO_PROFILE_DEV_DEBUG", "0");
     for package in NOT_RUN_HERE {
         cargo.args(["--config", &format!("profile.dev.package.{package}.opt-level=0")]);
     }
-    toolchain.configure(&mut cargo);
     cargo
 }
 
@@ -159,20 +187,25 @@ fn first_line_of(program: &str, argument: &str) -> Result<String> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
-/// The runner must be of the very version of the wasm-bindgen that the tests link.
-fn test_runner() -> Result<PathBuf> {
+const TEST_RUNNER: &str = "wasm-bindgen-test-runner";
+
+/// A program of wasm-bindgen, which must be of the very version that the code links.
+///
+/// # Errors
+/// If it is missing and cannot be built.
+pub(crate) fn bindgen(program: &str) -> Result<PathBuf> {
     let lock = Lockfile::read(workspace::root())?;
     let [version] = lock.versions("wasm-bindgen")[..] else {
         bail!("Cargo.lock must hold exactly one version of wasm-bindgen");
     };
-    let runner = CrateTool {
+    let tool = CrateTool {
         package: "wasm-bindgen-cli",
         version,
-        binary: "wasm-bindgen-test-runner",
+        binary: program,
         arguments: &[],
-        purpose: "runs the tests in Node.js, same version as in Cargo.lock",
+        purpose: "WebAssembly for JavaScript, same version as in Cargo.lock",
     };
-    runner.ensure()
+    tool.ensure()
 }
 
 /// A Node.js that runs the tests.
@@ -198,12 +231,9 @@ impl Node {
         Ok(Self { major })
     }
 
-    fn configure(&self, cargo: &mut Command) {
-        // The runner's own limit is 20 s for all tests of a file together.
-        cargo.env("WASM_BINDGEN_TEST_TIMEOUT", "600");
+    fn environment(&self) -> Vec<(&'static str, String)> {
         // Before Node.js 19 `crypto.getRandomValues` was there only on request.
-        if self.major < 19 {
-            cargo.env("NODE_ARGS", "--experimental-global-webcrypto");
-        }
+        let on_request = (self.major < 19).then(|| ("NODE_ARGS", "--experimental-global-webcrypto".to_owned()));
+        on_request.into_iter().collect()
     }
 }

@@ -23,7 +23,7 @@ pub(crate) enum Choice {
 }
 
 /// How to call the compiler.
-pub(super) struct Toolchain {
+pub(crate) struct Toolchain {
     /// Replaces `rustc` if it is not the installed toolchain.
     pub(super) rustc: Option<PathBuf>,
     /// Replaces the linker, likewise.
