@@ -19,6 +19,8 @@ enum Fails {
     After,
     /// Nothing is written, and nothing can be read.
     Wholly,
+    /// Nothing is written, and everything can be deleted.
+    Full,
 }
 
 /// Fails after some writes.
@@ -67,6 +69,9 @@ impl Store for Failing {
         self.write(self.inner.put(key, bytes)).await
     }
     async fn delete(&self, key: &str) -> Result<(), HostError> {
+        if self.fails == Fails::Full {
+            return self.inner.delete(key).await;
+        }
         self.write(self.inner.delete(key)).await
     }
     async fn clear(&self) -> Result<(), HostError> {
@@ -210,5 +215,19 @@ async fn a_call_that_nobody_waits_for_leaves_no_confusion() {
                 break;
             }
         }
+    }
+}
+
+/// Deleting is what makes space: it must not need any.
+#[tokio::test]
+async fn examples_can_be_deleted_from_a_full_store() {
+    for writes in [0, 1, SHARDS as u32 - 1] {
+        let store = Failing::new(base().await, writes, Fails::Full);
+        let host = host(store.clone());
+        Examples::delete_all(&host).await.expect("deletes");
+        store.mend();
+        let examples = Examples::open(&host, ExampleLimits::default()).await.expect("opens");
+        assert_eq!(examples.counts(None), ExampleCounts::default(), "after {writes} writes");
+        assert_eq!(store.inner.keys(), Vec::<String>::new());
     }
 }
