@@ -20,6 +20,8 @@ use crate::process::{http_get, with_token};
 const PATIENCE: Duration = Duration::from_secs(40);
 /// Bytes of one upload piece: small, so that tests see uploads in several pieces.
 const PIECE: usize = 16;
+/// Models whose rounds it joins: its training moves weights, whatever they mean.
+const FAMILIES: [&str; 2] = ["mlp", "text_bag"];
 
 /// One device. Its identity and everything that it draws follow from its number.
 pub struct RawDevice {
@@ -27,6 +29,8 @@ pub struct RawDevice {
     channel: Channel,
     token: String,
     device: Device,
+    patience: Duration,
+    piece: usize,
 }
 
 /// One device in one round.
@@ -65,8 +69,15 @@ impl RawDevice {
         let answer =
             wire::enrollment_client::EnrollmentClient::new(channel.clone()).enroll(request).await?.into_inner();
         let task_key = answer.task_key.as_ref().try_into().context("task key")?;
-        device.rules = Rules { task_key, tasks: vec![], ..setting::rules() };
-        Ok(Self { url, channel, token: answer.device_token, device })
+        let families = FAMILIES.map(str::to_owned).to_vec();
+        device.rules = Rules { task_key, tasks: vec![], families, ..setting::rules() };
+        Ok(Self { url, channel, token: answer.device_token, device, patience: PATIENCE, piece: PIECE })
+    }
+
+    /// The same device, which repeats a call for so long, and uploads in pieces of so many bytes.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration, piece: usize) -> Self {
+        Self { patience, piece, ..self }
     }
 
     /// The generated client.
@@ -103,8 +114,11 @@ impl RawDevice {
     /// # Errors
     /// No round within the patience, or one that the device leaves.
     pub async fn join(&mut self) -> anyhow::Result<Joined> {
-        let message =
-            wire::CheckInRequest { protocol: PROTOCOL, tasks: vec![], model_families: vec!["mlp".to_owned()] };
+        let message = wire::CheckInRequest {
+            protocol: PROTOCOL,
+            tasks: vec![],
+            model_families: FAMILIES.map(str::to_owned).to_vec(),
+        };
         let manifest = self
             .patiently(|| async {
                 let answer = self.rounds().check_in(self.request(message.clone())).await?.into_inner().answer;
@@ -152,7 +166,7 @@ impl RawDevice {
         let mut sent = 0;
         let mut offset = 0;
         loop {
-            let end = (offset + PIECE).min(joined.up.len());
+            let end = (offset + self.piece).min(joined.up.len());
             let request = self.piece(joined, offset, joined.up.slice(offset..end));
             let answer = self
                 .patiently(|| async {
@@ -254,7 +268,7 @@ impl RawDevice {
         F: Future<Output = Result<Option<T>, tonic::Status>>,
     {
         let started = tokio::time::Instant::now();
-        while started.elapsed() < PATIENCE {
+        while started.elapsed() < self.patience {
             match call().await {
                 Ok(Some(answer)) => return Ok(answer),
                 Ok(None) => {}
@@ -263,7 +277,7 @@ impl RawDevice {
             }
             tokio::time::sleep(Duration::from_millis(40)).await;
         }
-        bail!("no answer within {PATIENCE:?}")
+        bail!("no answer within {:?}", self.patience)
     }
 }
 

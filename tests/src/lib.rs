@@ -4,7 +4,9 @@
 //! message by message, so that a test decides on every single one; its brain is the kit's device, the machine that ships.
 //! [`round::recovered_sum`] reads the integer sum back from what a round has published. [`liar`] is the other side of the
 //! coin: a coordinator that lies, in memory, to real clients. [`solo`] is a real client in a process that can be killed.
+//! [`browser_world`] is what the tests in a browser (wasm/tests) have around them.
 
+pub mod browser_world;
 pub mod device;
 pub mod liar;
 pub mod person;
