@@ -118,6 +118,23 @@ test("a WebAssembly that is not there fails the call, and says where it was look
   await person.close();
 });
 
+test("a worker whose script does not come fails the call, and the next one tries again", { timeout: 30_000 }, async () => {
+  const person = await scene.person({ timeouts: { silenceMs: 700 } });
+  const tab = await person.open({ client: false });
+  const answers = await tab.page.evaluate(async (options) => {
+    let made = 0;
+    // A script that is no worker of ours never says a word.
+    const script = () => (made++ === 0 ? "/package/index.js" : "/package/worker.js");
+    options.worker = () => new Worker(script(), { type: "module" });
+    await window.app.create("app", options);
+    return [await window.app.call("app", "status"), await window.app.call("app", "status")];
+  }, scene.options({ timeouts: { silenceMs: 700 } }));
+  assert.deepEqual([answers[0].error?.kind, answers[0].error?.code], ["internal", "worker_ended"]);
+  assert.match(answers[0].error.message, /script/);
+  assert.equal(answers[1].value?.enrolled, false, JSON.stringify(answers[1]));
+  await person.close();
+});
+
 test("a closed client answers nothing any more, and its worker is gone", { timeout: 30_000 }, async () => {
   const person = await scene.person();
   const tab = await person.open();

@@ -65,7 +65,7 @@ pub(crate) fn test(files: &[&str], environment: &[(&str, &str)], tally: &mut Tal
     run_tests(command::command("node").arg("--test"), files, environment, tally)
 }
 
-/// Like [`test`], but a file that is not done within `limit` has failed. Needs Node.js 20.11.
+/// Like [`test()`], but a file that is not done within `limit` has failed. Needs Node.js 20.11.
 ///
 /// # Errors
 /// If a test fails, none ran, or the time is over.

@@ -80,7 +80,10 @@ export class ScaleClient extends EventTarget {
     return this.#changing(this.#call('enroll', [token], { signal })) as Promise<string>;
   }
 
-  /** Stores examples; one whose id is stored replaces the old one. If one is refused, none is stored. */
+  /**
+   * Stores examples; one whose id is stored replaces the old one. If one is refused, none is stored. If the browser's storage
+   * fails on the way, some are stored: put the same examples again.
+   */
   async put(examples: Example[]): Promise<PutSummary> {
     return this.#changing(this.#call('put', [examples])) as Promise<PutSummary>;
   }
@@ -142,7 +145,7 @@ export class ScaleClient extends EventTarget {
   /** Waits until nothing is written any more, and ends the worker. Abort a running participation first. */
   async close(): Promise<void> {
     try {
-      await this.#call('close');
+      if (this.#link.isRunning) await this.#call('close');
     } finally {
       this.#link.close();
       this.#surroundings.close();

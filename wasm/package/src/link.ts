@@ -94,6 +94,11 @@ export class Link {
     this.#open.clear();
   }
 
+  /** Whether there is a worker that could be writing. */
+  get isRunning(): boolean {
+    return this.#starting !== undefined;
+  }
+
   close(): void {
     this.#closed = true;
     clearTimeout(this.#idle);
@@ -134,8 +139,11 @@ export class Link {
     const alive = `${name}/worker/${crypto.randomUUID()}`;
     return new Promise((resolve, reject) => {
       let ready = false;
+      // Nothing else ends the load of a script that nobody answers. The worker limits what it loads itself.
+      const asleep = setTimeout(() => died(fault('its script was not loaded in time')), this.#timeouts.silenceMs);
       const died = (error: ScaleError) => {
         reject(error);
+        clearTimeout(asleep);
         if (this.#running !== running) return;
         this.end(error);
         // Whoever asks for the status on that would start the next worker, which would not start either.
@@ -145,6 +153,9 @@ export class Link {
       worker.onmessageerror = () => died(fault('a message could not be read'));
       worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
         switch (data.kind) {
+          case 'awake':
+            clearTimeout(asleep);
+            break;
           case 'ready':
             ready = true;
             this.#watch(alive, running, died);

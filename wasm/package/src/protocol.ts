@@ -52,6 +52,8 @@ export type ToWorker =
   | { kind: 'known'; known: Known; persistent: boolean };
 
 export type FromWorker =
+  /** Its script is loaded. */
+  | { kind: 'awake' }
   | { kind: 'ready' }
   | { kind: 'done'; id: number; value: unknown }
   | { kind: 'failed'; id: number; failure: Failure }

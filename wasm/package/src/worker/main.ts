@@ -1,6 +1,7 @@
 /** The worker: owns the WebAssembly and what the browser stores for it. One per client at a time. */
 import type { FromWorker, Method, Start, ToWorker } from '../protocol';
 import type { Failure } from '../types';
+import { Limit } from './limit';
 import { wait } from './locks';
 import { announce, explained } from './participation';
 import { Platform } from './platform';
@@ -20,6 +21,7 @@ let starting: Promise<Device> | undefined;
 let device: Device | undefined;
 const stops = new Map<number, Stop>();
 
+post({ kind: 'awake' });
 self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   switch (data.kind) {
     case 'start':
@@ -45,7 +47,7 @@ async function start(data: Start): Promise<Device> {
     // Held until the worker ends: the page notices by it. Also if the browser ends it without a word.
     await wait(data.alive);
     const platform = new Platform(data);
-    await load(data.wasm);
+    await load(data.wasm, data.silenceMs);
     device = { name: data.name, page: data.page, platform, client: new Client(platform, data.installation) };
     post({ kind: 'ready' });
     return device;
@@ -55,20 +57,29 @@ async function start(data: Start): Promise<Device> {
   }
 }
 
-async function load(wasm: Start['wasm']): Promise<void> {
+async function load(wasm: Start['wasm'], silenceMs: number): Promise<void> {
   if (wasm instanceof WebAssembly.Module || wasm instanceof ArrayBuffer) {
     await init({ module_or_path: wasm });
     return;
   }
   const url = new URL(wasm ?? new URL('./scale_fl.wasm', import.meta.url), self.location.href);
-  const response = await fetch(url, { credentials: 'same-origin' }).catch((error: Error) => {
-    throw new Error(`the WebAssembly cannot be loaded from ${url.href}: ${error.message}`);
-  });
-  if (!response.ok) throw new Error(`the WebAssembly cannot be loaded from ${url.href}: HTTP status ${response.status}`);
-  // Servers that do not know the type of the file exist, and streaming insists on it.
-  const typed = response.headers.get('content-type')?.startsWith('application/wasm');
-  await init({ module_or_path: typed ? response : await response.arrayBuffer() });
+  // On the whole load: the browser keeps what it has compiled only of a response that nobody reads on the way.
+  const limit = new Limit(LOAD_SILENCES * silenceMs, 'it has not come');
+  try {
+    const response = await fetch(url, { credentials: 'same-origin', signal: limit.signal });
+    if (!response.ok) throw new Error(`HTTP status ${response.status}`);
+    // Servers that do not know the type of the file exist, and streaming insists on it.
+    const typed = response.headers.get('content-type')?.startsWith('application/wasm');
+    await init({ module_or_path: typed ? response : await response.arrayBuffer() });
+  } catch (error) {
+    throw new Error(`the WebAssembly cannot be loaded from ${url.href}: ${limit.explained(error).message}`);
+  } finally {
+    limit.end();
+  }
 }
+
+/** Five minutes for less than a megabyte. */
+const LOAD_SILENCES = 5;
 
 async function call(id: number, method: Method, args: unknown[]): Promise<void> {
   const device = await (starting ?? Promise.reject(new Error('the worker got a call before its start')));

@@ -1,3 +1,5 @@
+import { Limit } from './limit';
+
 /** The answer to a gRPC-web request, as the core takes it. */
 export interface Answer {
   http: number;
@@ -28,7 +30,8 @@ export class Network {
     if (authorization !== undefined) headers['authorization'] = authorization;
     const limit = new Limit(this.#callMs, 'the coordinator has not answered');
     try {
-      const response = await fetch(this.#coordinator + path, { method: 'POST', headers, body, ...plain, signal: limit.signal });
+      // A redirect would take the token elsewhere.
+      const response = await fetch(this.#coordinator + path, { method: 'POST', headers, body, ...plain, redirect: 'error', signal: limit.signal });
       const length = Number(response.headers.get('content-length') ?? 0);
       if (length > LONGEST_ANSWER) throw new Error(`the answer has ${length} bytes, more than any message`);
       const header = (name: string) => response.headers.get(name) ?? undefined;
@@ -60,7 +63,7 @@ export class Network {
 }
 
 /** No cookies and no address of the page: calls carry a token, and nothing else says who asks. */
-const plain = { credentials: 'omit', referrerPolicy: 'no-referrer', cache: 'no-store', redirect: 'error' } as const;
+const plain = { credentials: 'omit', referrerPolicy: 'no-referrer', cache: 'no-store' } as const;
 
 /** A download that has started. */
 export class Download {
@@ -90,38 +93,5 @@ export class Download {
   stop(): void {
     this.#limit.end();
     this.#reader?.cancel().catch(() => {});
-  }
-}
-
-/** Ends a fetch after a time. */
-class Limit {
-  readonly #milliseconds: number;
-  readonly #reason: string;
-  readonly #controller = new AbortController();
-  #timer: ReturnType<typeof setTimeout> | undefined;
-
-  constructor(milliseconds: number, reason: string) {
-    this.#milliseconds = milliseconds;
-    this.#reason = reason;
-    this.again();
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  again(): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#controller.abort(), this.#milliseconds);
-  }
-
-  end(): void {
-    clearTimeout(this.#timer);
-  }
-
-  /** Never with the address, which is signed and grants access. */
-  explained(error: unknown): Error {
-    if (this.signal.aborted) return new Error(`${this.#reason} for ${this.#milliseconds / 1000} s`);
-    return error instanceof Error ? new Error(error.message) : new Error('the connection broke');
   }
 }
