@@ -76,7 +76,8 @@ impl Client {
 
     /// `examples`: JSON of a list of [`Example`]; JSON of a [`PutSummary`].
     pub async fn put(&self, examples: String) -> Result<String, JsValue> {
-        let examples: Vec<Example> = argument("examples", &examples)?;
+        let expected = "a list of { id, text, label, time? }: three strings, and Unix milliseconds";
+        let examples: Vec<Example> = argument("examples", expected, &examples)?;
         let examples = examples.into_iter().map(TextExample::from).collect();
         let summary = self.app.put_examples(examples).await.map_err(failed)?;
         Ok(json(&PutSummary::from(summary)))
@@ -84,13 +85,13 @@ impl Client {
 
     /// `ids`: JSON of a list of strings; how many were there.
     pub async fn remove(&self, ids: String) -> Result<u32, JsValue> {
-        let ids: Vec<String> = argument("ids", &ids)?;
+        let ids: Vec<String> = argument("ids", "a list of strings", &ids)?;
         self.app.remove_examples(&ids).await.map_err(failed)
     }
 
     /// `texts`: JSON of a list of strings; JSON of a list of [`Prediction`].
     pub async fn predict(&self, texts: String, top: u32) -> Result<String, JsValue> {
-        let texts: Vec<String> = argument("texts", &texts)?;
+        let texts: Vec<String> = argument("texts", "a list of strings", &texts)?;
         let predictions = self.app.predict(&texts, top).await.map_err(failed)?;
         Ok(json(&predictions.into_iter().map(Prediction::from).collect::<Vec<_>>()))
     }
@@ -214,9 +215,10 @@ pub(crate) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("plain data")
 }
 
-pub(crate) fn argument<T: DeserializeOwned>(name: &str, json: &str) -> Result<T, JsValue> {
+/// The error does not repeat what was given: it is a person's.
+pub(crate) fn argument<T: DeserializeOwned>(name: &str, expected: &str, json: &str) -> Result<T, JsValue> {
     serde_json::from_str(json).map_err(|error| {
-        let problem = format!("the argument `{name}` cannot be read: {error}");
+        let problem = format!("the argument `{name}` is not {expected} (JSON, column {})", error.column());
         thrown(Failure::invalid(ErrorKind::Usage, "bad_argument", problem))
     })
 }

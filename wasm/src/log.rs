@@ -31,19 +31,19 @@ fn say(level: &str, text: &str) {
     });
 }
 
-/// Events at `info` and above. Spans are of no use in a console.
+/// Warnings and errors: what goes well names rounds and devices, which are nobody's business in a visitor's console. Spans are
+/// of no use there.
 struct Console;
 
 impl Subscriber for Console {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && *metadata.level() <= Level::INFO
+        metadata.is_event() && *metadata.level() <= Level::WARN
     }
 
     fn event(&self, event: &Event<'_>) {
         let level = match *event.metadata().level() {
             Level::ERROR => "error",
-            Level::WARN => "warn",
-            _ => "info",
+            _ => "warn",
         };
         let mut line = Line::default();
         event.record(&mut line);

@@ -69,7 +69,7 @@ extern "C" {
     /// Ends after the worker's other events.
     #[wasm_bindgen(method, catch)]
     pub(crate) async fn breathe(this: &Platform) -> Result<(), JsValue>;
-    /// `level`: `error`, `warn`, `info` or `debug`.
+    /// `level`: `error` or `warn`.
     #[wasm_bindgen(method)]
     pub(crate) fn log(this: &Platform, level: &str, text: &str);
 

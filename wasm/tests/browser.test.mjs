@@ -129,7 +129,7 @@ test("a worker whose script does not come fails the call, and the next one tries
     await window.app.create("app", options);
     return [await window.app.call("app", "status"), await window.app.call("app", "status")];
   }, scene.options({ timeouts: { silenceMs: 700 } }));
-  assert.deepEqual([answers[0].error?.kind, answers[0].error?.code], ["internal", "worker_ended"]);
+  assert.deepEqual([answers[0].error?.kind, answers[0].error?.code], ["internal", "worker_not_started"]);
   assert.match(answers[0].error.message, /script/);
   assert.equal(answers[1].value?.enrolled, false, JSON.stringify(answers[1]));
   await person.close();

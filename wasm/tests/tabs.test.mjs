@@ -34,7 +34,7 @@ test("a second tab works while the first one takes part, and is told so", { time
   assert.equal((await second.call("put", [{ id: "new", text: "CAFE", label: "dining" }])).added, 1);
   const { error } = await second.try("participate");
   assert.deepEqual([error?.name, error?.kind, error?.code], ["ScaleError", "usage", "ledger_in_use"]);
-  assert.match(error.message, /another tab \(\/\) has taken part in a round since/);
+  assert.match(error.message, /another client, on the page \/, has taken part in a round since/);
   const { error: forget } = await second.try("forget", "everything");
   assert.equal(forget?.kind, "usage", "nothing is forgotten under a round");
 

@@ -108,7 +108,7 @@ pub struct PrivacyReport {
     pub unit: &'static str,
     /// The neighboring inputs that are compared: `zeros_instead`, which is the user's update or zeros in its place. The
     /// local epsilon compares any two updates.
-    pub neighbours: &'static str,
+    pub neighbors: &'static str,
     /// The delta of every epsilon here.
     pub delta: f64,
     /// Total cost since the ledger began; it never decreases. A single round without a bound leaves the total without
@@ -153,7 +153,7 @@ impl PrivacyReport {
             time: now,
             past_known: exposure.past_known,
             unit: "person",
-            neighbours: "zeros_instead",
+            neighbors: "zeros_instead",
             delta: exposure.delta,
             lifetime: exposure.lifetime,
             lifetime_limit: exposure.lifetime_limit.into(),

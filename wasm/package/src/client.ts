@@ -1,12 +1,13 @@
-import { Link } from './link';
-import { ScaleError } from './errors';
-import type { CallOptions, Options, ParticipateOptions } from './options';
-import { Persistence } from './persistence';
-import { checkSupport } from './support';
-import { onSuspend, Surroundings } from './surroundings';
+import { atLeast, bad, json, text } from './arguments.js';
+import { ScaleError } from './errors.js';
+import { Link, type Extras } from './link.js';
+import type { CallOptions, Options, ParticipateOptions } from './options.js';
+import { Persistence } from './persistence.js';
+import { checkSupport } from './support.js';
+import { onSuspend, Surroundings } from './surroundings.js';
 import type {
   Example, Guardrails, ModelInfo, Outcome, Prediction, PrivacyReport, PutSummary, Status,
-} from './types';
+} from './types.js';
 
 /** Whether this is the build for the package's own tests. */
 declare const __TESTING__: boolean;
@@ -17,11 +18,13 @@ type News = 'changed' | 'forgotten';
 function checkAddress(coordinator: string): void {
   // Not `URL.canParse`, which Safari 16 does not have.
   try {
-    if (/^https?:$/.test(new URL(coordinator).protocol)) return;
+    const { protocol, username, password, search, hash } = new URL(coordinator);
+    if (/^https?:$/.test(protocol) && username + password + search + hash === '') return;
   } catch {
     // Refused below.
   }
-  const problem = `the option \`coordinator\` is not an address: ${JSON.stringify(coordinator)}, give one like https://fl.example.org`;
+  // Without what was given: it may hold a password.
+  const problem = 'the option `coordinator` is not a plain address, such as https://fl.example.org';
   throw new ScaleError('configuration', 'bad_option', problem);
 }
 
@@ -38,6 +41,7 @@ export class ScaleClient extends EventTarget {
   readonly #persistence: Persistence;
   readonly #news: BroadcastChannel;
   readonly #off: () => void;
+  #closed = false;
 
   private constructor(options: Options, persistence: Persistence) {
     super();
@@ -68,8 +72,9 @@ export class ScaleClient extends EventTarget {
     checkSupport();
     checkAddress(options.coordinator);
     const persistence = new Persistence(options.name ?? 'scale-fl');
-    await persistence.load();
-    return new ScaleClient(options, persistence);
+    const client = new ScaleClient(options, persistence);
+    await Promise.all([persistence.load(), client.#surroundings.settled]);
+    return client;
   }
 
   /**
@@ -77,7 +82,7 @@ export class ScaleClient extends EventTarget {
    * Otherwise nothing is sent. Resolves with the device id.
    */
   async enroll(token: string, { signal }: CallOptions = {}): Promise<string> {
-    return this.#changing(this.#call('enroll', [token], { signal })) as Promise<string>;
+    return this.#changing(this.#call('enroll', () => [text('token', token)], { signal })) as Promise<string>;
   }
 
   /**
@@ -85,27 +90,27 @@ export class ScaleClient extends EventTarget {
    * fails on the way, some are stored: put the same examples again.
    */
   async put(examples: Example[]): Promise<PutSummary> {
-    return this.#changing(this.#call('put', [examples])) as Promise<PutSummary>;
+    return this.#changing(this.#call('put', () => [json('examples', examples)])) as Promise<PutSummary>;
   }
 
   /** Deletes examples permanently. Resolves with how many of the ids were there. */
   async remove(ids: string[]): Promise<number> {
-    return this.#changing(this.#call('remove', [ids])) as Promise<number>;
+    return this.#changing(this.#call('remove', () => [json('ids', ids)])) as Promise<number>;
   }
 
   /** Classifies lines with the model on this device, without network. `top`: labels for each line, default 1. */
   async predict(texts: string[], { top = 1 }: { top?: number } = {}): Promise<Prediction[]> {
-    return this.#call('predict', [texts, top]) as Promise<Prediction[]>;
+    return this.#call('predict', () => [json('texts', texts), atLeast('top', 1, top)]) as Promise<Prediction[]>;
   }
 
   /** Downloads the newest model. Resolves with null if it is on this device already. */
   async refreshModel({ signal }: CallOptions = {}): Promise<ModelInfo | null> {
-    return this.#changing(this.#call('refreshModel', [], { signal })) as Promise<ModelInfo | null>;
+    return this.#changing(this.#call('refreshModel', () => [], { signal })) as Promise<ModelInfo | null>;
   }
 
   /** Takes part in one round with the stored examples, or continues a round that was interrupted. */
   async participate({ signal, onProgress, ...run }: ParticipateOptions = {}): Promise<Outcome> {
-    return this.#changing(this.#call('participate', [run], { signal, onProgress })) as Promise<Outcome>;
+    return this.#changing(this.#call('participate', () => [options(run)], { signal, onProgress })) as Promise<Outcome>;
   }
 
   /** The status of the installation, also while a round runs. */
@@ -138,25 +143,31 @@ export class ScaleClient extends EventTarget {
    * of the privacy budget spent.
    */
   async forget(what: 'examples' | 'everything'): Promise<void> {
-    await this.#call('forget', [what]);
+    await this.#call('forget', () => {
+      if (what !== 'examples' && what !== 'everything') throw bad('what', 'is neither "examples" nor "everything"');
+      return [what];
+    });
+    if (what === 'everything') this.#persistence.forget();
     this.#tell(what === 'everything' ? 'forgotten' : 'changed');
   }
 
   /** Waits until nothing is written any more, and ends the worker. Abort a running participation first. */
   async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
     try {
-      if (this.#link.isRunning) await this.#call('close');
+      await this.#link.close();
     } finally {
-      this.#link.close();
       this.#surroundings.close();
       this.#off();
       this.#news.close();
     }
   }
 
-  #call(...call: Parameters<Link['call']> | [Parameters<Link['call']>[0]]): Promise<unknown> {
-    const [method, args = [], extras] = call;
-    return this.#link.call(method, args, extras);
+  /** `args`: checked here, so that a mistake of the app is its own error and reaches no worker. */
+  async #call(method: Parameters<Link['call']>[0], args: () => (string | number)[] = () => [], extras?: Extras): Promise<unknown> {
+    if (this.#closed) throw new ScaleError('usage', 'closed', 'this client is closed: create another one');
+    return this.#link.call(method, args(), extras);
   }
 
   async #changing<T>(call: Promise<T>): Promise<T> {
@@ -171,6 +182,8 @@ export class ScaleClient extends EventTarget {
   }
 
   #tell(news: News): void {
+    // A call may end after the client was closed.
+    if (this.#closed) return;
     this.#news.postMessage(news);
     this.#changed();
   }
@@ -183,9 +196,14 @@ export class ScaleClient extends EventTarget {
     if (__TESTING__) {
       const testing = function (this: ScaleClient, what: string, given: ParticipateOptions = {}): Promise<unknown> {
         const { signal, onProgress, ...options } = given;
-        return this.#call('testing', [what, options], { signal, onProgress });
+        return this.#call('testing', () => [what, JSON.stringify(options)], { signal, onProgress });
       };
       Object.assign(this.prototype, { testing });
     }
   }
+}
+
+/** JSON of the options of a participation. */
+function options({ budgetMs, ...run }: ParticipateOptions): string {
+  return json('options', budgetMs === undefined ? run : { ...run, budgetMs: atLeast('budgetMs', 0, budgetMs) });
 }

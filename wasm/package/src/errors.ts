@@ -1,4 +1,4 @@
-import type { ErrorKind, Failure } from './types';
+import type { ErrorKind, Failure } from './types.js';
 
 /** Why a call failed. An aborted call rejects with a `DOMException` of the name `AbortError` instead. */
 export class ScaleError extends Error {

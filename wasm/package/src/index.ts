@@ -3,7 +3,7 @@
  *
  * Importing this module touches no browser API, so a server may do it too.
  */
-export { ScaleClient } from './client';
-export { ScaleError } from './errors';
-export type { CallOptions, Options, ParticipateOptions, Wasm } from './options';
-export type * from './types';
+export { ScaleClient } from './client.js';
+export { ScaleError } from './errors.js';
+export type { CallOptions, Options, ParticipateOptions, Wasm } from './options.js';
+export type * from './types.js';

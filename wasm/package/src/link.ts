@@ -1,7 +1,8 @@
-import { aborted, ScaleError, thrown } from './errors';
-import { TIMEOUTS, type Options, type Timeouts } from './options';
-import type { FromWorker, Known, Method, ToWorker } from './protocol';
-import type { Progress } from './types';
+import { aborted, ScaleError, thrown } from './errors.js';
+import { TIMEOUTS, type Options, type Timeouts } from './options.js';
+import type { FromWorker, Known, Method, ToWorker } from './protocol.js';
+import type { Outcome, Progress } from './types.js';
+import { moduleOf, type Loadable } from './wasm.js';
 
 interface Open {
   method: Method;
@@ -11,14 +12,15 @@ interface Open {
 }
 
 /** What a call may bring. */
-interface Extras {
+export interface Extras {
   signal?: AbortSignal | undefined;
   onProgress?: ((progress: Progress) => void) | undefined;
 }
 
-/** A worker that runs. */
+/** A worker, from its start on. */
 interface Running {
   worker: Worker;
+  isReady: boolean;
   /** Ends the wait for the worker's end. */
   ended: AbortController;
 }
@@ -33,11 +35,12 @@ export class Link {
   readonly #surroundings: () => { known: Known; persistent: boolean };
   readonly #onDeath: () => void;
   readonly #open = new Map<number, Open>();
-  #wasm: Promise<string | ArrayBuffer | WebAssembly.Module | undefined> | undefined;
+  #wasm: Promise<Loadable> | undefined;
   #running: Running | undefined;
   #starting: Promise<Running> | undefined;
   #idle: ReturnType<typeof setTimeout> | undefined;
   #calls = 0;
+  #whenQuiet: (() => void) | undefined;
   #closed = false;
 
   constructor(options: Options, surroundings: () => { known: Known; persistent: boolean }, onDeath: () => void) {
@@ -47,35 +50,39 @@ export class Link {
     this.#onDeath = onDeath;
   }
 
-  async call(method: Method, args: unknown[], { signal, onProgress }: Extras = {}): Promise<unknown> {
+  async call(method: Method, args: (string | number)[], { signal, onProgress }: Extras = {}): Promise<unknown> {
     if (this.#closed) throw closed();
-    // The core says how a participation ended, also one that was aborted before it began.
-    if (signal?.aborted && method !== 'participate') throw aborted();
     const id = ++this.#calls;
     clearTimeout(this.#idle);
-    const stop = () => this.#post({ kind: 'stop', id, how: 'cancel' });
+    let stop = () => {};
+    const abort = () => stop();
     try {
       return await new Promise((resolve, reject) => {
+        // Before the worker has the call there is nothing to leave.
+        stop = () => (method === 'participate' ? resolve(cancelled()) : reject(aborted()));
+        if (signal?.aborted) return stop();
+        signal?.addEventListener('abort', abort);
         this.#open.set(id, { method, resolve, reject, onProgress });
         this.#start().then(({ worker }) => {
-          // The worker may have died meanwhile, and the call with it.
+          // The call may be over, or its worker may have died meanwhile.
           if (!this.#open.has(id)) return;
           worker.postMessage({ kind: 'call', id, method, args } satisfies ToWorker);
-          signal?.addEventListener('abort', stop);
-          if (signal?.aborted) stop();
+          stop = () => this.#post({ kind: 'stop', id, how: 'cancel' });
         }, reject);
       });
     } finally {
-      signal?.removeEventListener('abort', stop);
+      // The signal may outlive the call by far.
+      signal?.removeEventListener('abort', abort);
       this.#open.delete(id);
       this.#rest();
+      if (this.#open.size === 0) this.#whenQuiet?.();
     }
   }
 
   /** Keeps running participations for the next call, because the browser is about to stop the worker. */
   pause(): void {
     for (const [id, { method }] of this.#open) {
-      if (method === 'participate') this.#post({ kind: 'stop', id, how: 'pause' });
+      if (method === 'participate' || method === 'testing') this.#post({ kind: 'stop', id, how: 'pause' });
     }
   }
 
@@ -95,11 +102,22 @@ export class Link {
   }
 
   /** Whether there is a worker that could be writing. */
-  get isRunning(): boolean {
-    return this.#starting !== undefined;
+  get #isReady(): boolean {
+    return this.#running?.isReady === true;
   }
 
-  close(): void {
+  /** Ends the worker once what runs in it is over, and has been answered. */
+  async close(): Promise<void> {
+    // A worker that is not ready has written nothing.
+    if (this.#isReady) {
+      // One that has died meanwhile writes nothing either.
+      await this.call('close', []).catch(() => {});
+      if (this.#open.size > 0) await new Promise<void>((resolve) => (this.#whenQuiet = resolve));
+    }
+    this.#close();
+  }
+
+  #close(): void {
     this.#closed = true;
     clearTimeout(this.#idle);
     this.end(closed());
@@ -113,56 +131,64 @@ export class Link {
     if (this.#open.size > 0 || this.#closed) return;
     clearTimeout(this.#idle);
     // Nothing runs in it, so nothing is lost; its memory goes back to the system.
-    this.#idle = setTimeout(() => this.end(fault('the worker was idle')), this.#timeouts.idleMs);
+    this.#idle = setTimeout(() => this.end(died('it was idle')), this.#timeouts.idleMs);
   }
 
   #start(): Promise<Running> {
     if (this.#starting) return this.#starting;
-    const starting = this.#launch();
+    const isCurrent = () => this.#starting === starting;
+    const starting = this.#launch(() => isCurrent());
     this.#starting = starting;
     starting.catch(() => {
-      if (this.#starting === starting) this.#starting = undefined;
+      if (isCurrent()) this.#starting = undefined;
     });
     return starting;
   }
 
-  async #launch(): Promise<Running> {
+  /** `isCurrent`: nobody has ended or closed this meanwhile. */
+  async #launch(isCurrent: () => boolean): Promise<Running> {
     const { worker: make, wasm, coordinator, name = 'scale-fl', timeouts: _, ...installation } = this.#options;
     // A response can be read only once, and a worker may be needed again.
-    this.#wasm ??= Promise.resolve(wasm instanceof Response ? wasm.arrayBuffer() : wasm instanceof URL ? wasm.href : wasm);
-    const module = await this.#wasm;
-    if (this.#closed) throw closed();
-    // Bundlers find the worker by exactly this expression.
-    const worker = make?.() ?? new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
-    const running: Running = { worker, ended: new AbortController() };
+    this.#wasm ??= moduleOf(wasm);
+    const module = await this.#wasm.catch((error: unknown) => {
+      this.#wasm = undefined;
+      throw error;
+    });
+    if (!isCurrent()) throw this.#closed ? closed() : unstarted('it was ended while it started');
+    const worker = made(make);
+    const running: Running = { worker, isReady: false, ended: new AbortController() };
     const { callMs, silenceMs } = this.#timeouts;
-    const alive = `${name}/worker/${crypto.randomUUID()}`;
+    const alive = `${name}/worker/${crypto.getRandomValues(new Uint32Array(4)).join('-')}`;
     return new Promise((resolve, reject) => {
-      let ready = false;
-      // Nothing else ends the load of a script that nobody answers. The worker limits what it loads itself.
-      const asleep = setTimeout(() => died(fault('its script was not loaded in time')), this.#timeouts.silenceMs);
-      const died = (error: ScaleError) => {
+      const ended = (error: ScaleError) => {
         reject(error);
         clearTimeout(asleep);
         if (this.#running !== running) return;
         this.end(error);
         // Whoever asks for the status on that would start the next worker, which would not start either.
-        if (ready) this.#onDeath();
+        if (running.isReady) this.#onDeath();
       };
-      worker.onerror = ({ message }) => died(fault(message || 'its script could not be loaded'));
-      worker.onmessageerror = () => died(fault('a message could not be read'));
+      const fault = (why: string) => ended(running.isReady ? died(why) : unstarted(why));
+      // Nothing else ends the load of a script that nobody answers. The worker limits what it loads itself.
+      const asleep = setTimeout(() => fault('its script was not loaded in time'), silenceMs);
+      running.ended.signal.addEventListener('abort', () => clearTimeout(asleep));
+      worker.onerror = ({ message }) => fault(message || 'its script could not be loaded');
+      worker.onmessageerror = () => fault('a message could not be read');
       worker.onmessage = ({ data }: MessageEvent<FromWorker>) => {
         switch (data.kind) {
           case 'awake':
             clearTimeout(asleep);
+            this.#watch(alive, running, () => fault('the browser ended it'));
             break;
           case 'ready':
-            ready = true;
-            this.#watch(alive, running, died);
+            running.isReady = true;
+            // What has changed since its first message.
+            this.tell();
             resolve(running);
             break;
           case 'dead':
-            died(data.failure ? (thrown(data.failure) as ScaleError) : fault(data.message));
+            if (data.failure) ended(thrown(data.failure) as ScaleError);
+            else fault(data.message);
             break;
           default:
             this.#answer(data);
@@ -176,10 +202,12 @@ export class Link {
   }
 
   /** A browser that ends a worker tells nobody, but lets go of the worker's locks. */
-  #watch(alive: string, { ended }: Running, died: (error: ScaleError) => void): void {
-    navigator.locks.request(alive, { signal: ended.signal }, () => {
-      if (!ended.signal.aborted) died(fault('the browser ended it'));
-    }).catch(() => {});
+  #watch(alive: string, { ended }: Running, died: () => void): void {
+    navigator.locks
+      .request(alive, { signal: ended.signal }, () => {
+        if (!ended.signal.aborted) died();
+      })
+      .catch(() => {});
   }
 
   #answer(data: Extract<FromWorker, { id: number }>): void {
@@ -190,10 +218,31 @@ export class Link {
   }
 }
 
+function made(make: (() => Worker) | undefined): Worker {
+  try {
+    // Bundlers find the worker by exactly this expression.
+    return make?.() ?? new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
+  } catch (error) {
+    // A script of another origin, or one that the page's policy forbids.
+    throw unstarted((error as Error).message);
+  }
+}
+
+/** The core's own words for a call that was cancelled before it began. */
+function cancelled(): Outcome {
+  return { kind: 'left', round: null, code: 'cancelled', sentence: 'cancelled by the app', until: Date.now() };
+}
+
 function closed(): ScaleError {
   return new ScaleError('usage', 'closed', 'this client is closed: create another one');
 }
 
-function fault(why: string): ScaleError {
-  return new ScaleError('internal', 'worker_ended', `the worker ended (${why}): the next call starts another one, and a round goes on`);
+function died(why: string): ScaleError {
+  const message = `the worker ended (${why}): the next call starts another one, and a round goes on`;
+  return new ScaleError('internal', 'worker_ended', message);
+}
+
+function unstarted(why: string): ScaleError {
+  const kind = navigator.onLine ? 'internal' : 'network';
+  return new ScaleError(kind, 'worker_not_started', `the worker could not be started (${why}): the next call tries again`);
 }

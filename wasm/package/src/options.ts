@@ -1,4 +1,4 @@
-import type { Installation, Progress } from './types';
+import type { Installation, Progress } from './types.js';
 
 /** The WebAssembly module, or where it is. */
 export type Wasm = string | URL | Response | WebAssembly.Module;

@@ -22,6 +22,15 @@ export class Persistence {
     return this.persistent;
   }
 
+  /** The next installation asks again. */
+  forget(): void {
+    try {
+      localStorage.removeItem(this.#asked);
+    } catch {
+      // Then nothing is there.
+    }
+  }
+
   #wasAsked(): boolean {
     try {
       if (localStorage.getItem(this.#asked) !== null) return true;

@@ -1,4 +1,4 @@
-import type { Failure, Progress } from './types';
+import type { Failure, Progress } from './types.js';
 
 /** The calls that cross to the worker: the methods of the WebAssembly's `Client`, and their arguments. */
 export type Method =
@@ -47,12 +47,12 @@ export interface Start {
 
 export type ToWorker =
   | Start
-  | { kind: 'call'; id: number; method: Method; args: unknown[] }
+  | { kind: 'call'; id: number; method: Method; args: (string | number)[] }
   | { kind: 'stop'; id: number; how: 'cancel' | 'pause' }
   | { kind: 'known'; known: Known; persistent: boolean };
 
 export type FromWorker =
-  /** Its script is loaded. */
+  /** Its script is loaded, and it has its lock. */
   | { kind: 'awake' }
   | { kind: 'ready' }
   | { kind: 'done'; id: number; value: unknown }

@@ -1,7 +1,9 @@
-import type { Known } from './protocol';
+import type { Known } from './protocol.js';
 
 /** Battery level from which it counts as not low; phones warn at 20 %. */
 const LOW_BATTERY = 0.2;
+/** How long the first call waits for the battery: a few milliseconds are usual. */
+const BATTERY_MS = 500;
 
 // Neither is in TypeScript's own types, as only some browsers have them.
 interface Battery extends EventTarget {
@@ -18,6 +20,8 @@ type Device = Navigator & { getBattery?(): Promise<Battery>; connection?: Connec
 export class Surroundings {
   readonly #changed: (known: Known) => void;
   readonly #off = new AbortController();
+  /** Over when everything is known that the browser will tell, or after a moment. */
+  readonly settled: Promise<unknown>;
   #battery: Battery | undefined;
 
   /** `changed`: called with everything that is known whenever something changes. */
@@ -33,7 +37,7 @@ export class Surroundings {
       this.#on(target, event);
     }
     // A page may be forbidden to ask (Permissions-Policy): then nothing is known about power.
-    device.getBattery?.().then(
+    const asked = device.getBattery?.().then(
       (battery) => {
         this.#battery = battery;
         this.#on(battery, 'chargingchange');
@@ -42,6 +46,7 @@ export class Surroundings {
       },
       () => {},
     );
+    this.settled = Promise.race([asked, new Promise((resolve) => setTimeout(resolve, BATTERY_MS))]);
   }
 
   #on(target: EventTarget | undefined, event: string): void {

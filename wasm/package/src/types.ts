@@ -514,7 +514,7 @@ unit: string,
 /**
  * The neighboring inputs that are compared: `zeros_instead`, the user's update or zeros in its place.
  */
-neighbours: string,
+neighbors: string,
 /**
  * The delta of every epsilon here.
  */

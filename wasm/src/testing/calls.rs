@@ -28,7 +28,7 @@ impl Client {
         let platform = || shared(&self.platform);
         match what.as_str() {
             "move" => {
-                let mut moves: Moves = argument("options", &options)?;
+                let mut moves: Moves = argument("options", "{ by, examples, steps?, stepMs? }", &options)?;
                 let mut observer = Pump::new(&self.platform, on_progress);
                 let run = RunOptions::default();
                 let outcome = self.app.participate_with(run, &mut moves, &stop.0, &mut observer).await;

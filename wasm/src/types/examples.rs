@@ -18,13 +18,14 @@ pub struct Example {
     /// When the example became known; its age counts from here. Without it: the time of its last change in this store.
     #[serde(default)]
     #[cfg_attr(test, ts(optional))]
-    pub time: Option<u64>,
+    pub time: Option<f64>,
 }
 
 impl From<Example> for examples::TextExample {
     fn from(example: Example) -> Self {
         let Example { id, text, label, time } = example;
-        Self { id, text, label, time: time.map(Timestamp::from_millis) }
+        // A time before 1970 becomes 1970.
+        Self { id, text, label, time: time.map(|time| Timestamp::from_millis(time as u64)) }
     }
 }
 

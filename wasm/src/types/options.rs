@@ -149,7 +149,7 @@ pub struct PrivacyCaps {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Run {
-    budget_ms: Option<u64>,
+    budget_ms: Option<f64>,
     job: Option<String>,
     ignore_conditions: bool,
 }
@@ -293,7 +293,7 @@ impl Run {
         let run: Self = serde_json::from_str(json).map_err(|error| invalid(format!("the options: {error}")))?;
         let job = run.job.map(|job| job.parse()).transpose();
         Ok(device::RunOptions {
-            budget: run.budget_ms.map(Duration::from_millis),
+            budget: run.budget_ms.map(|time| Duration::from_millis(time as u64)),
             job: job.map_err(|error| invalid(format!("the option `job` {error}")))?,
             ignore_conditions: run.ignore_conditions,
         })

@@ -84,7 +84,7 @@ pub struct PrivacyReport {
     /// The unit of privacy: `person`. The epsilon for examples protects one training example instead.
     pub unit: String,
     /// The neighboring inputs that are compared: `zeros_instead`, the user's update or zeros in its place.
-    pub neighbours: String,
+    pub neighbors: String,
     /// The delta of every epsilon here.
     pub delta: f64,
     /// Total cost since the ledger began.
@@ -158,7 +158,7 @@ impl From<device::PrivacyReport> for PrivacyReport {
             time: of.time.as_millis(),
             past_known: of.past_known,
             unit: of.unit.to_owned(),
-            neighbours: of.neighbours.to_owned(),
+            neighbors: of.neighbors.to_owned(),
             delta: of.delta,
             lifetime: of.lifetime.into(),
             lifetime_limit: of.lifetime_limit.into(),

@@ -1,5 +1,6 @@
 // The app's own server: a page and the package, under the policy that the README tells banks to set, and nothing beside.
 
+import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
@@ -10,9 +11,13 @@ import { buildFolder } from "./places.mjs";
 const TYPES = { ".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm" };
 const PAGE = fileURLToPath(new URL("page", import.meta.url));
 
+// The header that the package's README tells apps to send, word for word.
+const README = readFileSync(new URL("../../package/README.md", import.meta.url), "utf8");
+const [POLICY] = /^default-src .*COORDINATOR$/m.exec(README);
+
 // `coordinators`: the only other hosts that a page may speak to.
 export function policy(...coordinators) {
-  return `default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self' ${coordinators.join(" ")}`;
+  return POLICY.replace("COORDINATOR", coordinators.join(" "));
 }
 
 export class Site {

@@ -1,5 +1,5 @@
-import type { Database } from './database';
-import { take, type Release } from './locks';
+import type { Database } from './database.js';
+import { take, type Release } from './locks.js';
 
 const LOG = 'log';
 

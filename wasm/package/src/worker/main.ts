@@ -1,10 +1,10 @@
 /** The worker: owns the WebAssembly and what the browser stores for it. One per client at a time. */
-import type { FromWorker, Method, Start, ToWorker } from '../protocol';
-import type { Failure } from '../types';
-import { Limit } from './limit';
-import { wait } from './locks';
-import { announce, explained } from './participation';
-import { Platform } from './platform';
+import type { FromWorker, Method, Start, ToWorker } from '../protocol.js';
+import type { Failure } from '../types.js';
+import { Limit } from './limit.js';
+import { wait } from './locks.js';
+import { announce, explained } from './participation.js';
+import { Platform } from './platform.js';
 import init, { Client, Stop } from 'scale_fl.js';
 
 declare const self: DedicatedWorkerGlobalScope;
@@ -21,7 +21,6 @@ let starting: Promise<Device> | undefined;
 let device: Device | undefined;
 const stops = new Map<number, Stop>();
 
-post({ kind: 'awake' });
 self.onmessage = ({ data }: MessageEvent<ToWorker>) => {
   switch (data.kind) {
     case 'start':
@@ -46,6 +45,7 @@ async function start(data: Start): Promise<Device> {
   try {
     // Held until the worker ends: the page notices by it. Also if the browser ends it without a word.
     await wait(data.alive);
+    post({ kind: 'awake' });
     const platform = new Platform(data);
     await load(data.wasm, data.silenceMs);
     device = { name: data.name, page: data.page, platform, client: new Client(platform, data.installation) };
@@ -72,7 +72,8 @@ async function load(wasm: Start['wasm'], silenceMs: number): Promise<void> {
     const typed = response.headers.get('content-type')?.startsWith('application/wasm');
     await init({ module_or_path: typed ? response : await response.arrayBuffer() });
   } catch (error) {
-    throw new Error(`the WebAssembly cannot be loaded from ${url.href}: ${limit.explained(error).message}`);
+    const message = `the WebAssembly cannot be loaded from ${url.href}: ${limit.explained(error).message}`;
+    throw JSON.stringify({ kind: 'network', code: 'wasm_not_loaded', message } satisfies Failure);
   } finally {
     limit.end();
   }
@@ -81,7 +82,7 @@ async function load(wasm: Start['wasm'], silenceMs: number): Promise<void> {
 /** Five minutes for less than a megabyte. */
 const LOAD_SILENCES = 5;
 
-async function call(id: number, method: Method, args: unknown[]): Promise<void> {
+async function call(id: number, method: Method, args: (string | number)[]): Promise<void> {
   const device = await (starting ?? Promise.reject(new Error('the worker got a call before its start')));
   const stop = new Stop();
   stops.set(id, stop);
@@ -99,7 +100,7 @@ async function call(id: number, method: Method, args: unknown[]): Promise<void> 
   stop.free();
 }
 
-async function perform(device: Device, id: number, stop: Stop, method: Method, args: unknown[]): Promise<unknown> {
+async function perform(device: Device, id: number, stop: Stop, method: Method, args: (string | number)[]): Promise<unknown> {
   const { client } = device;
   const progress = (json: string) => post({ kind: 'progress', id, progress: JSON.parse(json) });
   const text = args[0] as string;
@@ -107,15 +108,15 @@ async function perform(device: Device, id: number, stop: Stop, method: Method, a
     case 'enroll':
       return client.enroll(text, stop);
     case 'put':
-      return JSON.parse(await client.put(JSON.stringify(args[0])));
+      return JSON.parse(await client.put(text));
     case 'remove':
-      return client.remove(JSON.stringify(args[0]));
+      return client.remove(text);
     case 'predict':
-      return JSON.parse(await client.predict(JSON.stringify(args[0]), args[1] as number));
+      return JSON.parse(await client.predict(text, args[1] as number));
     case 'refreshModel':
       return JSON.parse(await client.refreshModel(stop));
     case 'participate':
-      return participate(device, () => client.participate(JSON.stringify(args[0]), stop, progress));
+      return participate(device, () => client.participate(text, stop, progress));
     case 'status':
       return JSON.parse(await client.status());
     case 'privacyReport':
@@ -131,7 +132,7 @@ async function perform(device: Device, id: number, stop: Stop, method: Method, a
     case 'close':
       return client.close();
     case 'testing':
-      if (__TESTING__) return testing(device, text, args[1], stop, progress);
+      if (__TESTING__) return testing(device, text, args[1] as string, stop, progress);
       throw new Error('this is not the build for tests');
   }
 }
@@ -143,9 +144,9 @@ interface TestingClient {
   testing(what: string, options: string, stop: Stop, progress: (json: string) => void): Promise<string>;
 }
 
-async function testing(device: Device, what: string, options: unknown, stop: Stop, progress: (json: string) => void) {
+async function testing(device: Device, what: string, options: string, stop: Stop, progress: (json: string) => void) {
   const client = device.client as unknown as TestingClient;
-  return participate(device, () => client.testing(what, JSON.stringify(options), stop, progress));
+  return participate(device, () => client.testing(what, options, stop, progress));
 }
 
 async function participate({ name, page }: Device, work: () => Promise<string>): Promise<unknown> {

@@ -1,4 +1,4 @@
-import { Limit } from './limit';
+import { Limit } from './limit.js';
 
 /** The answer to a gRPC-web request, as the core takes it. */
 export interface Answer {
@@ -9,8 +9,8 @@ export interface Answer {
   body: Uint8Array;
 }
 
-/** A response that is longer is not read to its end: the core refuses it. */
-const LONGEST_ANSWER = 64 << 20;
+/** A response that is longer is not read to its end: no message of the schema has more than 4 MiB. */
+const LONGEST_ANSWER = 5 << 20;
 
 /** Calls to the coordinator and downloads, both limited in time: nobody else ends a fetch that is not answered. */
 export class Network {
@@ -32,15 +32,13 @@ export class Network {
     try {
       // A redirect would take the token elsewhere.
       const response = await fetch(this.#coordinator + path, { method: 'POST', headers, body, ...plain, redirect: 'error', signal: limit.signal });
-      const length = Number(response.headers.get('content-length') ?? 0);
-      if (length > LONGEST_ANSWER) throw new Error(`the answer has ${length} bytes, more than any message`);
       const header = (name: string) => response.headers.get(name) ?? undefined;
       return {
         http: response.status,
         status: header('grpc-status'),
         message: header('grpc-message'),
         details: header('grpc-status-details-bin'),
-        body: new Uint8Array(await response.arrayBuffer()),
+        body: await wholeOf(response),
       };
     } catch (error) {
       throw limit.explained(error);
@@ -64,6 +62,23 @@ export class Network {
 
 /** No cookies and no address of the page: calls carry a token, and nothing else says who asks. */
 const plain = { credentials: 'omit', referrerPolicy: 'no-referrer', cache: 'no-store' } as const;
+
+async function wholeOf(response: Response): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  const reader = response.body?.getReader();
+  for (let part = await reader?.read(); part?.value; part = await reader?.read()) {
+    length += part.value.length;
+    parts.push(part.value);
+    if (length > LONGEST_ANSWER) {
+      reader?.cancel().catch(() => {});
+      throw new Error(`the answer has more than ${LONGEST_ANSWER} bytes, more than any message`);
+    }
+  }
+  const whole = new Uint8Array(length);
+  parts.reduce((at, part) => (whole.set(part, at), at + part.length), 0);
+  return whole;
+}
 
 /** A download that has started. */
 export class Download {

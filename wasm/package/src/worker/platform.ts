@@ -1,9 +1,9 @@
-import type { Known, Start } from '../protocol';
-import { Database } from './database';
-import { Ledger } from './ledger';
-import { wait, type Release } from './locks';
-import { Network, type Answer, type Download } from './network';
-import { Vault } from './vault';
+import type { Known, Start } from '../protocol.js';
+import { Database } from './database.js';
+import { Ledger } from './ledger.js';
+import { wait, type Release } from './locks.js';
+import { Network, type Answer, type Download } from './network.js';
+import { Vault } from './vault.js';
 
 /** The methods that the WebAssembly calls: `Platform` of wasm/src/platform.rs. */
 export class Platform {
@@ -110,7 +110,7 @@ export class Platform {
       port2.postMessage(undefined);
     });
   }
-  log(level: 'error' | 'warn' | 'info', text: string): void {
+  log(level: 'error' | 'warn', text: string): void {
     console[level](`scale-fl: ${text}`);
   }
 }

@@ -1,4 +1,4 @@
-import type { Database } from './database';
+import type { Database } from './database.js';
 
 /** Of the sealing key, beside the entries. It cannot be exported, not even by this page. */
 const KEY = '';
