@@ -35,7 +35,8 @@ export class UnreadableFile extends Error {}
 
 /** Banks write the account and the period above the header. */
 const HEADER_WITHIN = 40;
-const MAX_DESCRIPTION = 500;
+/** In bytes of UTF-8: what the SDK keeps of an example at most. */
+const MAX_DESCRIPTION = 512;
 
 export async function readTransactions(bytes: ArrayBuffer, categories: readonly string[], now: Date): Promise<ReadFile> {
   const { columns, header, body } = table(decode(bytes));
@@ -66,7 +67,7 @@ export async function readTransactions(bytes: ArrayBuffer, categories: readonly 
     else if (!cell(row, "amount")) refuse(`${named("amount")}: empty; every transaction has one`);
     else if (!money) refuse(`${named("amount")}: not an amount; write it such as ${AMOUNT_SHOWN[mark]}`);
     else if (!description) refuse(`${named("description")}: empty; write what the transaction was`);
-    else if (description.length > MAX_DESCRIPTION) refuse(`${named("description")}: longer than ${MAX_DESCRIPTION} characters`);
+    else if (new TextEncoder().encode(description).length > MAX_DESCRIPTION) refuse(`${named("description")}: longer than ${MAX_DESCRIPTION} bytes`);
     else if (!/^[A-Z]{3}$/.test(currency)) refuse(`${named("currency")}: not a currency's code, such as EUR`);
     else {
       const given = cell(row, "category");
