@@ -43,13 +43,18 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace")
 }
 
-/// Checks that every test named as `FILE.rs::NAME` exists, and gives their number.
+/// Checks that every test named as `FILE.rs::NAME`, or as `FILE.mjs::PART OF ITS NAME`, exists, and gives their number.
 fn real_tests(text: &str) -> usize {
     let mut named = 0;
     for code in text.split('`').skip(1).step_by(2) {
-        let Some((file, test)) = code.split_once("::").filter(|(file, _)| file.ends_with(".rs")) else { continue };
+        let Some((file, test)) = code.split_once("::") else { continue };
+        let there = match Path::new(file).extension().and_then(|extension| extension.to_str()) {
+            Some("rs") => format!("fn {test}("),
+            Some("mjs") => test.to_owned(),
+            _ => continue,
+        };
         let text = fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
-        assert!(text.contains(&format!("fn {test}(")), "{file} has no test {test}");
+        assert!(text.contains(&there), "{file} has no test {test}");
         named += 1;
     }
     named
