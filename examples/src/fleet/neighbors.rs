@@ -51,7 +51,7 @@ pub struct Options {
     #[arg(long, default_value_t = 12)]
     pub devices: usize,
     /// Rounds that are trained before the address is printed, with a stand-in at the place of the app's device.
-    #[arg(long, default_value_t = 2, value_name = "COUNT")]
+    #[arg(long, default_value_t = 5, value_name = "COUNT")]
     pub before: u64,
     /// Rounds of the task in all: the noise is sized for them, and there are no more.
     #[arg(long, default_value_t = 16)]
