@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use js_sys::Function;
 use scale_client_core::app::{App, Forget};
-use scale_client_core::device::{self, Cancel, Observer};
+use scale_client_core::device::{self, Cancel, Observer, Sparingly};
 use scale_client_core::error::Error;
 use scale_client_core::examples::TextExample;
-use scale_client_core::host::Clock as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
@@ -21,7 +20,7 @@ use crate::types::{
     PutSummary, Run, Status,
 };
 
-/// Steps and bytes are reported at most this often: a page shows no more.
+/// A message for each training step would keep the page busy.
 const REPORT_EVERY: Duration = Duration::from_millis(50);
 
 /// One installation.
@@ -106,14 +105,17 @@ impl Client {
     /// `options`: JSON of a [`Run`]; `on_progress`: called with the JSON of a [`Progress`]. JSON of an [`Outcome`].
     pub async fn participate(&self, options: String, stop: &Stop, on_progress: Function) -> Result<String, JsValue> {
         let options = Run::parse(&options).map_err(thrown)?;
-        let mut observer = Pump::new(&self.platform, on_progress);
+        let clock = WorkerClock(shared(&self.platform));
+        let mut observer = told(&clock, on_progress);
         let outcome = self.app.participate(options, &stop.0, &mut observer).await.map_err(failed)?;
         // A receipt is an extra: that the report cannot be read changes nothing about the round.
-        let report = match &outcome {
-            device::Outcome::Contributed(_) => self.app.privacy_report().await.ok(),
+        let receipt = match &outcome {
+            device::Outcome::Contributed(done) => {
+                self.app.privacy_report().await.ok().and_then(|report| report.receipt_of(done).cloned())
+            }
             _ => None,
         };
-        Ok(json(&Outcome::new(outcome, report)))
+        Ok(json(&Outcome::new(outcome, receipt)))
     }
 
     /// JSON of a [`Status`].
@@ -164,50 +166,15 @@ impl Client {
     }
 }
 
-/// Passes progress on to JavaScript, and leaves out what nobody could see.
-pub(crate) struct Pump {
-    on_progress: Function,
-    clock: WorkerClock,
-    last: Option<Duration>,
-}
-
-impl Pump {
-    pub(crate) fn new(platform: &Platform, on_progress: Function) -> Self {
-        Self { on_progress, clock: WorkerClock(shared(platform)), last: None }
-    }
-
-    fn is_due(&mut self, event: &device::ProgressEvent) -> bool {
-        let now = self.clock.steady();
-        let due = match *event {
-            device::ProgressEvent::Step { step, of, .. } if step < of => self.rested(now),
-            device::ProgressEvent::Downloaded { bytes, of } | device::ProgressEvent::Uploaded { bytes, of }
-                if bytes < of =>
-            {
-                self.rested(now)
-            }
-            _ => true,
-        };
-        if due {
-            self.last = Some(now);
-        }
-        due
-    }
-
-    fn rested(&self, now: Duration) -> bool {
-        self.last.is_none_or(|last| now >= last + REPORT_EVERY)
-    }
-}
-
-impl Observer for Pump {
-    fn on_progress(&mut self, progress: device::Progress) {
-        if !self.is_due(&progress.event) {
-            return;
-        }
+/// An observer that calls JavaScript with the JSON of a [`Progress`].
+pub(crate) fn told(clock: &WorkerClock, on_progress: Function) -> impl Observer + '_ {
+    let tell = move |progress: device::Progress| {
         if let Some(progress) = Progress::new(&progress) {
             // The worker's own function, which does not throw.
-            let _called = self.on_progress.call1(&JsValue::UNDEFINED, &json(&progress).into());
+            let _called = on_progress.call1(&JsValue::UNDEFINED, &json(&progress).into());
         }
-    }
+    };
+    Sparingly::new(clock, REPORT_EVERY, tell)
 }
 
 pub(crate) fn json(value: &impl Serialize) -> String {

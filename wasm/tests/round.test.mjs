@@ -54,6 +54,7 @@ test("a browser takes part in rounds whose training is noised", { timeout: 120_0
     const report = await tab.call("privacyReport");
     assert.equal(report.receipts.length, 1);
     assert.equal(report.receipts[0].protection, "examples");
+    assert.deepEqual(outcome.receipt, report.receipts[0], "the outcome has the receipt of its round");
     assert.ok(report.lifetime.example > 0 && report.lifetime.example < 8, JSON.stringify(report.lifetime));
     assert.equal(report.lifetime.aggregate, "no_bound", "no bound for the person is claimed");
     await tab.assertClean();

@@ -55,7 +55,7 @@ pub use config::ClientConfig;
 pub use event::{Effect, Event, Outgoing, TrainingInput};
 pub use guardrails::{Guardrails, ROUNDS_PER_DAY, Rules, WithoutNoise};
 pub use history::History;
-pub use observe::{Observer, Phase, Progress, ProgressEvent};
+pub use observe::{Observer, Phase, Progress, ProgressEvent, Sparingly};
 pub use payload::{Paying, Payload, Releasing, Sealed};
 pub use report::{Participation, PrivacyReport, Protection, Receipt};
 pub use requirements::{Condition, Power, Requirements};

@@ -1,7 +1,11 @@
 //! Progress of a participation, for the user interface.
 
+use std::time::Duration;
+
 use scale_privacy::ledger::Epsilons;
 use serde::{Deserialize, Serialize};
+
+use crate::host::Clock;
 
 /// The phase of a participation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -136,5 +140,71 @@ impl Observer for () {
 impl<F: FnMut(Progress)> Observer for F {
     fn on_progress(&mut self, progress: Progress) {
         self(progress);
+    }
+}
+
+/// Passes progress on to another observer, but steps and bytes at most once in each interval, because a user sees no more
+/// and a call into an app's language costs time. Phases, costs and the end of a count always pass.
+#[derive(Debug)]
+pub struct Sparingly<'a, C, O> {
+    clock: &'a C,
+    every: Duration,
+    last: Option<Duration>,
+    observer: O,
+}
+
+impl<'a, C: Clock, O: Observer> Sparingly<'a, C, O> {
+    /// `every`: the interval, by [`Clock::steady`].
+    pub fn new(clock: &'a C, every: Duration, observer: O) -> Self {
+        Self { clock, every, last: None, observer }
+    }
+}
+
+impl<C: Clock, O: Observer> Observer for Sparingly<'_, C, O> {
+    fn on_progress(&mut self, progress: Progress) {
+        let counts = match progress.event {
+            ProgressEvent::Step { step, of, .. } => step < of,
+            ProgressEvent::Downloaded { bytes, of } | ProgressEvent::Uploaded { bytes, of } => bytes < of,
+            ProgressEvent::Entered | ProgressEvent::Paid { .. } => false,
+        };
+        let now = self.clock.steady();
+        if counts && self.last.is_some_and(|last| now < last + self.every) {
+            return;
+        }
+        self.last = Some(now);
+        self.observer.on_progress(progress);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use scale_proto::time::Timestamp;
+
+    use super::*;
+    use crate::host::memory::MemoryClock;
+    #[cfg(target_arch = "wasm32")]
+    use crate::single_thread::test;
+
+    #[test]
+    fn counts_are_thinned_and_everything_else_passes() {
+        let clock = MemoryClock::at(Timestamp::from_millis(1_000));
+        let mut seen = vec![];
+        {
+            let mut observer = Sparingly::new(&clock, Duration::from_millis(50), |progress: Progress| {
+                if let ProgressEvent::Step { step, .. } = progress.event {
+                    seen.push(step);
+                } else {
+                    seen.push(0);
+                }
+            });
+            let mut say = |event| observer.on_progress(Progress { phase: Phase::Training, phase_permille: 0, event });
+            say(ProgressEvent::Entered);
+            for step in 1..=10 {
+                clock.advance(Duration::from_millis(20));
+                say(ProgressEvent::Step { step, of: 10, loss: None });
+            }
+            say(ProgressEvent::Entered);
+        }
+        assert_eq!(seen, [0, 3, 6, 9, 10, 0], "every 60 ms, the last step, and both phases");
     }
 }

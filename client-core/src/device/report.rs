@@ -7,8 +7,8 @@ use scale_proto::ids::{Digest, ModelVersion, RoundId, TaskId};
 use scale_proto::time::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::Round;
 use super::date::date;
+use super::{Contribution, Round};
 
 /// The facts about a round that the ledger itself does not contain. Stored, sealed, before the round's cost is reserved
 /// in the ledger.
@@ -170,6 +170,14 @@ impl PrivacyReport {
         };
         this.summary = this.words();
         this
+    }
+
+    /// The record of the round that this contribution went into; `None` if the report is older, or was reset since.
+    pub fn receipt_of(&self, contribution: &Contribution) -> Option<&Receipt> {
+        let of_round = |receipt: &&Receipt| {
+            receipt.task.as_deref() == Some(contribution.task.as_str()) && receipt.number == Some(contribution.number)
+        };
+        self.receipts.iter().rev().find(of_round)
     }
 
     /// The report as JSON, for the user to keep or share.

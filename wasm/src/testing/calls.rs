@@ -7,8 +7,8 @@ use serde_json::json;
 use wasm_bindgen::prelude::*;
 
 use super::moves::Moves;
-use crate::client::{Client, Pump, Stop, argument, failed, json};
-use crate::host::{BrowserVault, IndexedLedger, IndexedStore, WebRandomness, shared};
+use crate::client::{Client, Stop, argument, failed, json, told};
+use crate::host::{BrowserVault, IndexedLedger, IndexedStore, WebRandomness, WorkerClock, shared};
 use crate::types::Outcome;
 
 /// Bytes of a page of WebAssembly's memory.
@@ -29,7 +29,8 @@ impl Client {
         match what.as_str() {
             "move" => {
                 let mut moves: Moves = argument("options", "{ by, examples, steps?, stepMs? }", &options)?;
-                let mut observer = Pump::new(&self.platform, on_progress);
+                let clock = WorkerClock(platform());
+                let mut observer = told(&clock, on_progress);
                 let run = RunOptions::default();
                 let outcome = self.app.participate_with(run, &mut moves, &stop.0, &mut observer).await;
                 return Ok(json(&Outcome::new(outcome.map_err(failed)?, None)));

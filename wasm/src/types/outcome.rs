@@ -60,22 +60,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// `report`: the privacy report after the participation, which has the receipt of the round.
-    pub fn new(outcome: device::Outcome, report: Option<device::PrivacyReport>) -> Self {
+    /// `receipt`: that of the round, if the device has contributed.
+    pub fn new(outcome: device::Outcome, receipt: Option<device::Receipt>) -> Self {
         match outcome {
-            device::Outcome::Contributed(done) => {
-                let device::Contribution { task, round, number, version } = done;
-                let of_round = |receipt: &device::Receipt| {
-                    receipt.task.as_deref() == Some(task.as_str()) && receipt.number == Some(number)
-                };
-                let receipt = report.and_then(|report| report.receipts.into_iter().rev().find(of_round));
-                Self::Contributed {
-                    round: round.to_string(),
-                    number,
-                    version: version.0,
-                    receipt: receipt.map(|receipt| Box::new(receipt.into())),
-                }
-            }
+            device::Outcome::Contributed(device::Contribution { round, number, version, .. }) => Self::Contributed {
+                round: round.to_string(),
+                number,
+                version: version.0,
+                receipt: receipt.map(|receipt| Box::new(receipt.into())),
+            },
             device::Outcome::Paused { resume, phase } => Self::Paused {
                 resume_after_ms: millis(resume.after),
                 resume_before_ms: millis(resume.before),
