@@ -1,7 +1,7 @@
 import { atLeast, bad, json, text } from './arguments.js';
-import { ScaleError } from './errors.js';
+import { closed, ScaleError } from './errors.js';
 import { Link, type Extras } from './link.js';
-import type { CallOptions, Options, ParticipateOptions } from './options.js';
+import { NAME, type CallOptions, type Options, type ParticipateOptions } from './options.js';
 import { Persistence } from './persistence.js';
 import { checkSupport } from './support.js';
 import { onSuspend, Surroundings } from './surroundings.js';
@@ -55,7 +55,7 @@ export class ScaleClient extends EventTarget {
       this.#changed();
     });
     this.#off = onSuspend(() => link.pause());
-    this.#news = new BroadcastChannel(options.name ?? 'scale-fl');
+    this.#news = new BroadcastChannel(options.name ?? NAME);
     this.#news.onmessage = ({ data }: MessageEvent<News>) => {
       // The worker still has the keys of an installation that is gone.
       if (data === 'forgotten') link.end(new ScaleError('usage', 'forgotten', 'another tab has forgotten this installation'));
@@ -71,7 +71,7 @@ export class ScaleClient extends EventTarget {
   static async create(options: Options): Promise<ScaleClient> {
     checkSupport();
     checkAddress(options.coordinator);
-    const persistence = new Persistence(options.name ?? 'scale-fl');
+    const persistence = new Persistence(options.name ?? NAME);
     const client = new ScaleClient(options, persistence);
     await Promise.all([persistence.load(), client.#surroundings.settled]);
     return client;
@@ -166,7 +166,7 @@ export class ScaleClient extends EventTarget {
 
   /** `args`: checked here, so that a mistake of the app is its own error and reaches no worker. */
   async #call(method: Parameters<Link['call']>[0], args: () => (string | number)[] = () => [], extras?: Extras): Promise<unknown> {
-    if (this.#closed) throw new ScaleError('usage', 'closed', 'this client is closed: create another one');
+    if (this.#closed) throw closed();
     return this.#link.call(method, args(), extras);
   }
 

@@ -27,3 +27,7 @@ export function thrown({ kind, code, message, retryAfterMs }: Failure): Error {
 export function aborted(): DOMException {
   return new DOMException('the call was aborted by the app', 'AbortError');
 }
+
+export function closed(): ScaleError {
+  return new ScaleError('usage', 'closed', 'this client is closed: create another one');
+}

@@ -1,5 +1,5 @@
-import { aborted, ScaleError, thrown } from './errors.js';
-import { TIMEOUTS, type Options, type Timeouts } from './options.js';
+import { aborted, closed, ScaleError, thrown } from './errors.js';
+import { NAME, TIMEOUTS, type Options, type Timeouts } from './options.js';
 import type { FromWorker, Known, Method, ToWorker } from './protocol.js';
 import type { Outcome, Progress } from './types.js';
 import { moduleOf, type Loadable } from './wasm.js';
@@ -137,7 +137,7 @@ export class Link {
   #start(): Promise<Running> {
     if (this.#starting) return this.#starting;
     const isCurrent = () => this.#starting === starting;
-    const starting = this.#launch(() => isCurrent());
+    const starting: Promise<Running> = this.#launch(isCurrent);
     this.#starting = starting;
     starting.catch(() => {
       if (isCurrent()) this.#starting = undefined;
@@ -147,7 +147,7 @@ export class Link {
 
   /** `isCurrent`: nobody has ended or closed this meanwhile. */
   async #launch(isCurrent: () => boolean): Promise<Running> {
-    const { worker: make, wasm, coordinator, name = 'scale-fl', timeouts: _, ...installation } = this.#options;
+    const { worker: make, wasm, coordinator, name = NAME, timeouts: _, ...installation } = this.#options;
     // A response can be read only once, and a worker may be needed again.
     this.#wasm ??= moduleOf(wasm);
     const module = await this.#wasm.catch((error: unknown) => {
@@ -231,10 +231,6 @@ function made(make: (() => Worker) | undefined): Worker {
 /** The core's own words for a call that was cancelled before it began. */
 function cancelled(): Outcome {
   return { kind: 'left', round: null, code: 'cancelled', sentence: 'cancelled by the app', until: Date.now() };
-}
-
-function closed(): ScaleError {
-  return new ScaleError('usage', 'closed', 'this client is closed: create another one');
 }
 
 function died(why: string): ScaleError {

@@ -17,6 +17,9 @@ export interface Options extends Installation {
   timeouts?: Partial<Timeouts>;
 }
 
+/** What an installation is called unless its app names it. */
+export const NAME = 'scale-fl';
+
 /** In milliseconds. */
 export interface Timeouts {
   /** Longest time of one call to the coordinator; longer than the coordinator holds calls open. */
