@@ -9,6 +9,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
+import { FLAGS } from "../../../wasm/tests/support/chromium.mjs";
+
 const url = needed("SCALE_WEB_URL").replace(/\/$/, "");
 const executablePath = needed("SCALE_PAGE_CHROMIUM");
 const { chromium } = createRequire(`${needed("SCALE_PAGE_PACKAGES")}/`)("playwright-core");
@@ -18,8 +20,6 @@ const ROUND_MS = Number(process.env.SCALE_WEB_ROUND_MS || 240_000);
 
 const WIDE = { width: 1280, height: 900 };
 const PHONE = { width: 390, height: 844 };
-const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-  "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
 function needed(name) {
   const value = process.env[name];
