@@ -20,8 +20,8 @@ const TRIES = 3;
 let browser;
 
 before(async () => {
-  const packages = process.env.SCALE_WEB_PACKAGES;
-  assert.ok(packages, "SCALE_WEB_PACKAGES is not set: `cargo xtask web --test` installs TensorFlow.js there");
+  const packages = process.env.SCALE_PAGE_PACKAGES;
+  assert.ok(packages, "SCALE_PAGE_PACKAGES is not set: `cargo xtask web --test` installs TensorFlow.js there");
   const folder = fileURLToPath(new URL(".", import.meta.url));
   browser = await openModule(folder, { "/packages/": join(packages, "node_modules") });
 });

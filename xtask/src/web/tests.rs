@@ -108,9 +108,7 @@ impl Environment {
             ("SCALE_WASM_PARITY_REFERENCE", text(&parity_reference()?)),
             ("SCALE_WORLD", text(&world)),
             ("SCALE_PAGE_PACKAGES", text(&packages)),
-            ("SCALE_WEB_PACKAGES", text(&packages)),
-            ("SCALE_PAGE_CHROMIUM", chromium.clone()),
-            ("SCALE_WEB_CHROMIUM", chromium),
+            ("SCALE_PAGE_CHROMIUM", chromium),
         ];
         Ok(Self { variables, fleet })
     }
