@@ -8,6 +8,10 @@ use scale_client_core::app::{App, Forget};
 use scale_client_core::device::{self, Cancel, Observer, Sparingly};
 use scale_client_core::error::Error;
 use scale_client_core::examples::TextExample;
+use scale_fl_sdk::types::{
+    ErrorKind, Example, Failure, Guardrails, Installation, ModelInfo, Outcome, Prediction, PrivacyReport, Progress,
+    PutSummary, RunOptions, Status,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wasm_bindgen::prelude::*;
@@ -15,10 +19,6 @@ use wasm_bindgen::prelude::*;
 use crate::host::{BrowserHost, WorkerClock, host, shared};
 use crate::log;
 use crate::platform::Platform;
-use crate::types::{
-    ErrorKind, Example, Failure, Guardrails, Installation, ModelInfo, Outcome, Prediction, PrivacyReport, Progress,
-    PutSummary, Run, Status,
-};
 
 /// A message for each training step would keep the page busy.
 const REPORT_EVERY: Duration = Duration::from_millis(50);
@@ -102,9 +102,9 @@ impl Client {
         Ok(json(&model.map(ModelInfo::from)))
     }
 
-    /// `options`: JSON of a [`Run`]; `on_progress`: called with the JSON of a [`Progress`]. JSON of an [`Outcome`].
+    /// `options`: JSON of [`RunOptions`]; `on_progress`: called with the JSON of a [`Progress`]. JSON of an [`Outcome`].
     pub async fn participate(&self, options: String, stop: &Stop, on_progress: Function) -> Result<String, JsValue> {
-        let options = Run::parse(&options).map_err(thrown)?;
+        let options = RunOptions::parse(&options).and_then(RunOptions::into_core).map_err(thrown)?;
         let clock = WorkerClock(shared(&self.platform));
         let mut observer = told(&clock, on_progress);
         let outcome = self.app.participate(options, &stop.0, &mut observer).await.map_err(failed)?;

@@ -4,7 +4,7 @@
 //! | what | where |
 //! |---|---|
 //! | the calls of the app, as JavaScript sees them | `client.rs` |
-//! | the values that cross, and the errors | [`types`] |
+//! | the values that cross, and the errors | [`scale_fl_sdk::types`] |
 //! | what the browser provides: an object of the worker, and the core's traits over it | `platform.rs`, `host/` |
 //! | gRPC-web's frames | [`grpc_web`] |
 //!
@@ -13,7 +13,6 @@
 #![forbid(unsafe_code)]
 
 pub mod grpc_web;
-pub mod types;
 
 #[cfg(target_arch = "wasm32")]
 mod client;

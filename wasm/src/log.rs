@@ -1,9 +1,8 @@
 //! What the core writes to its log, and what a panic says, for the browser's console.
 
 use std::cell::RefCell;
-use std::fmt::Write as _;
 
-use tracing::field::{Field, Visit};
+use scale_fl_sdk::log_line;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
@@ -45,9 +44,7 @@ impl Subscriber for Console {
             Level::ERROR => "error",
             _ => "warn",
         };
-        let mut line = Line::default();
-        event.record(&mut line);
-        say(level, &format!("{}{}", line.message, line.fields));
+        say(level, &log_line::text(event));
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -57,21 +54,4 @@ impl Subscriber for Console {
     fn record_follows_from(&self, _: &Id, _: &Id) {}
     fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}
-}
-
-/// The message, then the fields as `name=value`.
-#[derive(Default)]
-struct Line {
-    message: String,
-    fields: String,
-}
-
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        // Writing to a string does not fail.
-        let _written = match field.name() {
-            "message" => write!(self.message, "{value:?}"),
-            name => write!(self.fields, " {name}={value:?}"),
-        };
-    }
 }

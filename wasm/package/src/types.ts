@@ -1,4 +1,4 @@
-// Generated from wasm/src/types by `SCALE_WRITE_TYPES=1 cargo test -p scale-wasm typescript`. Do not edit.
+// Generated from bindings/src/types by `SCALE_WRITE_TYPES=1 cargo test -p scale-bindings typescript`. Do not edit.
 
 /**
  * The configuration of an installation. What is left out has the core's default.
@@ -47,8 +47,8 @@ power?: Power,
  */
 idle?: boolean,
 /**
- * Whether a condition that the browser does not report counts as not met; default false. Firefox and Safari report
- * neither battery nor kind of network.
+ * Whether a condition that the platform does not report counts as not met; default false. Firefox and Safari, for
+ * example, report neither battery nor kind of network.
  */
 strict?: boolean, };
 
@@ -370,12 +370,7 @@ of: number, };
 /**
  * An upper bound on what rounds reveal.
  */
-export type Epsilon = number | NoBound;
-
-/**
- * There is no epsilon that all rounds keep to.
- */
-export type NoBound = "no_bound";
+export type Epsilon = number | "no_bound";
 
 /**
  * The three bounds of one or more rounds.
@@ -399,7 +394,7 @@ example: Epsilon, };
  */
 export type Status = {
 /**
- * Phase of the participation that runs in this page; null: none does.
+ * Phase of the participation that runs in this process; null: none does.
  */
 phase: Phase | null,
 /**
@@ -423,7 +418,7 @@ model: ModelInfo | null,
  */
 examples: ExampleCounts,
 /**
- * Whether the browser may delete stored data on its own.
+ * Whether the platform may delete stored data on its own.
  */
 storage: Durability,
 /**
@@ -491,7 +486,7 @@ unknownLabel: number,
 damaged: number, };
 
 /**
- * Whether the browser may delete stored data on its own.
+ * Whether the platform may delete stored data on its own.
  */
 export type Durability = "persistent" | "best_effort";
 

@@ -3,13 +3,13 @@
 use js_sys::Function;
 use scale_client_core::device::RunOptions;
 use scale_client_core::host::{VaultKeys, conformance};
+use scale_fl_sdk::types::Outcome;
 use serde_json::json;
 use wasm_bindgen::prelude::*;
 
-use super::moves::Moves;
+use super::moves::Asked;
 use crate::client::{Client, Stop, argument, failed, json, told};
 use crate::host::{BrowserVault, IndexedLedger, IndexedStore, WebRandomness, WorkerClock, shared};
-use crate::types::Outcome;
 
 /// Bytes of a page of WebAssembly's memory.
 const PAGE: usize = 64 << 10;
@@ -28,7 +28,8 @@ impl Client {
         let platform = || shared(&self.platform);
         match what.as_str() {
             "move" => {
-                let mut moves: Moves = argument("options", "{ by, examples, steps?, stepMs? }", &options)?;
+                let asked: Asked = argument("options", "{ by, examples, steps?, stepMs? }", &options)?;
+                let mut moves = asked.trainer();
                 let clock = WorkerClock(platform());
                 let mut observer = told(&clock, on_progress);
                 let run = RunOptions::default();

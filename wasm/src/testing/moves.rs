@@ -1,57 +1,26 @@
 //! Training without a model: what comes out is known beforehand, and how long it takes.
 
-use scale_client_core::trainer::{Progressed, TrainError, Trained, Trainer, Training};
-use scale_proto::plan::Plan;
+use std::time::Duration;
+
+use scale_fl_sdk::testing::Moves;
 use serde::Deserialize;
 
-/// Moves the first weight, and nothing else, after so many steps of so many milliseconds.
+/// What a test asks for: see [`Moves`].
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Moves {
-    /// How far.
+pub(crate) struct Asked {
     by: f32,
-    /// Examples that it says it has seen.
     examples: u32,
-    /// Steps before the result.
     #[serde(default)]
     steps: u32,
-    /// How long each of them keeps the worker busy.
     #[serde(default)]
     step_ms: f64,
 }
 
-struct Moving<'a> {
-    moves: &'a Moves,
-    weights: Vec<f32>,
-    done: u32,
-}
-
-impl Trainer for Moves {
-    fn begin<'a>(
-        &'a mut self,
-        _: &'a Plan,
-        weights: &[f32],
-        _: &[u8; 32],
-    ) -> Result<Box<dyn Training + Send + 'a>, TrainError> {
-        let mut weights = weights.to_vec();
-        weights[0] += self.by;
-        Ok(Box::new(Moving { moves: self, weights, done: 0 }))
-    }
-}
-
-impl Training for Moving<'_> {
-    fn step(&mut self) -> Result<Progressed, TrainError> {
-        let end = js_sys::Date::now() + self.moves.step_ms;
-        while js_sys::Date::now() < end {
-            std::hint::spin_loop();
-        }
-        let of = self.moves.steps.max(1);
-        self.done = (self.done + 1).min(of);
-        Ok(Progressed { done: self.done, of, loss: None, over: self.done == of })
-    }
-
-    fn finish(self: Box<Self>) -> Result<Trained, TrainError> {
-        let (weight, examples) = (self.moves.examples, u64::from(self.moves.examples));
-        Ok(Trained { weights: self.weights, weight, loss_sum: 10.0, correct: 9, examples, dp_sgd: None })
+impl Asked {
+    pub(crate) fn trainer(self) -> Moves {
+        let Self { by, examples, steps, step_ms } = self;
+        let clock = || Duration::from_secs_f64(js_sys::Date::now() / 1000.0);
+        Moves { by, examples, steps, step: Duration::from_secs_f64(step_ms / 1000.0), clock }
     }
 }

@@ -40,7 +40,7 @@ const LAYERS: &[Layer] = &[
     Layer { package: "scale-bindings", below: &["scale-client-core", "scale-proto"], dev: &[], testing: &[] },
     Layer {
         package: "scale-wasm",
-        below: &["scale-client-core", "scale-proto"],
+        below: &["scale-bindings", "scale-client-core", "scale-proto"],
         dev: &[],
         // The speed of masking alone.
         testing: &["scale-secagg"],
@@ -48,7 +48,7 @@ const LAYERS: &[Layer] = &[
 ];
 
 /// Look at every layer; no layer, and none of each other, looks at them.
-const OUTSIDE: &[&str] = &["scale-examples", "scale-tests", "scale-benches", "xtask"];
+const OUTSIDE: &[&str] = &["scale-bindgen", "scale-examples", "scale-tests", "scale-benches", "xtask"];
 
 /// Layers that never train: no burn, not even as a dependency of a dependency.
 pub(super) const SERVER_TREE: &[&str] = &[

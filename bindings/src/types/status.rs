@@ -1,6 +1,6 @@
 //! The status of an installation.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use scale_client_core::{app, device, host};
 use serde::Serialize;
@@ -9,10 +9,11 @@ use super::Phase;
 
 /// The status of an installation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "phones", derive(uniffi::Record))]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
-    /// Phase of the participation that runs in this page; null: none does.
+    /// Phase of the participation that runs in this process; null: none does.
     pub phase: Option<Phase>,
     /// The earliest time at which `participate` asks for work again; null: it does so at once.
     pub next: Option<u64>,
@@ -24,7 +25,7 @@ pub struct Status {
     pub model: Option<ModelInfo>,
     /// Counts of the stored examples.
     pub examples: ExampleCounts,
-    /// Whether the browser may delete stored data on its own.
+    /// Whether the platform may delete stored data on its own.
     pub storage: Durability,
     /// Whether the installation is enrolled; false also after the coordinator has refused its token.
     pub enrolled: bool,
@@ -34,6 +35,7 @@ pub struct Status {
 
 /// A condition that the device is waiting for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "phones", derive(uniffi::Record))]
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Missing {
     /// `online`, `unmetered`, `power`, `idle` or `not_saving`.
@@ -44,6 +46,7 @@ pub struct Missing {
 
 /// How the last participation ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "phones", derive(uniffi::Record))]
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct LastRun {
     /// When it ended, by the device's clock.
@@ -58,6 +61,7 @@ pub struct LastRun {
 
 /// The model on this device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "phones", derive(uniffi::Record))]
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct ModelInfo {
     /// Version within its task.
@@ -70,27 +74,29 @@ pub struct ModelInfo {
 
 /// Counts of the stored examples.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "phones", derive(uniffi::Record))]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct ExampleCounts {
     /// All of them.
     pub total: u32,
     /// By label.
-    pub by_label: BTreeMap<String, u32>,
+    pub by_label: HashMap<String, u32>,
     /// Those whose label the model does not know.
     pub unknown_label: u32,
     /// Parts of the store, of 64, whose examples are lost. Put their examples again.
     pub damaged: u32,
 }
 
-/// Whether the browser may delete stored data on its own.
+/// Whether the platform may delete stored data on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "phones", derive(uniffi::Enum))]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum Durability {
     /// It stays until the app or the user deletes it.
     Persistent,
-    /// The browser may delete it when space is short, or after a time without use.
+    /// The platform may delete it when space is short, or after a time without use.
     BestEffort,
 }
 
@@ -124,7 +130,7 @@ impl From<app::Status> for Status {
             model: status.model.map(ModelInfo::from),
             examples: ExampleCounts {
                 total: examples.total,
-                by_label: examples.by_label,
+                by_label: examples.by_label.into_iter().collect(),
                 unknown_label: examples.unknown_label,
                 damaged: examples.damaged,
             },

@@ -7,8 +7,10 @@ use super::{Phase, Receipt};
 
 /// How a participation ended.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "phones", derive(uniffi::Enum))]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(tag = "kind", rename_all = "snake_case", rename_all_fields = "camelCase")]
+#[allow(clippy::large_enum_variant, reason = "one value a round; the languages know no boxes")]
 pub enum Outcome {
     /// This device's update is in the sum.
     Contributed {
@@ -19,9 +21,9 @@ pub enum Outcome {
         /// Version of the model that was trained.
         version: u64,
         /// What the round has cost; null if the report cannot be read.
-        receipt: Option<Box<Receipt>>,
+        receipt: Option<Receipt>,
     },
-    /// The budget is used up, or the page is about to be suspended. The round is stored and continues with the next call.
+    /// The budget is used up, or the app is about to be suspended. The round is stored and continues with the next call.
     Paused {
         /// When to call again, from now on.
         resume_after_ms: u64,
@@ -67,7 +69,7 @@ impl Outcome {
                 round: round.to_string(),
                 number,
                 version: version.0,
-                receipt: receipt.map(|receipt| Box::new(receipt.into())),
+                receipt: receipt.map(Receipt::from),
             },
             device::Outcome::Paused { resume, phase } => Self::Paused {
                 resume_after_ms: millis(resume.after),

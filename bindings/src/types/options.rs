@@ -7,7 +7,7 @@ use scale_client_core::{device, examples};
 use scale_proto::ids::TaskId;
 use serde::{Deserialize, Serialize};
 
-use super::{ErrorKind, Failure};
+use super::{ErrorKind, Failure, whole};
 
 /// The configuration of an installation. What is left out has the core's default.
 #[derive(Deserialize)]
@@ -38,24 +38,30 @@ pub struct Installation {
 }
 
 /// Conditions that must hold before the device joins a round. It never joins while it is offline.
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "phones", derive(uniffi::Record))]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[cfg_attr(test, ts(optional_fields))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Requirements {
     /// An unmetered network; default true.
+    #[cfg_attr(feature = "phones", uniffi(default = None))]
     pub unmetered: Option<bool>,
     /// Default `charging_or_battery_fine`.
+    #[cfg_attr(feature = "phones", uniffi(default = None))]
     pub power: Option<Power>,
     /// The device is not in use; default false.
+    #[cfg_attr(feature = "phones", uniffi(default = None))]
     pub idle: Option<bool>,
-    /// Whether a condition that the browser does not report counts as not met; default false. Firefox and Safari report
-    /// neither battery nor kind of network.
+    /// Whether a condition that the platform does not report counts as not met; default false. Firefox and Safari, for
+    /// example, report neither battery nor kind of network.
+    #[cfg_attr(feature = "phones", uniffi(default = None))]
     pub strict: Option<bool>,
 }
 
 /// The power supply that a round requires.
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "phones", derive(uniffi::Enum))]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum Power {
@@ -68,21 +74,26 @@ pub enum Power {
 }
 
 /// Limits on the stored examples.
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "phones", derive(uniffi::Record))]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[cfg_attr(test, ts(optional_fields))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ExampleLimits {
     /// Largest number; beyond it the oldest are deleted. Default 20,000.
+    #[cfg_attr(feature = "phones", uniffi(default = None))]
     pub examples: Option<u32>,
     /// Largest text in bytes. Default 512.
+    #[cfg_attr(feature = "phones", uniffi(default = None))]
     pub text_bytes: Option<u32>,
     /// Largest age in days. Default 400.
+    #[cfg_attr(feature = "phones", uniffi(default = None))]
     pub age_days: Option<u32>,
 }
 
 /// The limits as they hold on this device.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "phones", derive(uniffi::Record))]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct Guardrails {
@@ -103,20 +114,36 @@ pub struct Guardrails {
 }
 
 /// The app's own [`Guardrails`]; what is left out is the compiled limit.
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[cfg_attr(feature = "phones", derive(uniffi::Record))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct OwnGuardrails {
-    cohort_min: Option<u32>,
-    rounds_per_day: Option<u32>,
-    training_ms: Option<u64>,
-    model_bytes: Option<u64>,
-    upload_bytes: Option<u64>,
-    refuse_without_noise: Option<bool>,
-    privacy: Option<PrivacyLimits>,
+    /// Smallest number of participants of a session, and of survivors.
+    #[cfg_attr(feature = "phones", uniffi(default = None))]
+    pub cohort_min: Option<u32>,
+    /// Largest number of rounds within 24 hours.
+    #[cfg_attr(feature = "phones", uniffi(default = None))]
+    pub rounds_per_day: Option<u32>,
+    /// Longest training, in milliseconds.
+    #[cfg_attr(feature = "phones", uniffi(default = None))]
+    pub training_ms: Option<u64>,
+    /// Largest model file in bytes.
+    #[cfg_attr(feature = "phones", uniffi(default = None))]
+    pub model_bytes: Option<u64>,
+    /// Largest upload in bytes.
+    #[cfg_attr(feature = "phones", uniffi(default = None))]
+    pub upload_bytes: Option<u64>,
+    /// Whether rounds in which devices add no noise are refused.
+    #[cfg_attr(feature = "phones", uniffi(default = None))]
+    pub refuse_without_noise: Option<bool>,
+    /// Budgets of the privacy ledger.
+    #[cfg_attr(feature = "phones", uniffi(default = None))]
+    pub privacy: Option<PrivacyLimits>,
 }
 
 /// Budgets of the privacy ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "phones", derive(uniffi::Record))]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PrivacyLimits {
@@ -134,6 +161,7 @@ pub struct PrivacyLimits {
 
 /// Largest epsilons.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "phones", derive(uniffi::Record))]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(deny_unknown_fields)]
 pub struct PrivacyCaps {
@@ -146,12 +174,20 @@ pub struct PrivacyCaps {
 }
 
 /// The options of one participation.
-#[derive(Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "phones", derive(uniffi::Record))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Run {
-    budget_ms: Option<f64>,
-    job: Option<String>,
-    ignore_conditions: bool,
+pub struct RunOptions {
+    /// Time after which the call ends with the outcome `paused` instead of waiting any longer. Without it, no limit.
+    #[serde(deserialize_with = "whole")]
+    #[cfg_attr(feature = "phones", uniffi(default = None))]
+    pub budget_ms: Option<u64>,
+    /// Credential of the REST API's training job, so that the person's screens show the round's progress.
+    #[cfg_attr(feature = "phones", uniffi(default = None))]
+    pub job: Option<String>,
+    /// Joins regardless of the device's conditions, because the person asked for it.
+    #[cfg_attr(feature = "phones", uniffi(default = false))]
+    pub ignore_conditions: bool,
 }
 
 fn bad(name: &str, problem: impl std::fmt::Display) -> Failure {
@@ -159,7 +195,7 @@ fn bad(name: &str, problem: impl std::fmt::Display) -> Failure {
 }
 
 impl Installation {
-    /// Reads the options that the page has given.
+    /// Reads the options that the app has given.
     ///
     /// # Errors
     /// [`Failure`] of kind `configuration`.
@@ -283,21 +319,31 @@ impl From<device::PrivacyLimits> for PrivacyLimits {
     }
 }
 
-impl Run {
+impl RunOptions {
     /// Reads the options of a call.
     ///
     /// # Errors
     /// [`Failure`] of kind `usage`.
-    pub fn parse(json: &str) -> Result<device::RunOptions, Failure> {
-        let invalid = |problem: String| Failure::invalid(ErrorKind::Usage, "bad_option", problem);
-        let run: Self = serde_json::from_str(json).map_err(|error| invalid(format!("the options: {error}")))?;
-        let job = run.job.map(|job| job.parse()).transpose();
+    pub fn parse(json: &str) -> Result<Self, Failure> {
+        serde_json::from_str(json).map_err(|error| unusable(&format!("the options: {error}")))
+    }
+
+    /// As the core takes them.
+    ///
+    /// # Errors
+    /// [`Failure`] of kind `usage`.
+    pub fn into_core(self) -> Result<device::RunOptions, Failure> {
+        let job = self.job.map(|job| job.parse()).transpose();
         Ok(device::RunOptions {
-            budget: run.budget_ms.map(|time| Duration::from_millis(time as u64)),
-            job: job.map_err(|error| invalid(format!("the option `job` {error}")))?,
-            ignore_conditions: run.ignore_conditions,
+            budget: self.budget_ms.map(Duration::from_millis),
+            job: job.map_err(|error| unusable(&format!("the option `job` {error}")))?,
+            ignore_conditions: self.ignore_conditions,
         })
     }
+}
+
+fn unusable(problem: &str) -> Failure {
+    Failure::invalid(ErrorKind::Usage, "bad_option", problem)
 }
 
 #[cfg(test)]
@@ -367,7 +413,7 @@ mod tests {
             assert_eq!((failure.kind, &*failure.code), (ErrorKind::Configuration, "bad_option"), "{json}");
             assert!(failure.message.contains(named), "{json}: {}", failure.message);
         }
-        let failure = Run::parse(r#"{"job":"?"}"#).unwrap_err();
+        let failure = RunOptions::parse(r#"{"job":"?"}"#).and_then(RunOptions::into_core).unwrap_err();
         assert!(failure.kind == ErrorKind::Usage && failure.message.contains("job"), "{failure:?}");
     }
 }

@@ -7,6 +7,7 @@ use super::Epsilons;
 
 /// How a round protected the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "phones", derive(uniffi::Enum))]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum Protection {
@@ -24,6 +25,7 @@ pub enum Protection {
 
 /// Facts about the round of a receipt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "phones", derive(uniffi::Record))]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct Participation {
@@ -41,6 +43,7 @@ pub struct Participation {
 
 /// The record of one participation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "phones", derive(uniffi::Record))]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct Receipt {
@@ -74,6 +77,7 @@ pub struct Receipt {
 
 /// The report of the user's privacy ledger.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "phones", derive(uniffi::Record))]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct PrivacyReport {

@@ -5,7 +5,8 @@ use scale_proto::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// A labeled line of text.
-#[derive(Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "phones", derive(uniffi::Record))]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(deny_unknown_fields)]
 pub struct Example {
@@ -16,21 +17,22 @@ pub struct Example {
     /// Name of the class, at most 64 bytes.
     pub label: String,
     /// When the example became known; its age counts from here. Without it: the time of its last change in this store.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "super::whole")]
     #[cfg_attr(test, ts(optional))]
-    pub time: Option<f64>,
+    #[cfg_attr(feature = "phones", uniffi(default = None))]
+    pub time: Option<u64>,
 }
 
 impl From<Example> for examples::TextExample {
     fn from(example: Example) -> Self {
         let Example { id, text, label, time } = example;
-        // A time before 1970 becomes 1970.
-        Self { id, text, label, time: time.map(|time| Timestamp::from_millis(time as u64)) }
+        Self { id, text, label, time: time.map(Timestamp::from_millis) }
     }
 }
 
 /// What `put` did. Each example is counted once; of several with the same id only the last counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "phones", derive(uniffi::Record))]
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct PutSummary {
     /// New ids.
@@ -52,6 +54,7 @@ impl From<examples::PutSummary> for PutSummary {
 
 /// The prediction for one line.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "phones", derive(uniffi::Record))]
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Prediction {
     /// The most probable labels, in decreasing order of probability.
@@ -60,6 +63,7 @@ pub struct Prediction {
 
 /// A label with its probability.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "phones", derive(uniffi::Record))]
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Scored {
     /// Name of the class.

@@ -4,7 +4,7 @@ use ts_rs::{Config, TS};
 
 use super::*;
 
-const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/package/src/types.ts");
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../wasm/package/src/types.ts");
 
 /// The declaration with its comment, indented as the package's other files are.
 fn declaration<T: TS>(config: &Config) -> String {
@@ -32,7 +32,6 @@ fn typescript() -> String {
         declaration::<Progress>(&config),
         declaration::<ProgressEvent>(&config),
         declaration::<Epsilon>(&config),
-        declaration::<epsilon::NoBound>(&config),
         declaration::<Epsilons>(&config),
         declaration::<Status>(&config),
         declaration::<Missing>(&config),
@@ -46,8 +45,7 @@ fn typescript() -> String {
         declaration::<ErrorKind>(&config),
         declaration::<Failure>(&config),
     ];
-    let head =
-        "// Generated from wasm/src/types by `SCALE_WRITE_TYPES=1 cargo test -p scale-wasm typescript`. Do not edit.\n";
+    let head = "// Generated from bindings/src/types by `SCALE_WRITE_TYPES=1 cargo test -p scale-bindings typescript`. Do not edit.\n";
     let text = format!("{head}\n{}", declarations.join("\n"));
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
     lines.join("\n") + "\n"
@@ -60,5 +58,5 @@ fn the_packages_types_are_those_of_the_core() {
         std::fs::write(PATH, &generated).unwrap();
     }
     let stored = std::fs::read_to_string(PATH).unwrap_or_default();
-    assert_eq!(stored, generated, "{PATH} is out of date: SCALE_WRITE_TYPES=1 cargo test -p scale-wasm typescript");
+    assert_eq!(stored, generated, "{PATH} is out of date: SCALE_WRITE_TYPES=1 cargo test -p scale-bindings typescript");
 }

@@ -7,6 +7,7 @@ use super::Epsilons;
 
 /// The phase of a participation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "phones", derive(uniffi::Enum))]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -48,6 +49,7 @@ impl From<device::Phase> for Phase {
 
 /// The progress of a participation, and the event that changed it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "phones", derive(uniffi::Record))]
 #[cfg_attr(test, derive(ts_rs::TS))]
 pub struct Progress {
     /// Current phase.
@@ -62,6 +64,7 @@ pub struct Progress {
 
 /// An event that an app may want to show.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(feature = "phones", derive(uniffi::Enum))]
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ProgressEvent {
