@@ -67,7 +67,7 @@ pub struct NativeClient {
 }
 
 struct State {
-    /// Nothing after [`NativeClient::close`].
+    /// Nothing after [`NativeClient::shut_down`].
     installation: Option<Arc<Installation>>,
     /// Tokens of the calls that run.
     running: Vec<Weak<Stop>>,
@@ -181,7 +181,7 @@ impl NativeClient {
 
     /// Pauses what runs through this client, and waits until it is over: nothing is written and no lock is held then. Later
     /// calls fail with the code `closed`. Other clients of the folder go on.
-    pub async fn close(&self) -> Result<(), ScaleError> {
+    pub async fn shut_down(&self) -> Result<(), ScaleError> {
         let State { installation, running } = {
             let mut state = self.lock();
             State { installation: state.installation.take(), running: std::mem::take(&mut state.running) }
