@@ -14,6 +14,7 @@ use scale_proto::{PROTOCOL, wire};
 use scale_secagg::config::RoundConfig;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::direct::direct;
 use crate::process::{http_get, with_token};
 
 /// Longest time that a call is repeated for, through waits and restarts of the coordinator.
@@ -130,7 +131,7 @@ impl RawDevice {
             .await?;
         let config = RoundConfig::decode(&manifest.round_config)?;
         let plan = Plan::decode(&manifest.plan)?;
-        let file = http_get(&manifest.model_url).await?;
+        let file = http_get(&direct(&self.url, &manifest.model_url)?).await?;
         self.device.now = now();
         let up = self.device.take(Manifest::try_from(manifest.clone())?, &file).map_err(silent)?;
         let (input, session) = (self.device.input().to_vec(), Bytes::new());

@@ -4,10 +4,12 @@
 //! message by message, so that a test decides on every single one; its brain is the kit's device, the machine that ships.
 //! [`round::recovered_sum`] reads the integer sum back from what a round has published. [`liar`] is the other side of the
 //! coin: a coordinator that lies, in memory, to real clients. [`solo`] is a real client in a process that can be killed.
-//! [`browser_world`] is what the tests in a browser (wasm/tests) have around them.
+//! [`world`] is what the tests of apps have around them, in a browser (wasm/tests) and on phones; [`gate`] withholds calls
+//! there.
 
-pub mod browser_world;
 pub mod device;
+pub mod direct;
+pub mod gate;
 pub mod liar;
 pub mod person;
 pub mod phone;
@@ -15,3 +17,4 @@ pub mod process;
 pub mod round;
 pub mod solo;
 pub mod trainer;
+pub mod world;

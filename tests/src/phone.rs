@@ -8,23 +8,28 @@ use scale_client_core::transport::native::{Connection, GrpcTransport};
 use scale_proto::ids::TaskId;
 
 /// A device whose state is in memory.
-pub type Host =
-    Parts<GrpcTransport, MemoryStore, MemoryKeys, FixedConditions, SystemClock, SystemRandomness, MemoryLedger>;
+pub type Host<T = GrpcTransport> =
+    Parts<T, MemoryStore, MemoryKeys, FixedConditions, SystemClock, SystemRandomness, MemoryLedger>;
 
 /// A device that has kept nothing yet. Its identity follows from `number`.
 ///
 /// # Errors
 /// An unusable URL.
 pub fn host(url: String, number: u8) -> anyhow::Result<Host> {
-    Ok(Host {
-        transport: GrpcTransport::new(Connection::new(url))?,
+    Ok(host_over(GrpcTransport::new(Connection::new(url))?, number))
+}
+
+/// The same over a transport of the test's own.
+pub fn host_over<T>(transport: T, number: u8) -> Host<T> {
+    Host {
+        transport,
         store: MemoryStore::default(),
         keys: MemoryKeys::new([number; 32]),
         conditions: FixedConditions(DeviceConditions::FINE),
         clock: SystemClock,
         randomness: SystemRandomness,
         ledger: MemoryLedger::default(),
-    })
+    }
 }
 
 /// A client of `task` that joins rounds at any time.

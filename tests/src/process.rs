@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal};
+use scale_proto::ids::Digest;
 use scale_proto::wire;
 use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
@@ -139,6 +140,18 @@ impl CoordinatorProcess {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Puts another value in the place of one of the coordinator's secrets, for its next start with `--new-identity`.
+    ///
+    /// # Errors
+    /// It has no secret of this name.
+    pub fn replace_secret(&self, name: &str) -> anyhow::Result<()> {
+        let path = self.data().join("secrets.json");
+        let mut secrets: serde_json::Value = serde_json::from_slice(&std::fs::read(&path)?)?;
+        let old = secrets[name].as_str().with_context(|| format!("{} has no `{name}`", path.display()))?;
+        secrets[name] = hex::encode(Digest::of(old.as_bytes()).0).into();
+        Ok(std::fs::write(&path, secrets.to_string())?)
     }
 
     /// A connection.

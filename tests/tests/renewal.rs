@@ -12,15 +12,6 @@ use scale_tests::trainer::Steady;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_coordinator-under-test");
 
-/// Puts another value in the place of one of the coordinator's secrets.
-fn replace_secret(coordinator: &CoordinatorProcess, name: &str) {
-    let path = coordinator.data().join("secrets.json");
-    let mut secrets: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    assert!(secrets[name].is_string(), "{name}");
-    secrets[name] = hex::encode([0x5A; 32]).into();
-    std::fs::write(&path, secrets.to_string()).unwrap();
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn another_token_key_is_mended_by_enrolling_and_another_task_key_is_not() {
     let mut coordinator = CoordinatorProcess::start(BINARY).await.unwrap();
@@ -35,7 +26,7 @@ async fn another_token_key_is_mended_by_enrolling_and_another_task_key_is_not() 
         async || client.participate(RunOptions::default(), &mut Steady, &Cancel::new(), &mut ()).await.unwrap();
 
     coordinator.kill().unwrap();
-    replace_secret(&coordinator, "token_key");
+    coordinator.replace_secret("token_key").unwrap();
     coordinator.restart_with(&["--new-identity"]).await.unwrap();
     let Outcome::EnrollmentNeeded { code, sentence } = participate().await else { panic!("it still knows the token") };
     assert_eq!(code, "bad_token");
@@ -48,7 +39,7 @@ async fn another_token_key_is_mended_by_enrolling_and_another_task_key_is_not() 
     assert!(matches!(&outcome, Outcome::Waited { code, .. } if code == "selecting"), "{outcome:?}");
 
     coordinator.kill().unwrap();
-    replace_secret(&coordinator, "task_seed");
+    coordinator.replace_secret("task_seed").unwrap();
     coordinator.restart_with(&["--new-identity"]).await.unwrap();
     let token = coordinator.admin().await.unwrap().enroll_token().await.unwrap();
     // The token is still good: to see the other key the app would have to renew it.

@@ -1,9 +1,10 @@
-//! The native side of a test in a browser: reads one order a line (`{"id": 1, "do": "start"}`) and answers each with a line
-//! (`{"id": 1, "told": …}` or `{"id": 1, "error": "…"}`), in their order. It ends with its input, and the coordinator with it.
+//! The native side of a test of an app, in a browser or on a phone: reads one order a line (`{"id": 1, "do": "start"}`) and
+//! answers each with a line (`{"id": 1, "told": …}` or `{"id": 1, "error": "…"}`), in their order. It ends with its input,
+//! and the coordinator with it.
 #![allow(clippy::print_stdout)]
 
 use anyhow::Context as _;
-use scale_tests::browser_world::{Order, World};
+use scale_tests::world::{Order, World};
 use serde_json::{Value, json};
 
 #[tokio::main]

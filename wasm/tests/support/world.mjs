@@ -1,4 +1,4 @@
-// The native side: a coordinator and other devices, in a process that takes orders (tests/src/browser_world).
+// The native side: a coordinator and other devices, in a process that takes orders (tests/src/world).
 
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
@@ -47,22 +47,10 @@ export class World {
     }
   }
 
-  // What a finished round has published beyond the native devices' inputs, as [index, integer].
-  async beyondNatives(task, number, browsers) {
-    const round = await this.closed(task, number);
-    if (round.phase !== "finished") {
-      const { troubles } = await this.tell("rounds", { task });
-      throw new Error(`round ${number} was abandoned: ${round.reason} ${troubles.join("; ")}`);
-    }
-    // The native devices hear of the end a moment later.
-    for (let patience = 100; ; patience--) {
-      try {
-        return await this.tell("sum", { task, number, browsers });
-      } catch (error) {
-        if (patience === 0 || !/not in this round/.test(String(error))) throw error;
-        await new Promise((resolve) => setTimeout(resolve, 50));
-      }
-    }
+  // What a round has published, once it is over, beyond the native devices' inputs, as [index, integer].
+  // `apps`: how many examples each app says.
+  beyondNatives(task, number, apps) {
+    return this.tell("sum", { task, number, apps });
   }
 
   async close() {

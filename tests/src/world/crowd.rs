@@ -10,6 +10,7 @@ use scale_proto::ids::TaskId;
 use tokio::task::JoinHandle;
 
 use crate::device::RawDevice;
+use crate::direct::{DirectCaller, DirectTransport};
 use crate::phone;
 
 /// Longest time of one call; the next one goes on.
@@ -32,13 +33,13 @@ impl Crowd {
         let task_key = *RawDevice::enroll(url.to_owned(), *first, token).await?.task_key();
         let members = numbers.iter().map(|&number| async move {
             let config = AppConfig { requirements: Requirements::NONE, ..AppConfig::new(task.clone(), task_key) };
-            let app = App::new(phone::host(url.to_owned(), number)?, config);
+            let app = App::new(phone::host_over(DirectCaller::transport(url.to_owned())?, number), config);
             app.enroll(token, &Cancel::new()).await?;
             app.put_examples(examples(number, labels)).await?;
             anyhow::Ok(app)
         });
         let apps = try_join_all(members).await?;
-        let takes_part = |app: App<phone::Host>| {
+        let takes_part = |app: App<phone::Host<DirectTransport>>| {
             tokio::spawn(async move {
                 let options = RunOptions { budget: Some(BUDGET), ..RunOptions::default() };
                 loop {

@@ -1,8 +1,11 @@
-//! What a test in a browser has around it: a coordinator that can be stopped, and native devices whose inputs are known.
+//! What a test of an app has around it, in a browser and on a phone: a coordinator that can be stopped, and native devices
+//! whose inputs are known.
 //!
 //! The test speaks to it in JSON, one [`Order`] a line (`world-under-test`). Native devices take part in rounds beside the
-//! browser's ([`natives`]), and afterwards [`sums`] says what a round has published beyond their inputs: the browser's own
-//! update, and nothing else.
+//! apps ([`natives`]), and afterwards [`sums`] says what a round has published beyond their inputs: the apps' own updates,
+//! and nothing else. How many apps there are, and in which programs, is up to the test: they need the address, the task,
+//! its key and a token. What the world itself does takes the direct way to the coordinator: a
+//! [`Gate`] is for the apps only.
 
 mod crowd;
 mod natives;
@@ -12,26 +15,32 @@ mod task;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use scale_proto::wire;
 use serde_json::{Value, json};
 
 use crate::device::RawDevice;
+use crate::direct::direct;
+use crate::gate::Gate;
 use crate::process::{Admin, CoordinatorProcess};
 use crowd::Crowd;
-use natives::Natives;
-pub use order::Order;
+use natives::{Natives, Played};
+pub use order::{Between, Order};
 use task::Task;
 
 /// Life of a token that has run out by the time it is told.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
+/// How long a round may go on after somebody has asked for its sum.
+const UNTIL_PUBLISHED: Duration = Duration::from_secs(60);
 
 /// The coordinator and the devices of one test.
 pub struct World {
     binary: PathBuf,
     coordinator: Option<CoordinatorProcess>,
+    gate: Option<Gate>,
     /// Arguments of `serve` that every start of this coordinator needs.
     arguments: Vec<String>,
     tasks: BTreeMap<String, Task>,
@@ -44,9 +53,9 @@ pub struct World {
 impl World {
     /// `binary`: the program `coordinator-under-test`.
     pub fn new(binary: PathBuf) -> Self {
-        let (coordinator, arguments, enrolled) = (None, vec![], 0);
+        let (coordinator, gate, arguments, enrolled) = (None, None, vec![], 0);
         let (tasks, natives, crowds) = (BTreeMap::new(), BTreeMap::new(), vec![]);
-        Self { binary, coordinator, arguments, tasks, natives, crowds, enrolled }
+        Self { binary, coordinator, gate, arguments, tasks, natives, crowds, enrolled }
     }
 
     /// Carries out an order; what it answers is a JSON object.
@@ -55,7 +64,7 @@ impl World {
     /// What went wrong, for the person who reads the test's output.
     pub async fn obey(&mut self, order: Order) -> anyhow::Result<Value> {
         match order {
-            Order::Start { public_url } => self.start(public_url).await,
+            Order::Start(between) => self.start(between).await,
             Order::Task(task) => self.create_task(task).await,
             Order::Token => Ok(json!({ "token": self.admin().await?.enroll_token().await? })),
             Order::ExpiredToken => self.expired_token().await,
@@ -71,20 +80,32 @@ impl World {
                 Ok(json!({}))
             }
             Order::Rounds { task } => self.rounds(&task).await,
-            Order::Sum { task, number, browsers } => self.sum(&task, number, &browsers).await,
+            Order::Sum { task, number, apps } => self.sum(&task, number, &apps).await,
             Order::Suspend => self.running()?.suspend().map(|()| json!({})),
             Order::Resume => self.running()?.resume().map(|()| json!({})),
             Order::Kill => self.coordinator.as_mut().context("start it first")?.kill().map(|()| json!({})),
             Order::Restart => self.restart().await,
             Order::Tamper => self.tamper(),
+            Order::Revoke => self.revoke().await,
+            Order::Hold { call, moment } => self.gate()?.hold(call, moment).map(|()| json!({})),
+            Order::Reached(call) => Ok(json!({ "call": self.gate()?.reached(call).await?.name() })),
+            Order::Release(call) => self.gate()?.release(call).map(|()| json!({})),
         }
     }
 
-    async fn start(&mut self, public_url: Option<String>) -> anyhow::Result<Value> {
+    async fn start(&mut self, between: Between) -> anyhow::Result<Value> {
         let binary = self.binary.to_str().context("the program's path is not Unicode")?;
         let mut coordinator = CoordinatorProcess::start(binary).await?;
+        let public_url = match between {
+            Between::Nothing => None,
+            Between::Own(url) => Some(url),
+            Between::Gate => {
+                let gate = self.gate.insert(Gate::before(&coordinator.url()).await?);
+                Some(gate.url().to_owned())
+            }
+        };
         if let Some(url) = public_url {
-            // The address by which devices fetch models: known to the test, which stands in between.
+            // The address by which devices download models: the test, or the gate, stands in between.
             self.arguments = vec!["--public-url".to_owned(), url];
             coordinator.kill()?;
             coordinator.restart_with(&self.arguments.iter().map(String::as_str).collect::<Vec<_>>()).await?;
@@ -93,6 +114,7 @@ impl World {
         self.coordinator = Some(coordinator);
         let token = self.admin().await?.enroll_token().await?;
         let device = RawDevice::enroll(url.clone(), self.next_number()?, &token).await?;
+        let url = self.gate.as_ref().map_or(url, |gate| gate.url().to_owned());
         Ok(json!({ "url": url, "task_key": hex::encode(device.task_key()) }))
     }
 
@@ -164,18 +186,38 @@ impl World {
         Ok(admin.client().list_rounds(request).await?.into_inner().rounds)
     }
 
-    async fn sum(&self, name: &str, number: u64, browsers: &[u32]) -> anyhow::Result<Value> {
-        let rounds = self.all_rounds(name).await?;
-        let round = rounds.iter().find(|round| round.number == number).context("no round of this number")?;
-        if round.phase != "finished" {
-            bail!("round {number} is {}: {} {}", round.phase, round.reason_code, round.reason);
-        }
+    async fn sum(&self, name: &str, number: u64, apps: &[u32]) -> anyhow::Result<Value> {
         let task = self.tasks.get(name).context("no such task")?;
-        let natives = self.natives.get(name).context("no natives of this task")?;
-        let played = natives.played(number)?;
-        let models = self.admin().await?.models(name).await?;
-        let beyond = sums::beyond_natives(task, round, &played, &models, browsers).await?;
+        let (round, played) = self.published(name, number).await?;
+        let coordinator = self.running()?.url();
+        let mut models = self.admin().await?.models(name).await?;
+        for model in &mut models {
+            model.url = direct(&coordinator, &model.url)?;
+        }
+        let beyond = sums::beyond_natives(task, &round, &played, &models, apps).await?;
         Ok(json!({ "survivors": round.survivors, "beyond": beyond }))
+    }
+
+    /// The round with this number, once it has published its sum and the native devices know.
+    async fn published(&self, task: &str, number: u64) -> anyhow::Result<(wire::RoundInfo, Arc<Played>)> {
+        let natives = self.natives.get(task).context("no natives of this task")?;
+        let started = Instant::now();
+        loop {
+            let rounds = self.all_rounds(task).await?;
+            let round = rounds.into_iter().find(|round| round.number == number);
+            let round = round.with_context(|| format!("there is no round {number}"))?;
+            let played = natives.played(number);
+            let (phase, reason) = (&round.phase, format!("{} {}", round.reason_code, round.reason));
+            match (phase.as_str(), played) {
+                ("finished", Ok(played)) => return Ok((round, played)),
+                ("abandoned", _) => bail!("round {number} was abandoned: {reason} {:?}", natives.troubles()),
+                (_, played) if started.elapsed() > UNTIL_PUBLISHED => {
+                    let unknown = played.err().map(|error| error.to_string()).unwrap_or_default();
+                    bail!("round {number} is {phase}: {reason} {unknown} {:?}", natives.troubles())
+                }
+                _ => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
     }
 
     /// Changes one byte of every model's file.
@@ -199,6 +241,15 @@ impl World {
         Ok(json!({ "changed": changed }))
     }
 
+    async fn revoke(&mut self) -> anyhow::Result<Value> {
+        let coordinator = self.coordinator.as_mut().context("start it first")?;
+        coordinator.kill()?;
+        coordinator.replace_secret("token_key")?;
+        let arguments = self.arguments.iter().map(String::as_str).chain(["--new-identity"]);
+        coordinator.restart_with(&arguments.collect::<Vec<_>>()).await?;
+        Ok(json!({}))
+    }
+
     fn next_number(&mut self) -> anyhow::Result<u8> {
         self.enrolled = self.enrolled.checked_add(1).context("a world has at most 255 devices")?;
         Ok(self.enrolled)
@@ -206,6 +257,10 @@ impl World {
 
     fn running(&self) -> anyhow::Result<&CoordinatorProcess> {
         self.coordinator.as_ref().context("start the coordinator first")
+    }
+
+    fn gate(&self) -> anyhow::Result<&Gate> {
+        self.gate.as_ref().context("there is no gate: start with `\"gate\": true`")
     }
 
     async fn admin(&self) -> anyhow::Result<Admin> {

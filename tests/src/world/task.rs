@@ -1,4 +1,4 @@
-//! A task whose rounds a browser can take part in: the app on top of the device trains bags of text.
+//! A task whose rounds an app can take part in: what is on top of the device trains bags of text.
 
 use anyhow::Context as _;
 use scale_proto::model::{Family, ModelSpec};
@@ -76,7 +76,7 @@ impl Task {
         config
     }
 
-    /// What the test has to know: how far a browser's trainer must move a weight for a whole number of grid units.
+    /// What the test has to know: how far an app's trainer must move a weight for a whole number of grid units.
     pub(super) fn told(&self) -> Value {
         // As the coordinator lays the grid: its factor times the root of the dimension. The sum of a round says whether it
         // still does.

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use crate::device::RawDevice;
 use crate::round::plain_sum;
 
-/// The browser's side of a test is slow at times: it is loaded, killed and loaded again.
+/// The app's side of a test is slow at times: it is started, killed and started again.
 const PATIENCE: Duration = Duration::from_secs(150);
 /// Bytes of a piece of an upload, as the production client has them.
 const PIECE: usize = 512 << 10;
