@@ -36,6 +36,8 @@ export class Scene {
       const { url, task_key: taskKey } = await scene.world.tell("start", { public_url: scene.proxy.url });
       scene.proxy.passTo(url);
       scene.taskKey = taskKey;
+      // For programs that speak gRPC, which the proxy does not.
+      scene.coordinator = url;
       scene.site = await new Site().listen(scene.proxy.url);
       if (task) scene.task = await scene.world.tell("task", { name: TASK, labels: LABELS, ...task });
       if (natives > 0) await scene.world.tell("natives", { task: TASK, count: natives });
