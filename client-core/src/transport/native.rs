@@ -100,9 +100,13 @@ fn tls_config(ca_pem: Option<&str>) -> Result<rustls::ClientConfig, HostError> {
         HostError::new("transport", format!("the given certificate authority cannot be used, give it as PEM: {error}"))
     };
     let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let public = roots.len();
     for certificate in ca_pem.into_iter().flat_map(|pem| CertificateDer::pem_slice_iter(pem.as_bytes())) {
         let certificate = certificate.map_err(|error| bad(&error))?;
         roots.add(certificate).map_err(|error| bad(&error))?;
+    }
+    if ca_pem.is_some() && roots.len() == public {
+        return Err(bad(&"there is no certificate in it"));
     }
     let provider = rustls::crypto::ring::default_provider();
     let config = rustls::ClientConfig::builder_with_provider(provider.into())

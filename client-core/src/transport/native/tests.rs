@@ -28,6 +28,17 @@ fn transport() -> GrpcTransport {
     GrpcTransport::new(Connection::new("http://127.0.0.1:1")).expect("a usable URL")
 }
 
+#[tokio::test]
+async fn a_certificate_authority_without_a_certificate_is_refused() {
+    for pem in ["", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        for url in ["https://127.0.0.1:1", "http://127.0.0.1:1"] {
+            let connection = Connection { ca_pem: Some(pem.to_owned()), ..Connection::new(url) };
+            let error = GrpcTransport::new(connection).expect_err("nothing to trust");
+            assert!(error.what == "transport" && error.sentence.contains("PEM"), "{error}");
+        }
+    }
+}
+
 async fn whole(mut body: HttpBody) -> Result<Vec<u8>, CallError> {
     let mut out = vec![];
     while let Some(bytes) = body.next().await? {

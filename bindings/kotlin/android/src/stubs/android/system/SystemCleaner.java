@@ -1,0 +1,7 @@
+package android.system;
+
+public final class SystemCleaner {
+    public static java.lang.ref.Cleaner cleaner() {
+        throw new UnsupportedOperationException("stub");
+    }
+}
