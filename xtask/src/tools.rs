@@ -2,6 +2,7 @@
 //! packages through apt.
 
 mod python;
+pub(crate) mod rust;
 
 use std::fs;
 use std::path::{Path, PathBuf};

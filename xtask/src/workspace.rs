@@ -28,6 +28,14 @@ pub(crate) fn target_dir() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
 
+/// Flags of rustc that keep this machine's paths out of what is published: panics name source files. `tree`: below it lies
+/// everything of ours that is compiled under its full path.
+pub(crate) fn without_paths(tree: &Path) -> [String; 2] {
+    let home = std::env::var("HOME").unwrap_or_default();
+    let cargo = std::env::var("CARGO_HOME").unwrap_or_else(|_| format!("{home}/.cargo"));
+    [format!("--remap-path-prefix={cargo}=cargo"), format!("--remap-path-prefix={}=scale-fl", tree.display())]
+}
+
 /// The members of the workspace.
 #[derive(Deserialize)]
 pub(crate) struct Metadata {
@@ -55,7 +63,17 @@ impl Metadata {
     /// # Errors
     /// If a manifest of the workspace is wrong.
     pub(crate) fn read() -> Result<Self> {
-        let json = command::output(command::cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
+        Self::of(root())
+    }
+
+    /// Those of another checkout.
+    ///
+    /// # Errors
+    /// If a manifest of the workspace is wrong.
+    pub(crate) fn of(tree: &Path) -> Result<Self> {
+        let mut cargo = command::cargo();
+        cargo.current_dir(tree).args(["metadata", "--no-deps", "--format-version", "1"]);
+        let json = command::output(&mut cargo)?;
         serde_json::from_str(&json).context("cargo metadata wrote something unexpected")
     }
 }

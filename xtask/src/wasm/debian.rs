@@ -1,4 +1,5 @@
-//! A compiler for wasm32 out of Debian's own packages, for machines that reach a Debian mirror but not rustup's server.
+//! A compiler for wasm32 out of Debian's own packages, for machines that reach a Debian mirror but not rustup's server; with
+//! the sources of its standard library, which other targets are checked with.
 //!
 //! The packages come from a newer suite than the machine's, so nothing is installed: they are unpacked into one folder
 //! and rustc runs through the loader and C library in there. The mirror is the one that apt on this machine uses, read
@@ -12,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::toolchain::has_std;
+use super::TARGET;
 use crate::report::clock;
+use crate::tools::rust::has_std;
 use crate::{command, tools, workspace};
 
 /// Debian 14, the first suite whose compiler is new enough for the dependencies and has a library for wasm32.
@@ -27,13 +29,56 @@ const NOT_WANTED: &[&str] = &["gcc", "binutils", "libc6-dev", "libc-gconv-module
 /// Debian's archive keys, where the package debian-archive-keyring puts them.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
+/// The sources of the standard library, which every target can be built from.
+const SOURCE: &str = "rust-src";
+
+/// Like [`ensure`], with the sources of the standard library beside the compiler (some 45 MB more to load).
+///
+/// # Errors
+/// If apt is not there, its mirror lacks the suite, or the unpacked compiler does not run.
+pub(crate) fn ensure_with_source() -> Result<PathBuf> {
+    let wrapper = ensure()?;
+    if has_source(&wrapper)? {
+        return Ok(wrapper);
+    }
+    load_source()?;
+    if has_source(&wrapper)? {
+        return Ok(wrapper);
+    }
+    println!("  Debian {SUITE} has a newer compiler than the unpacked one: unpacking both again");
+    fs::remove_dir_all(folder())?;
+    let wrapper = ensure()?;
+    load_source()?;
+    ensure!(has_source(&wrapper)?, "the sources of Debian {SUITE} are not those of its own compiler: try again later");
+    Ok(wrapper)
+}
+
+/// True if neither the compiler nor the sources have to be loaded.
+pub(crate) fn is_unpacked_with_source() -> bool {
+    has_source(&wrapper()).unwrap_or(false)
+}
+
+/// True if the sources are there, and of the compiler's own version: their folder's name ends with it.
+fn has_source(wrapper: &Path) -> Result<bool> {
+    let version = command::output(command::command(wrapper).arg("--version"))?;
+    let version = version.split_whitespace().nth(1).context("the compiler does not say its version")?;
+    // The packages themselves go when everything is unpacked.
+    let is_complete = !folder().join("archives").exists();
+    Ok(is_complete && folder().join(format!("root/usr/src/rustc-{version}/library/std/Cargo.toml")).is_file())
+}
+
+fn load_source() -> Result<()> {
+    println!("  loading the standard library's sources of Debian {SUITE}");
+    let folder = folder();
+    Apt::prepare(&folder)?.unpack(&BTreeSet::from([SOURCE.to_owned()]), &folder.join("root"))
+}
+
 /// Path of a script that runs the unpacked compiler; unpacks it first if it is not there (some 180 MB to load).
 ///
 /// # Errors
 /// If apt is not there, its mirror lacks the suite, or the unpacked compiler does not run.
 pub(super) fn ensure() -> Result<PathBuf> {
-    let folder = workspace::tools_dir().join(format!("rust-{SUITE}"));
-    let wrapper = folder.join("rustc");
+    let (folder, wrapper) = (folder(), wrapper());
     if works(&wrapper, &folder.join("root")) {
         println!("  using {}", wrapper.display());
         return Ok(wrapper);
@@ -57,13 +102,22 @@ pub(super) fn ensure() -> Result<PathBuf> {
     Ok(wrapper)
 }
 
+fn folder() -> PathBuf {
+    workspace::tools_dir().join(format!("rust-{SUITE}"))
+}
+
+/// The script that stands in for rustc.
+fn wrapper() -> PathBuf {
+    folder().join("rustc")
+}
+
 /// True if the compiler starts, uses the unpacked library, and that library has wasm32.
 fn works(wrapper: &Path, root: &Path) -> bool {
     if !wrapper.is_file() {
         return false;
     }
     let sysroot = command::output(command::command(wrapper).args(["--print", "sysroot"]));
-    sysroot.is_ok_and(|sysroot| Path::new(sysroot.trim()) == root.join("usr")) && has_std(&root.join("usr"))
+    sysroot.is_ok_and(|sysroot| Path::new(sysroot.trim()) == root.join("usr")) && has_std(&root.join("usr"), TARGET)
 }
 
 /// apt with a package list of its own: the machine's lists and packages stay as they are.

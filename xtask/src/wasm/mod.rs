@@ -1,7 +1,7 @@
 //! The device crates on WebAssembly: they must build without threads, clock or file system, and the protocol must
 //! compute the same bytes there as everywhere else.
 
-mod debian;
+pub(crate) mod debian;
 mod toolchain;
 
 use std::path::{Path, PathBuf};

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use super::module::Files;
-use super::stamp::{Stamp, files};
 use super::{PACKAGE, TOOL_LIMIT, Variant};
 use crate::command;
+use crate::stamp::{Stamp, files};
 use crate::workspace::root;
 
 const SCRIPT: &str = include_str!("bundle.mjs");

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::stamp::{Stamp, files};
 use super::{Variant, build};
 use crate::command;
 use crate::report::clock;
 use crate::services::{Server, bound, free_port, tail};
+use crate::stamp::{Stamp, files};
 use crate::wasm;
 use crate::workspace::{root, target_dir};
 

@@ -5,7 +5,6 @@ mod bundle;
 mod demo;
 mod module;
 mod sizes;
-mod stamp;
 mod tests;
 
 use std::path::PathBuf;
@@ -114,6 +113,15 @@ pub(crate) fn steps(report: &mut Report, options: &Options) {
     if options.test {
         tests::steps(report, options, &toolchain);
     }
+}
+
+/// Builds what the tests in a browser need; the variables by which they find it.
+///
+/// # Errors
+/// If something does not build.
+pub(crate) fn test_variables(program: Program) -> Result<Vec<(&'static str, String)>> {
+    build(&wasm::prepare(wasm::Choice::default())?, true)?;
+    tests::variables(program)
 }
 
 /// Builds the package; what is up to date stays as it is.

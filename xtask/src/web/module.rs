@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use super::stamp::Stamp;
 use super::{TOOL_LIMIT, Variant};
 use crate::command;
+use crate::stamp::Stamp;
 use crate::wasm::{self, TARGET, TARGET_DIR, Toolchain};
-use crate::workspace::root;
+use crate::workspace::{root, without_paths};
 
 const PACKAGE: &str = "scale-wasm";
 /// What its library is called, and so the files.
@@ -33,14 +33,6 @@ impl Files {
     }
 }
 
-/// Flags that keep this machine's paths out of what is published: panics name source files. Added to those of the
-/// configuration file.
-fn without_paths() -> [String; 2] {
-    let home = std::env::var("HOME").unwrap_or_default();
-    let cargo = std::env::var("CARGO_HOME").unwrap_or_else(|_| format!("{home}/.cargo"));
-    [format!("--remap-path-prefix={cargo}=cargo"), format!("--remap-path-prefix={}=scale-fl", root().display())]
-}
-
 /// Compiles the crate and lets wasm-bindgen work on it.
 ///
 /// # Errors
@@ -51,7 +43,8 @@ pub(super) fn build(toolchain: &Toolchain, variant: Variant) -> Result<()> {
     if variant == Variant::Testing {
         cargo.args(["--features", "testing"]);
     }
-    cargo.args(["--config", &format!("target.{TARGET}.rustflags = {:?}", without_paths())]);
+    // Added to those of the configuration file.
+    cargo.args(["--config", &format!("target.{TARGET}.rustflags = {:?}", without_paths(root()))]);
     command::run(&mut cargo)?;
     let built = root().join(TARGET_DIR).join(TARGET).join(PROFILE).join(format!("{NAME}.wasm"));
 

@@ -7,8 +7,8 @@ use anyhow::{Context, Result, ensure};
 
 use super::Variant;
 use super::bundle::LOADED;
-use super::stamp::Stamp;
 use crate::command;
+use crate::stamp::Stamp;
 
 const SCRIPT: &str = include_str!("sizes.mjs");
 

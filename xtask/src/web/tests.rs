@@ -6,12 +6,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::demo::{Demo, Neighbors};
-use super::stamp::files;
 use super::{Options, PACKAGE, Variant, browser, demo, pack};
 use crate::api::Program;
 use crate::node::{self, NodePackages};
 use crate::report::Report;
 use crate::services::Folder;
+use crate::stamp::files;
 use crate::wasm::{TARGET_DIR, Toolchain};
 use crate::workspace::{root, target_dir};
 use crate::{command, page};
@@ -86,6 +86,14 @@ fn test_files(only: Option<&str>) -> Result<Vec<String>> {
 fn step_name(file: &str) -> String {
     let name = file.rsplit('/').next().unwrap_or(file);
     format!("web {}", name.strip_suffix(ENDING).unwrap_or(name))
+}
+
+/// The variables by which the test files find what they need; builds it.
+///
+/// # Errors
+/// If something does not build.
+pub(super) fn variables(program: Program) -> Result<Vec<(&'static str, String)>> {
+    Ok(Environment::prepare(program, page::ensure_chromium()?)?.variables)
 }
 
 /// What the test files find in variables.

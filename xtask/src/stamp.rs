@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 /// What a step was made from, in a file beside its results.
-pub(super) struct Stamp {
+pub(crate) struct Stamp {
     file: PathBuf,
     /// Of the inputs' contents and the step's own settings.
     digest: String,
@@ -18,7 +18,7 @@ impl Stamp {
     ///
     /// # Errors
     /// If an input cannot be read.
-    pub(super) fn of(file: PathBuf, settings: &[&str], inputs: &[PathBuf]) -> Result<Self> {
+    pub(crate) fn of(file: PathBuf, settings: &[&str], inputs: &[PathBuf]) -> Result<Self> {
         let mut hasher = DefaultHasher::new();
         settings.hash(&mut hasher);
         for path in inputs {
@@ -29,7 +29,7 @@ impl Stamp {
     }
 
     /// True if the results are all there and were made from the same.
-    pub(super) fn is_fresh(&self, results: &[PathBuf]) -> bool {
+    pub(crate) fn is_fresh(&self, results: &[PathBuf]) -> bool {
         fs::read_to_string(&self.file).is_ok_and(|made_from| made_from == self.digest)
             && results.iter().all(|result| result.is_file())
     }
@@ -38,7 +38,7 @@ impl Stamp {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub(super) fn write(&self) -> Result<()> {
+    pub(crate) fn write(&self) -> Result<()> {
         fs::write(&self.file, &self.digest).with_context(|| format!("cannot write {}", self.file.display()))
     }
 }
@@ -47,7 +47,7 @@ impl Stamp {
 ///
 /// # Errors
 /// If a folder cannot be read.
-pub(super) fn files(folder: &Path, without: &[&str]) -> Result<Vec<PathBuf>> {
+pub(crate) fn files(folder: &Path, without: &[&str]) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     for entry in entries {
