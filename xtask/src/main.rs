@@ -8,6 +8,7 @@
 
 mod api;
 mod backends;
+mod bindings;
 mod ci;
 mod command;
 mod demo;
@@ -21,6 +22,7 @@ mod opendp;
 mod page;
 mod report;
 mod services;
+mod stamp;
 mod tally;
 mod test;
 mod tools;
@@ -44,7 +46,7 @@ struct Cli {
 enum Task {
     /// Start a coordinator and a fleet of devices that train the transaction categorizer together
     Demo(demo::Options),
-    /// Run every test: native, dependency directions, and WebAssembly in Node.js; installs what is missing
+    /// Run every test: native, dependency directions, phones, and WebAssembly in Node.js; installs what is missing
     Test(test::Options),
     /// What a change must pass: format, lints, docs, layers, licenses, every test, a short demo
     Ci(ci::Options),
@@ -66,6 +68,8 @@ enum Task {
     Wasm(wasm::Options),
     /// Build the npm package for browsers, wasm/package, within its budget of bytes; --test runs its tests in Chromium
     Web(web::Options),
+    /// Build the SDKs for phones into target/bindings, for Swift, Kotlin and React Native; --test runs their tests
+    Bindings(bindings::Options),
     /// Check licenses, bans and sources of every dependency with cargo-deny, and known vulnerabilities when online
     Deny,
 }
@@ -88,6 +92,7 @@ fn main() -> ExitCode {
         Task::Services(options) => report.step("services", || services::run(&options)),
         Task::Wasm(options) => wasm::steps(&mut report, &options),
         Task::Web(options) => web::steps(&mut report, &options),
+        Task::Bindings(options) => bindings::steps(&mut report, &options),
         Task::Deny => deny::steps(&mut report),
     }
     report.finish()

@@ -7,11 +7,11 @@ use crate::command;
 use crate::report::Report;
 use crate::services::Services;
 use crate::tally::Tally;
-use crate::{api, backends, docs, interop, layers, opendp, page, wasm, web};
+use crate::{api, backends, bindings, docs, interop, layers, opendp, page, wasm, web};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Unit tests and layers only: no whole rounds, no documentation examples, no wasm
+    /// Unit tests and layers only: no whole rounds, no documentation examples, no SDKs for phones, no wasm
     #[arg(long)]
     fast: bool,
     /// Leave out the WebAssembly part
@@ -45,8 +45,24 @@ pub(crate) fn steps(report: &mut Report, options: &Options) {
     drop(services);
     report.step("layers", layers::run);
     if options.fast {
-        let others =
-            ["rest api", "docs page", "interop", "commands of documents", "opendp", "back ends", "wasm", "web"];
+        let others = [
+            "rest api",
+            "docs page",
+            "interop",
+            "commands of documents",
+            "opendp",
+            "back ends",
+            "bindings library",
+            "bindings size",
+            "swift tests",
+            "kotlin tests",
+            "react native tests",
+            "phone targets",
+            "previous release",
+            "mixed round",
+            "wasm",
+            "web",
+        ];
         for left_out in ["integration tests"].into_iter().chain(others) {
             report.not_run(left_out, "--fast");
         }
@@ -65,6 +81,8 @@ pub(crate) fn steps(report: &mut Report, options: &Options) {
         wasm::steps(report, &wasm::Options::everything());
         web::steps(report, &web::Options::after_tests());
     }
+    // After what it shares with them: a browser takes part in one of its rounds.
+    bindings::steps(report, &bindings::Options::after_tests(options.no_wasm));
 }
 
 /// Plain `cargo test`, so that nothing needs to be installed but what the services are.
