@@ -1,0 +1,2 @@
+// As Expo's own file of this name.
+module.exports = require('@expo/config-plugins');
