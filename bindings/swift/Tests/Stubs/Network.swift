@@ -1,0 +1,20 @@
+// A stub: see README.md.
+
+import Foundation
+
+public struct NWPath: Sendable {
+    public enum Status: Sendable { case satisfied, unsatisfied, requiresConnection }
+    public var status: Status { .satisfied }
+    public var isExpensive: Bool { false }
+    public var isConstrained: Bool { false }
+}
+
+public final class NWPathMonitor: Sendable {
+    public init() {}
+    public var currentPath: NWPath { NWPath() }
+    public func start(queue: DispatchQueue) {}
+}
+
+extension ProcessInfo {
+    public var isLowPowerModeEnabled: Bool { false }
+}
