@@ -105,6 +105,8 @@ impl Tests {
         swift.args(["--skip-build", "--disable-swift-testing"]).args(choice);
         swift.env(WORLD_VARIABLE, &self.world).env("SCALE_REPOSITORY", root());
         swift.env("SCALE_QUICK_START", &self.quick_start).env("SCALE_EXAMPLE", &self.example);
+        // Tests provoke panics.
+        swift.env("RUST_BACKTRACE", "0");
         let mut runner = Runner::default();
         let result = command::run_reading(&mut swift, |line| runner.read_line(line));
         runner.count(name, tally);

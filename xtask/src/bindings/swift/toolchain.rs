@@ -41,6 +41,7 @@ const ENTER: &str = r#"
 set -e
 root=$1 home=$2 folder=$3
 shift 3
+mkdir -p "$home"
 while [ "$1" != -- ]; do
     mkdir -p "$root$1"
     mount --rbind "$1" "$root$1"
@@ -121,7 +122,7 @@ fn unpacked() -> Result<PathBuf> {
 /// Loads and unpacks the packages, then drops everything that only apt needed.
 fn unpack(folder: &Path) -> Result<()> {
     let (root, archives) = (folder.join("root"), folder.join("archives"));
-    for part in ["lists/partial", "archives/partial", "root", "home"] {
+    for part in ["lists/partial", "archives/partial", "root"] {
         fs::create_dir_all(folder.join(part))?;
     }
     fs::write(folder.join("status"), "")?;
@@ -183,7 +184,9 @@ fn inside(root: &Path, program: &str, folder: &Path) -> Command {
     // In a variable: the command line is shown.
     command.env("SCALE_SWIFT_PATH", PATH).env("SCALE_SWIFT_ENTER", ENTER);
     command.args(["-c", "eval \"$SCALE_SWIFT_ENTER\"", "sh"]);
-    command.arg(root).arg(root.with_file_name("home")).arg(folder).args(visible()).args(["--", program]);
+    // The compiler keeps a cache there, with paths in it: clones of the repository may share the tools, but not this.
+    let home = crate::bindings::folder().join("swift-home");
+    command.arg(root).arg(home).arg(folder).args(visible()).args(["--", program]);
     command
 }
 

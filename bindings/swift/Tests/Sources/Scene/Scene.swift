@@ -64,6 +64,19 @@ public struct Scene: Sendable {
         }
     }
 
+    /// How many devices are in the sum of the last round, once that is over.
+    public func survivors(patience: Duration = .seconds(60)) async throws -> Double? {
+        let end = ContinuousClock.now + patience
+        while true {
+            let rounds = try await world.tell("rounds", ["task": Self.task]).objects("rounds")
+            if let last = rounds.last, ["finished", "abandoned"].contains(last.text("phase")) {
+                return last.number("survivors")
+            }
+            if ContinuousClock.now > end { throw Trouble("the round stays open: \(rounds)") }
+            try await Task.sleep(for: .milliseconds(50))
+        }
+    }
+
     /// Takes part with an update that is known beforehand: the first weight, moved in so many steps.
     public func moves(steps: Int = 1, stepMs: Int = 0, budgetMs: UInt64? = nil) -> Taking {
         { [step] native, stop, listener in

@@ -91,7 +91,7 @@ final class CallbackTests: XCTestCase {
         try await client.enroll(try await scene.token())
         let listener = ThrowingListener()
         try await scene.play()
-        let moves = scene.moves()
+        let moves = scene.moves(steps: 200, stepMs: 10)
         let done = try await client.contribute { native, stop, _ in try await moves(native, stop, listener) }
         try await scene.exactSum(of: done.number, survivors: 12)
         XCTAssertGreaterThan(listener.calls, 3)

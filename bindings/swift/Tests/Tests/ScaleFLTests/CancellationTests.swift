@@ -25,10 +25,10 @@ final class CancellationTests: XCTestCase {
                 XCTAssertLessThan(attempt, 3, "\(phase.name): \(took)")
             }
         }
-        // A coordinator sends a device that has left its round away for half a minute: they take part together.
+        // A coordinator sends a device that has left its round away for half a minute: they take part together, with others
+        // who wait for them.
         try await scene.world.tell("disperse")
         try await scene.world.tell("natives", ["task": Scene.task, "count": 13 - left.count])
-        try await Task.sleep(for: .seconds(30))
         try await scene.play()
         let done = try await withThrowingTaskGroup(of: UInt64.self) { group in
             for client in left {

@@ -22,8 +22,8 @@ final class ProgramTests: XCTestCase {
         XCTAssertEqual(program.status, 0, program.errors)
         XCTAssertTrue(program.output.contains("contributed: "), program.output + program.errors)
         for label in Self.labels { XCTAssertTrue(program.output.contains("\n\(label) "), program.output) }
-        let rounds = try await scene.world.tell("rounds", ["task": Scene.task]).objects("rounds")
-        XCTAssertEqual(rounds.last?.number("survivors"), 12, "\(rounds)")
+        let survivors = try await scene.survivors()
+        XCTAssertEqual(survivors, 12)
         print("quick start:", program.output.split(separator: "\n").suffix(4).joined(separator: " | "))
     }
 
