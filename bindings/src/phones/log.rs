@@ -12,7 +12,11 @@ use crate::log_line;
 /// Lines that wait for a slow sink; beyond them lines are lost.
 const WAITING: usize = 1024;
 
-static LISTENING: RwLock<Option<(LogLevel, SyncSender<(LogLevel, String)>)>> = RwLock::new(None);
+/// A line with its weight.
+type Line = (LogLevel, String);
+
+/// The most that is wanted, and where it goes.
+static LISTENING: RwLock<Option<(LogLevel, SyncSender<Line>)>> = RwLock::new(None);
 
 /// Sends the library's log to `sink` from now on, up to `level`; without a sink nowhere. It holds for the whole process. The sink
 /// is called from a thread of its own, so that a slow one holds up nothing.
