@@ -32,7 +32,7 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// The sources of the standard library, which every target can be built from.
 const SOURCE: &str = "rust-src";
 
-/// Like [`ensure`], with the sources of the standard library beside the compiler (some 45 MB more to load).
+/// Like [`ensure()`], with the sources of the standard library beside the compiler (some 45 MB more to load).
 ///
 /// # Errors
 /// If apt is not there, its mirror lacks the suite, or the unpacked compiler does not run.
