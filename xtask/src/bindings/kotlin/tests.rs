@@ -123,11 +123,10 @@ impl Tests {
         })
     }
 
-    /// What grows from round to round. The heap is resident from the beginning, and two arenas of the C library are all there
-    /// are: it keeps one for each of many threads otherwise, and what is left over in them is not the library's.
+    /// What grows from round to round. The heap is resident from the beginning: it is not the library's.
     fn measure(&self, tally: &mut Tally) -> Result<()> {
         let mut java = java("48m");
-        java.args(["-Xms48m", "-XX:+AlwaysPreTouch"]).env("MALLOC_ARENA_MAX", "2");
+        java.args(["-Xms48m", "-XX:+AlwaysPreTouch"]);
         self.run("memory", &mut java, &["--include-classname", &pattern(MEASURED)], tally)
     }
 
