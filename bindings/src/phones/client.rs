@@ -83,7 +83,7 @@ struct Call {
 impl NativeClient {
     /// Opens the installation in the configuration's folder; nothing is sent yet. `vault`: where its secrets are; without one in
     /// files of the folder. `conditions`: says when the device may join a round; without one nothing is known of the device. Of
-    /// several clients of one folder, the first one's are used.
+    /// several clients of one folder, the first one's are used, and either all have a vault or none has.
     ///
     /// # Errors
     /// `Configuration`; `Storage` if the folder cannot be used; `Usage` with the code `folder_in_use` if a client with another
@@ -188,8 +188,8 @@ impl NativeClient {
         };
         running.iter().filter_map(Weak::upgrade).for_each(|stop| stop.pause());
         let _over = self.calls.write().await;
-        if let Some(installation) = installation.and_then(Arc::into_inner) {
-            installation.end().await;
+        if let Some(threads) = installation.and_then(|installation| installation.leave()) {
+            threads.end().await;
         }
         Ok(())
     }
@@ -264,5 +264,14 @@ impl NativeClient {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A poisoned lock is harmless: every change is one assignment or one call.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A client that was not shut down: its calls are over, or nobody waits for them.
+impl Drop for NativeClient {
+    fn drop(&mut self) {
+        if let Some(installation) = self.lock().installation.take() {
+            drop(installation.leave());
+        }
     }
 }

@@ -1,17 +1,17 @@
 //! One installation per folder and process, however many clients an app makes of it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use scale_client_core::app::App;
 use scale_client_core::error::HostError;
 use scale_client_core::host::native::private_folder;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinHandle;
 
 use super::callbacks::{ConditionSource, SecretVault};
@@ -31,33 +31,50 @@ const WRITING: Duration = Duration::from_secs(10);
 /// What the clients of one folder share: the app, and the threads on which its calls run.
 pub(crate) struct Installation {
     pub(crate) app: App<PhoneHost>,
+    folder: PathBuf,
     configuration: Configuration,
-    /// Taken when the last client goes.
-    runtime: Option<Runtime>,
+    /// Whether its secrets are where the app puts them.
+    has_vault: bool,
+    threads: Handle,
+}
+
+/// The installations that clients have open, by folder.
+static OPEN: Mutex<BTreeMap<PathBuf, Opened>> = Mutex::new(BTreeMap::new());
+
+struct Opened {
+    installation: Arc<Installation>,
+    /// Ends with the last client.
+    runtime: Runtime,
+    clients: usize,
+}
+
+fn opened() -> MutexGuard<'static, BTreeMap<PathBuf, Opened>> {
+    // A poisoned lock is harmless: every change of the map is one call.
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Installation {
-    /// The folder's installation in this process, or a new one.
+    /// The folder's installation in this process, or a new one, for one more client, which says [`Self::leave`] at its end.
     ///
     /// # Errors
     /// `Configuration`; `Storage` if the folder cannot be used; `Usage` with the code `folder_in_use` if the folder is open with
-    /// another configuration.
+    /// another configuration, or one of the two has a vault of the app's and the other has not.
     pub(super) fn open(
         configuration: Configuration,
         vault: Option<Arc<dyn SecretVault>>,
         conditions: Option<Arc<dyn ConditionSource>>,
     ) -> Result<Arc<Self>, ScaleError> {
-        static OPEN: Mutex<Option<HashMap<PathBuf, Weak<Installation>>>> = Mutex::new(None);
-
         let (connection, config) = configuration.clone().into_core()?;
         let folder = own_folder(&configuration.folder)?;
-        // A poisoned lock is harmless: every change of the map is one call.
-        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = open.get_or_insert_default();
-        open.retain(|_, installation| installation.strong_count() > 0);
-        if let Some(installation) = open.get(&folder).and_then(Weak::upgrade) {
-            let same = installation.configuration == configuration;
-            return same.then_some(installation).ok_or_else(|| in_use().into());
+        let has_vault = vault.is_some();
+        let mut open = opened();
+        if let Some(opened) = open.get_mut(&folder) {
+            let there = &opened.installation;
+            if there.configuration != configuration || there.has_vault != has_vault {
+                return Err(in_use().into());
+            }
+            opened.clients += 1;
+            return Ok(there.clone());
         }
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
@@ -72,9 +89,21 @@ impl Installation {
             let _within = runtime.enter();
             host::open(&folder, connection, vault, conditions).map_err(of_host)?
         };
-        let installation = Arc::new(Self { app: App::new(host, config), configuration, runtime: Some(runtime) });
-        open.insert(folder, Arc::downgrade(&installation));
+        let (app, threads) = (App::new(host, config), runtime.handle().clone());
+        let installation = Arc::new(Self { app, folder: folder.clone(), configuration, has_vault, threads });
+        open.insert(folder, Opened { installation: installation.clone(), runtime, clients: 1 });
         Ok(installation)
+    }
+
+    /// One client less; the threads, if it was the last one.
+    pub(super) fn leave(&self) -> Option<Threads> {
+        let mut open = opened();
+        let opened = open.get_mut(&self.folder)?;
+        opened.clients -= 1;
+        if opened.clients > 0 {
+            return None;
+        }
+        open.remove(&self.folder).map(|opened| Threads(Some(opened.runtime)))
     }
 
     /// Runs `work` on the installation's threads. Dropped before its end, it ends `work` too, as the end of the process would.
@@ -85,13 +114,18 @@ impl Installation {
         &self,
         work: impl Future<Output = Result<T, ScaleError>> + Send + 'static,
     ) -> Result<T, ScaleError> {
-        let runtime = self.runtime.as_ref().ok_or_else(|| ScaleError::internal("a call on a dropped installation"))?;
-        AbortedWhenDropped(runtime.spawn(work)).await
+        AbortedWhenDropped(self.threads.spawn(work)).await
     }
+}
 
+/// The threads of an installation that no client has open any more. Dropped, they end without anybody waiting: the last client
+/// may be dropped on the app's main thread.
+pub(super) struct Threads(Option<Runtime>);
+
+impl Threads {
     /// Waits until nothing is written any more, also by calls that were dropped.
     pub(super) async fn end(mut self) {
-        let Some(runtime) = self.runtime.take() else { return };
+        let Some(runtime) = self.0.take() else { return };
         let (ended, end) = tokio::sync::oneshot::channel();
         // The caller's executor must not block, and the installation's own threads end here.
         std::thread::spawn(move || {
@@ -103,10 +137,9 @@ impl Installation {
     }
 }
 
-impl Drop for Installation {
+impl Drop for Threads {
     fn drop(&mut self) {
-        // Without waiting: the last client may be dropped on the app's main thread.
-        if let Some(runtime) = self.runtime.take() {
+        if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
     }
@@ -151,7 +184,8 @@ fn own_folder(folder: &str) -> Result<PathBuf, ScaleError> {
 }
 
 fn in_use() -> Failure {
-    let problem = "this folder is open with another configuration: close that client first, or give another folder";
+    let problem = "this folder is open with another configuration, or with another place for its secrets: close that client \
+                   first, or give another folder";
     Failure::invalid(ErrorKind::Usage, "folder_in_use", problem)
 }
 

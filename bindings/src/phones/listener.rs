@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use scale_client_core::device::{self, Observer};
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 
 use super::callbacks::ProgressListener;
 use crate::types::{Progress, ProgressEvent};
@@ -14,7 +14,7 @@ use crate::types::{Progress, ProgressEvent};
 /// At most four calls fall into one second.
 const EVERY: Duration = Duration::from_millis(300);
 /// How long the end of a participation waits for a call of the listener that is running.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What was not told yet.
 #[derive(Default)]
@@ -37,7 +37,7 @@ pub(crate) struct Told(Option<Arc<Mailbox>>);
 pub(super) struct Telling(Option<(Arc<Mailbox>, Arc<dyn ProgressListener>)>);
 
 /// The thread that calls the listener.
-pub(super) struct Started(Option<(Arc<Mailbox>, JoinHandle<()>)>);
+pub(super) struct Started(Option<(Arc<Mailbox>, oneshot::Receiver<()>)>);
 
 /// Both ends of a mailbox for `listener`.
 pub(super) fn tell(listener: Option<Arc<dyn ProgressListener>>) -> (Told, Telling) {
@@ -55,11 +55,16 @@ impl Observer for Told {
 }
 
 impl Telling {
-    /// Must be called within a tokio runtime.
+    /// On a thread of its own: one that blocks for ever does not keep the installation from its end.
     pub(super) fn start(self) -> Started {
         Started(self.0.map(|(mailbox, listener)| {
+            let (ended, end) = oneshot::channel();
             let from = mailbox.clone();
-            (mailbox, tokio::task::spawn_blocking(move || from.deliver(&*listener)))
+            std::thread::spawn(move || {
+                from.deliver(&*listener);
+                drop((listener, ended));
+            });
+            (mailbox, end)
         }))
     }
 }
@@ -67,10 +72,10 @@ impl Telling {
 impl Started {
     /// Lets no further call begin. What is not told yet is told by the outcome.
     pub(super) async fn end(mut self) {
-        if let Some((mailbox, thread)) = self.0.take() {
+        if let Some((mailbox, end)) = self.0.take() {
             mailbox.end();
             // A listener that blocks for ever keeps its thread, but not the app's call.
-            let _in_time = tokio::time::timeout(PATIENCE, thread).await;
+            let _in_time = tokio::time::timeout(PATIENCE, end).await;
         }
     }
 }

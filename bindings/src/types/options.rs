@@ -211,6 +211,9 @@ impl Installation {
     pub fn into_config(self) -> Result<AppConfig, Failure> {
         let task = TaskId::try_from(self.task).map_err(|error| bad("task", error))?;
         let defaults = AppConfig::new(task, key("taskKey", &self.task_key)?);
+        if let Some(privacy) = self.guardrails.and_then(|own| own.privacy) {
+            privacy.check()?;
+        }
         let identity_root = self.identity_root.map(|root| key("identityRoot", &root)).transpose()?;
         Ok(AppConfig {
             identity_root,
@@ -288,6 +291,19 @@ impl From<device::Guardrails> for Guardrails {
             refuse_without_noise: of.without_noise == device::WithoutNoise::Refuse,
             privacy: of.privacy.into(),
         }
+    }
+}
+
+impl PrivacyLimits {
+    /// A budget of nothing is no budget: an app that wants no rounds does not take part.
+    fn check(&self) -> Result<(), Failure> {
+        let Self { round, period, lifetime, period_ms, delta } = self;
+        let all = [round, period, lifetime].map(|caps| [caps.aggregate, caps.local, caps.example]);
+        let positive = |number: f64| number.is_finite() && number > 0.0;
+        if all.concat().into_iter().chain([*delta]).all(positive) && *delta < 1.0 && *period_ms > 0 {
+            return Ok(());
+        }
+        Err(bad("guardrails.privacy", "has a number that is not positive and finite, or a delta of 1 or more"))
     }
 }
 
@@ -398,6 +414,13 @@ mod tests {
         assert_eq!(shown["privacy"]["periodMs"], 9);
     }
 
+    fn limits(epsilon: &str, delta: &str) -> String {
+        let caps = format!(r#"{{"aggregate":{epsilon},"local":2,"example":3}}"#);
+        format!(
+            r#","guardrails":{{"privacy":{{"round":{caps},"period":{caps},"lifetime":{caps},"periodMs":9,"delta":{delta}}}}}"#
+        )
+    }
+
     #[test]
     fn what_cannot_be_used_is_named() {
         for (json, named) in [
@@ -408,6 +431,9 @@ mod tests {
             (format!(r#"{{"task":"Not a task","taskKey":"{}"}}"#, "0f".repeat(32)), "task"),
             (with(r#","requirements":{"power":"sun"}"#), "sun"),
             (with(r#","guardrails":{"cohort":3}"#), "cohort"),
+            (with(&limits("0", "1e-7")), "guardrails.privacy"),
+            (with(&limits("-1", "1e-7")), "guardrails.privacy"),
+            (with(&limits("1", "1")), "guardrails.privacy"),
         ] {
             let failure = config(&json).unwrap_err();
             assert_eq!((failure.kind, &*failure.code), (ErrorKind::Configuration, "bad_option"), "{json}");

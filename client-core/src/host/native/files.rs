@@ -44,6 +44,11 @@ impl Folder {
         &self.path
     }
 
+    /// This process's turn at something in the folder, apart from the folder's own order: it waits without a thread.
+    pub(super) async fn turn_at(&self, path: &Path) -> tokio::sync::OwnedMutexGuard<()> {
+        turn(path).lock_owned().await
+    }
+
     /// Runs `work` on `file`, on a thread that may block. Once started it runs to its end, even if the future is
     /// dropped.
     pub(super) async fn run<T: Send + 'static>(

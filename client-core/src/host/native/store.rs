@@ -48,9 +48,13 @@ impl FolderStore {
     }
 }
 
-/// A turn: its file stays open, and the system's lock on it ends with the file.
+/// A turn: its file stays open, and the system's lock on it ends with the file. Fields are dropped in their order.
 #[derive(Debug)]
-pub struct FolderTurn(#[allow(dead_code, reason = "only its end matters")] File);
+#[allow(dead_code, reason = "only its end matters")]
+pub struct FolderTurn {
+    file: File,
+    within: tokio::sync::OwnedMutexGuard<()>,
+}
 
 impl Store for FolderStore {
     type Turn = FolderTurn;
@@ -79,7 +83,11 @@ impl Store for FolderStore {
             lock::wait_for(&file)?;
             Ok(file)
         };
-        self.0.run_aside(self.0.path().join(format!("{name}.lock")), take).await.map(FolderTurn)
+        let path = self.0.path().join(format!("{name}.lock"));
+        // One thread of this process waits for the lock at a time: hundreds would leave none for whoever has it.
+        let within = self.0.turn_at(&path).await;
+        let file = self.0.run_aside(path, take).await?;
+        Ok(FolderTurn { file, within })
     }
 }
 
@@ -94,6 +102,24 @@ mod tests {
     async fn a_folder_does_what_every_store_has_to() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         conformance::store(async || FolderStore::open(folder.path()).expect("opens, also beside another one")).await;
+    }
+
+    /// More calls than tokio has threads that may block.
+    #[tokio::test]
+    async fn a_thousand_calls_take_turns() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let store = FolderStore::open(folder.path()).expect("opens");
+        let calls = (0..1000).map(|number: u32| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                let _turn = store.turn("examples").await.expect("its turn");
+                store.put("last", &number.to_le_bytes()).await.expect("writes");
+            })
+        });
+        let calls: Vec<_> = calls.collect();
+        for call in calls {
+            tokio::time::timeout(std::time::Duration::from_secs(60), call).await.expect("in time").expect("no panic");
+        }
     }
 
     #[tokio::test]
