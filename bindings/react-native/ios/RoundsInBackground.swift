@@ -48,6 +48,8 @@ enum RoundsInBackground {
     static func disable() {
         UserDefaults.standard.removeObject(forKey: key)
         BGTaskScheduler.shared.cancel(taskRequestWithIdentifier: identifier)
+        // What runs is kept for the next `participate`. At its end, `tell` withdraws the request that it has made.
+        BackgroundRounds.pause()
     }
 
     /// Before the app has finished launching.

@@ -14,6 +14,7 @@ Pod::Spec.new do |s|
   s.swift_version = '5.10'
   s.static_framework = true
   s.source_files = '*.swift'
+  s.resource_bundles = { 'ScaleFLReactNative' => ['PrivacyInfo.xcprivacy'] }
   s.dependency 'ExpoModulesCore'
   s.dependency 'ScaleFL', s.version.to_s
 end

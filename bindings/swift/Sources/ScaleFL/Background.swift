@@ -7,7 +7,10 @@ import Foundation
 /// The app's `Info.plist` names the task's identifier under `BGTaskSchedulerPermittedIdentifiers`, and has `processing` among
 /// its `UIBackgroundModes`.
 public enum BackgroundRounds {
-    /// Registers the task. Call it before the app has finished launching, then ``schedule(_:earliest:)`` once.
+    private static let running = Running()
+
+    /// Registers the task. Call it before the app has finished launching, then ``schedule(_:earliest:)``: at every
+    /// launch, because iOS may have dropped the request, as when the app was updated.
     ///
     /// - Parameters:
     ///   - identifier: As in `Info.plist`.
@@ -28,6 +31,9 @@ public enum BackgroundRounds {
             let task = Unshared(task)
             let run = BackgroundRun { task.value.setTaskCompleted(success: $0) }
             task.value.expirationHandler = { run.expire() }
+            running.set(run)
+            // iOS may end the process during the round: then this request is what is left. The round's end replaces it.
+            do { try schedule(identifier, earliest: Date().addingTimeInterval(BackgroundRun.pause)) } catch { failed(error) }
             Task {
                 let outcome = await run.run(
                     budget: budget,
@@ -37,9 +43,19 @@ public enum BackgroundRounds {
                     },
                     failed: failed
                 )
+                running.unset(run)
+                if case .enrollmentNeeded = outcome {
+                    // Another attempt would end the same: the request of the start is withdrawn.
+                    BGTaskScheduler.shared.cancel(taskRequestWithIdentifier: identifier)
+                }
                 if let outcome { ended(outcome) }
             }
         }
+    }
+
+    /// Pauses the round that runs in the background now, if one does: it goes on with the next participation.
+    public static func pause() {
+        running.pause()
     }
 
     /// Asks iOS to run the task when the device is on power and has a network, not before `earliest`. A second request
@@ -51,6 +67,27 @@ public enum BackgroundRounds {
         request.requiresExternalPower = true
         request.earliestBeginDate = earliest
         try BGTaskScheduler.shared.submit(request)
+    }
+}
+
+/// The round that runs in the background now.
+private final class Running: @unchecked Sendable {
+    private let lock = NSLock()
+    private var run: BackgroundRun?
+
+    func set(_ run: BackgroundRun) {
+        lock.withLock { self.run = run }
+    }
+
+    /// Forgets `run`, unless a later one is there already.
+    func unset(_ run: BackgroundRun) {
+        lock.withLock {
+            if self.run === run { self.run = nil }
+        }
+    }
+
+    func pause() {
+        lock.withLock { run }?.expire()
     }
 }
 

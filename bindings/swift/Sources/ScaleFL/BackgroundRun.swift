@@ -36,8 +36,9 @@ public final class BackgroundRun: Sendable {
             finished.call(true)
             return outcome
         } catch {
-            failed(error)
+            // First: what the app does in `failed` may take longer than the system waits.
             schedule(Date().addingTimeInterval(Self.pause))
+            failed(error)
             finished.call(false)
             return nil
         }

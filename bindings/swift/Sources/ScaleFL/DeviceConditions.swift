@@ -15,10 +15,16 @@ public final class DeviceConditions: ConditionSource, @unchecked Sendable {
 
     private let monitor = NWPathMonitor()
     private let lock = NSLock()
+    /// `nil` until the system has told the first: the monitor's own first path may say that there is no network.
+    private var path: NWPath?
     private var power: (charging: Bool?, fine: Bool?) = (nil, nil)
     private var observers: [any NSObjectProtocol] = []
 
     private init() {
+        monitor.pathUpdateHandler = { [weak self] path in
+            guard let self else { return }
+            self.lock.withLock { self.path = path }
+        }
         monitor.start(queue: DispatchQueue(label: "io.scalefl.sdk.network"))
         #if os(iOS)
         Task { @MainActor in watchBattery() }
@@ -26,15 +32,14 @@ public final class DeviceConditions: ConditionSource, @unchecked Sendable {
     }
 
     public func current() throws -> Conditions {
-        let path = monitor.currentPath
-        let power = lock.withLock { self.power }
+        let (path, power) = lock.withLock { (self.path, self.power) }
         return Conditions(
-            online: path.status == .satisfied,
+            online: path.map { $0.status == .satisfied },
             charging: power.charging,
             batteryFine: power.fine,
-            unmetered: !path.isExpensive,
+            unmetered: path.map { !$0.isExpensive },
             idle: nil,
-            saving: path.isConstrained || ProcessInfo.processInfo.isLowPowerModeEnabled
+            saving: path?.isConstrained == true || ProcessInfo.processInfo.isLowPowerModeEnabled
         )
     }
 

@@ -3,7 +3,7 @@ import Foundation
 import Security
 
 /// Keeps the installation's keys in the keychain of this device: usable after the first unlock, as rounds run while the device
-/// is locked; never in a backup, and never on another device.
+/// is locked; never on another device, even if an encrypted backup is restored there.
 ///
 /// The keychain outlives the app. After the app was deleted and installed again, keys are there without the folder they
 /// belong to, and the first participation fails with kind `privacy_ledger`: see ``ScaleClient/resetPrivacyLedger()``.

@@ -29,11 +29,14 @@ extension ScaleClient {
     }
 
     /// The same as a stream.
-    @_spi(Testing) public func events(_ call: @escaping Participating) -> AsyncThrowingStream<RoundEvent, any Error> {
+    @_spi(Testing) public func events(
+        stop: Stop = Stop(),
+        _ call: @escaping Participating
+    ) -> AsyncThrowingStream<RoundEvent, any Error> {
         AsyncThrowingStream { continuation in
             let round = Task {
                 do {
-                    let outcome = try await run(progress: { continuation.yield(.progress($0)) }, call)
+                    let outcome = try await run(stop: stop, progress: { continuation.yield(.progress($0)) }, call)
                     continuation.yield(.outcome(outcome))
                     continuation.finish()
                 } catch {

@@ -3,10 +3,12 @@ import Foundation
 /// One installation of an app, for one task that classifies lines of text.
 ///
 /// Work runs on the library's own threads: no call blocks the caller's. One participation runs at a time; all other calls may
-/// be made meanwhile. Clients with equal configurations share one installation.
+/// be made meanwhile. Clients with equal configurations share one installation: the vault and the conditions of the first are
+/// used. If only one of two has a vault, the second is refused with the code `folder_in_use`.
 ///
 /// Cancelling a task that waits for ``enroll(_:)``, ``refreshModel()``, ``participate(budget:job:ignoringConditions:stop:progress:)``
-/// or ``round(budget:job:ignoringConditions:)`` ends the call within 200 ms. It throws `CancellationError`.
+/// or ``round(budget:job:ignoringConditions:stop:)`` ends the call within 200 ms. It throws `CancellationError`. Other calls run
+/// to their end.
 public final class ScaleClient: Sendable {
     let native: NativeClient
 
@@ -93,14 +95,16 @@ public final class ScaleClient: Sendable {
     }
 
     /// ``participate(budget:job:ignoringConditions:stop:progress:)`` as a stream of events, of which the last is the outcome.
-    /// The round begins with the call. Ending the iteration, or cancelling the task that iterates, cancels it.
+    /// The round begins with the call. Ending the iteration, or cancelling the task that iterates, cancels it:
+    /// the device leaves the round. `stop` lets the app pause it instead, as before a suspension: the next call goes on with it.
     public func round(
         budget: Duration? = .seconds(150),
         job: String? = nil,
-        ignoringConditions: Bool = false
+        ignoringConditions: Bool = false,
+        stop: Stop = Stop()
     ) -> AsyncThrowingStream<RoundEvent, any Error> {
         let options = RunOptions(budgetMs: budget?.milliseconds, job: job, ignoreConditions: ignoringConditions)
-        return events { native, stop, listener in
+        return events(stop: stop) { native, stop, listener in
             try await native.participate(options: options, stop: stop, listener: listener)
         }
     }

@@ -24,4 +24,5 @@ public class BGTaskScheduler: @unchecked Sendable {
         launchHandler: @escaping @Sendable (BGTask) -> Void
     ) -> Bool { true }
     public func submit(_ taskRequest: BGTaskRequest) throws {}
+    public func cancel(taskRequestWithIdentifier identifier: String) {}
 }

@@ -9,9 +9,9 @@ public struct NWPath: Sendable {
     public var isConstrained: Bool { false }
 }
 
-public final class NWPathMonitor: Sendable {
+public final class NWPathMonitor: @unchecked Sendable {
     public init() {}
-    public var currentPath: NWPath { NWPath() }
+    public var pathUpdateHandler: (@Sendable (NWPath) -> Void)?
     public func start(queue: DispatchQueue) {}
 }
 
