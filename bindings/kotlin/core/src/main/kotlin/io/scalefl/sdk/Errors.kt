@@ -1,5 +1,7 @@
 package io.scalefl.sdk
 
+import java.nio.charset.CharacterCodingException
+
 /** What an app can do about a [ScaleException], roughly. The words are those of the other SDKs. */
 enum class ErrorKind(
     /** The word that stands in logs and in JSON. */
@@ -67,9 +69,15 @@ private fun ScaleException.parts(): Pair<String, String> = when (this) {
     is ScaleException.Internal -> code to sentence
 }
 
-/** Makes a native call whose panics, too, become a [ScaleException]: those of calls that do not suspend arrive as another class. */
+/**
+ * Makes a native call all of whose faults become a [ScaleException]: panics of calls that do not suspend arrive as another
+ * class, and so does a text that cannot be handed over.
+ */
 internal inline fun <T> faultsTold(call: () -> T): T = try {
     call()
 } catch (fault: InternalException) {
     throw ScaleException.Internal("panic", "a fault of the library, please report it: ${fault.message}")
+} catch (fault: CharacterCodingException) {
+    // Kotlin's texts may hold what UTF-8 cannot, for example an emoji that was cut in two.
+    throw ScaleException.Usage("bad_argument", "a text is not valid Unicode: it has half of a surrogate pair")
 }

@@ -41,12 +41,17 @@ fun ScaleException.nextStart(): NextStart = when (this) {
     is ScaleException.Network, is ScaleException.Storage, is ScaleException.Model, is ScaleException.Cancelled,
     is ScaleException.Internal,
     -> NextStart.After(AFTER_FAILURE)
-    // The ledger is locked until the person has it replaced; the other two are mistakes in the app.
-    is ScaleException.PrivacyLedger, is ScaleException.Configuration, is ScaleException.Usage -> NextStart.Never
+    // Another part of the app is at work, for example the open app in a round: that passes.
+    is ScaleException.Usage -> if (code in PASSING) NextStart.After(AFTER_FAILURE) else NextStart.Never
+    // The ledger is locked until the person has it replaced; the other is a mistake in the app.
+    is ScaleException.PrivacyLedger, is ScaleException.Configuration -> NextStart.Never
 }
 
 private val AFTER_CONTRIBUTION = 1.hours
 private val AFTER_FAILURE = 15.minutes
+
+/** Codes of usage that is wrong only now. */
+private val PASSING = setOf("already_running", "ledger_in_use", "folder_in_use", "closed")
 
 /** A clock that was set wrong must not keep a device away for ever: no wait is longer than this. */
 private val LONGEST = 24.hours

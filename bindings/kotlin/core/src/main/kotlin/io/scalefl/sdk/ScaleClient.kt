@@ -3,20 +3,25 @@ package io.scalefl.sdk
 import java.util.concurrent.atomic.AtomicBoolean
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.minutes
+import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.DelicateCoroutinesApi
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.GlobalScope
+import kotlinx.coroutines.async
 import kotlinx.coroutines.flow.Flow
-import kotlinx.coroutines.launch
 
 /**
  * One installation of an app, for one task that classifies lines of text.
  *
- * The work runs on the library's own threads: every function may be called from any dispatcher, the main thread's too. One
- * participation runs at a time; all other calls may be made meanwhile. Clients of the same folder in one process share one
- * installation, and must have equal configurations.
+ * The work runs on the library's own threads: every function may be called from any dispatcher, the main thread's too. Only
+ * the constructor works on the caller's thread: it loads the native library and reads the folder. One participation runs at a
+ * time; all other calls may be made meanwhile.
  *
- * A call whose coroutine is cancelled ends within 200 ms, in good order, and throws
+ * Clients of the same folder in one process share one installation: their configurations must be equal, and all or none of
+ * them must have a vault. The vault and the conditions of the first are used for all.
+ *
+ * If the coroutine is cancelled, [enroll], [refreshModel], [participate] and [round] end within 200 ms, in good order; calls on
+ * the device alone ([put], [predict], [status], …) run to their end. Either way the call then throws
  * [CancellationException][kotlin.coroutines.cancellation.CancellationException]. What it had done by then stays done:
  * stored examples are stored, and a contribution that was complete counts. [status] and [privacyReport] tell.
  *
@@ -28,7 +33,7 @@ import kotlinx.coroutines.launch
  *   [Requirements.strict].
  * @throws ScaleException.Configuration if the configuration is wrong.
  * @throws ScaleException.Usage with the code `folder_in_use` if the process has a client of this folder with another
- *   configuration.
+ *   configuration, or only one of the two has a vault.
  */
 class ScaleClient(
     configuration: Configuration,
@@ -38,6 +43,14 @@ class ScaleClient(
     private val native =
         faultsTold { NativeClient(configuration, vault?.let(::GuardedVault), conditions?.let(::GuardedConditions)) }
     private val closed = AtomicBoolean(false)
+
+    /**
+     * The end, which comes once and which everyone can wait for. It also frees everything behind [native]: what is left of it,
+     * the garbage collector takes.
+     */
+    // Not in the scope of who closes, whose end it outlives; on IO, because threads of Default may be blocked until it is done.
+    @OptIn(DelicateCoroutinesApi::class)
+    private val end = GlobalScope.async(Dispatchers.IO, CoroutineStart.LAZY) { native.shutDown() }
 
     /** The native client, for as long as this one is open. */
     internal fun open(): NativeClient {
@@ -136,26 +149,23 @@ class ScaleClient(
 
     /**
      * Closes the client, and returns when nothing of it is written or locked any more. A round that runs through it is
-     * stored, and continues with the next call of another client.
+     * stored, and continues with the next call of another client. May be called again, and after [close]: it waits for the
+     * same end.
      */
     suspend fun shutdown() {
-        if (!closed.compareAndSet(false, true)) return
-        toItsEnd { end() }
+        closed.set(true)
+        toItsEnd { end.await() }
     }
 
     /**
      * Closes the client without waiting for a round that runs through it: that is stored in the background, and continues
-     * with the next call of another client. To wait for it, call [shutdown] first.
+     * with the next call of another client. To wait for it, call [shutdown].
      */
-    @OptIn(DelicateCoroutinesApi::class)
     override fun close() {
-        if (!closed.compareAndSet(false, true)) return
-        // Its failure has nobody left to go to, and the round is stored before every step in any case.
-        GlobalScope.launch(Dispatchers.Default) { runCatching { end() } }
+        closed.set(true)
+        // Its failure goes to who calls `shutdown`, if anyone does: the round is stored before every step in any case.
+        end.start()
     }
-
-    /** Also frees everything behind [native]: what is left of it, the garbage collector takes. */
-    private suspend fun end() = native.shutDown()
 
     /** What all clients share. */
     companion object {

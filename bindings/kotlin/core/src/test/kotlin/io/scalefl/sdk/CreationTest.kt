@@ -7,6 +7,9 @@ import io.scalefl.sdk.support.examples
 import io.scalefl.sdk.support.suspending
 import java.io.File
 import kotlin.time.Duration.Companion.seconds
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.async
+import kotlinx.coroutines.awaitAll
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertFalse
 import org.junit.jupiter.api.Assertions.assertNull
@@ -93,6 +96,29 @@ class CreationTest {
         client.close()
         assertFails(ErrorKind.USAGE, "closed") { client.status() }
         assertFails(ErrorKind.USAGE, "closed") { client.guardrails() }
+    }
+
+    @Test
+    fun `half of an emoji is a mistake of the app`() = suspending {
+        val half = "CAFE \uD83D"
+        assertFails(ErrorKind.USAGE, "bad_argument") { ScaleClient(good().copy(task = half)).close() }
+        val client = ScaleClient(good())
+        assertFails(ErrorKind.USAGE, "bad_argument") { client.put(listOf(Example("t-1", half, "dining", null))) }
+        assertFails(ErrorKind.USAGE, "bad_argument") { client.predict(listOf(half)) }
+        assertFails(ErrorKind.USAGE, "bad_argument") { client.enroll(half) }
+        assertEquals(0u, client.status().examples.total)
+        client.shutdown()
+    }
+
+    @Test
+    fun `a client that is closed can be shut down, also more than once`() = suspending {
+        val client = ScaleClient(good())
+        client.put(examples(1))
+        client.close()
+        List(2) { async(Dispatchers.Default) { client.shutdown() } }.awaitAll()
+        client.shutdown()
+        client.close()
+        assertFails(ErrorKind.USAGE, "closed") { client.status() }
     }
 
     @Test

@@ -39,7 +39,12 @@ class NextStartTest {
             ScaleException.Internal("panic", "a mistake") to NextStart.After(15.minutes),
             ScaleException.PrivacyLedger("locked", "ledger") to NextStart.Never,
             ScaleException.Configuration("bad_option", "wrong") to NextStart.Never,
-            ScaleException.Usage("closed", "closed") to NextStart.Never,
+            ScaleException.Usage("bad_argument", "wrong") to NextStart.Never,
+            // The open app is in a round, or has the folder: the worker must come back.
+            ScaleException.Usage("already_running", "running") to NextStart.After(15.minutes),
+            ScaleException.Usage("ledger_in_use", "in use") to NextStart.After(15.minutes),
+            ScaleException.Usage("folder_in_use", "in use") to NextStart.After(15.minutes),
+            ScaleException.Usage("closed", "closed") to NextStart.After(15.minutes),
         )
         for ((failure, next) in failures) assertEquals(next, failure.nextStart(), "$failure")
     }

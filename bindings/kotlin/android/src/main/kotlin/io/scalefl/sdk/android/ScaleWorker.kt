@@ -18,11 +18,14 @@ import java.util.concurrent.TimeUnit
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.minutes
 import kotlinx.coroutines.NonCancellable
+import kotlinx.coroutines.currentCoroutineContext
+import kotlinx.coroutines.ensureActive
 import kotlinx.coroutines.withContext
 
 /**
  * Takes part in rounds in the background. An app derives its own worker, and calls [start] once, for example when the person
- * agrees; after every participation the worker plans the next one itself.
+ * agrees; after every participation the worker plans the next one itself. It ends, until [start] is called again, when there
+ * is no enrollment token, when the privacy ledger is locked, and when the app itself must be changed.
  *
  * ```kotlin
  * class RoundWorker(context: Context, parameters: WorkerParameters) : ScaleWorker(context, parameters) {
@@ -40,7 +43,10 @@ abstract class ScaleWorker(context: Context, parameters: WorkerParameters) : Cor
     /** Makes the client of this app. The worker closes it. */
     protected abstract fun createClient(): ScaleClient
 
-    /** Fetches a fresh enrollment token from the app's server; null if there is none now, for example without a login. */
+    /**
+     * Fetches a fresh enrollment token from the app's server; null if there is none now, for example without a login: then the
+     * app calls [start] again once it has enrolled. If it throws, the worker comes back in a quarter of an hour.
+     */
     protected open suspend fun enrollmentToken(): String? = null
 
     /** Hears how each participation ended. */
@@ -52,20 +58,31 @@ abstract class ScaleWorker(context: Context, parameters: WorkerParameters) : Cor
     /** What WorkManager calls: one participation, and the plan for the next. */
     final override suspend fun doWork(): Result {
         val next = try {
-            participate()
-        } catch (failure: ScaleException) {
-            onFailure(failure)
-            failure.nextStart()
+            participateOrTell()
+        } catch (failed: Exception) {
+            // The app's own part has failed, for example offline: that must not end the rounds for ever. A cancellation goes on
+            // if it is this worker's; a timeout within the app's part is one, too, and is not.
+            currentCoroutineContext().ensureActive()
+            NextStart.After(AFTER_FAILURE)
         }
         return when (next) {
             is NextStart.After -> {
+                // `stop` may have been called meanwhile: planning would undo it.
+                currentCoroutineContext().ensureActive()
                 plan(applicationContext, javaClass, next.delay)
                 Result.success()
             }
-            // The app has said that it has no token: it starts the worker again when it has one.
+            // The app has said that it has no token: it starts the worker again when it has enrolled.
             NextStart.AfterEnrollment -> Result.success()
             NextStart.Never -> Result.failure()
         }
+    }
+
+    private suspend fun participateOrTell(): NextStart = try {
+        participate()
+    } catch (failure: ScaleException) {
+        onFailure(failure)
+        failure.nextStart()
     }
 
     private suspend fun participate(): NextStart {
@@ -91,6 +108,7 @@ abstract class ScaleWorker(context: Context, parameters: WorkerParameters) : Cor
     companion object {
         /** WorkManager stops ordinary work after ten minutes: this leaves time for the end. */
         private val BUDGET = 8.minutes
+        private val AFTER_FAILURE = 15.minutes
         private const val NAME = "io.scalefl.sdk.rounds"
 
         /** Takes part in rounds from now on, also after a restart of the phone. Calling it again changes nothing. */
