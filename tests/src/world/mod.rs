@@ -71,7 +71,7 @@ impl World {
             Order::Stranger => self.stranger().await,
             Order::Natives { task, count } => self.enroll_natives(task, count).await,
             Order::Play { task, rounds } => {
-                self.natives.get_mut(&task).context("no natives of this task")?.play(rounds)?;
+                self.natives.get_mut(&task).context("no natives of this task")?.play(rounds).await?;
                 Ok(json!({}))
             }
             Order::Crowd { task, count } => self.gather(task, count).await,

@@ -17,6 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(150);
 /// Bytes of a piece of an upload, as the production client has them.
 const PIECE: usize = 512 << 10;
 
+/// How long a new order waits for the end of the last one.
+const ENDING: Duration = Duration::from_secs(20);
+
 /// Rounds whose sums are remembered: those of a large model are large.
 const REMEMBERED: usize = 8;
 
@@ -54,10 +57,13 @@ impl Natives {
         Ok(Self { devices: Arc::new(tokio::sync::Mutex::new(devices)), seen: Arc::default(), playing: None })
     }
 
-    /// Takes part in so many rounds, in the background. A round that is abandoned counts, and is a trouble.
-    pub(super) fn play(&mut self, rounds: u32) -> anyhow::Result<()> {
-        let busy = self.playing.as_ref().is_some_and(|playing| !playing.is_finished());
-        anyhow::ensure!(!busy, "these devices are in a round already");
+    /// Takes part in so many rounds, in the background. A round that is abandoned counts, and is a trouble. Waits for the end of
+    /// rounds that were asked for before: an app knows that its own is over a moment earlier than the last device.
+    pub(super) async fn play(&mut self, rounds: u32) -> anyhow::Result<()> {
+        if let Some(playing) = &mut self.playing {
+            let over = tokio::time::timeout(ENDING, playing).await;
+            anyhow::ensure!(over.is_ok(), "these devices are in a round already");
+        }
         let (devices, seen) = (self.devices.clone(), self.seen.clone());
         self.playing = Some(tokio::spawn(async move {
             let mut devices = devices.lock().await;
