@@ -13,7 +13,7 @@ import { place } from './support/places.js';
 const require = createRequire(import.meta.url);
 const PACKAGE = dirname(require.resolve('@scale-fl/react-native/package.json'));
 
-const SHARED = ['types.ts', 'arguments.ts'];
+const SHARED = ['types.ts', 'arguments.ts', 'errors.ts'];
 
 test('types and the checks of arguments are those of the npm package for browsers', () => {
   for (const name of SHARED) {

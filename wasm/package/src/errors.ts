@@ -1,6 +1,9 @@
+import { aborted } from './aborted.js';
 import type { ErrorKind, Failure } from './types.js';
 
-/** Why a call failed. An aborted call rejects with a `DOMException` of the name `AbortError` instead. */
+export { aborted };
+
+/** Why a call failed. An aborted call rejects with an error of the name `AbortError` instead. */
 export class ScaleError extends Error {
   override readonly name = 'ScaleError';
   /** What the app can do about it, roughly. */
@@ -18,14 +21,10 @@ export class ScaleError extends Error {
   }
 }
 
-/** What a call that the worker has refused rejects with. */
+/** What a refused call rejects with. */
 export function thrown({ kind, code, message, retryAfterMs }: Failure): Error {
   if (kind === 'cancelled') return aborted();
-  return new ScaleError(kind, code, message, retryAfterMs);
-}
-
-export function aborted(): DOMException {
-  return new DOMException('the call was aborted by the app', 'AbortError');
+  return new ScaleError(kind, code, message, retryAfterMs ?? undefined);
 }
 
 export function closed(): ScaleError {

@@ -27,7 +27,7 @@ const COPIED: [&str; 10] = [
 ];
 
 /// What is the same in the npm package for browsers, which has the originals.
-const SHARED: [&str; 2] = ["src/types.ts", "src/arguments.ts"];
+const SHARED: [&str; 3] = ["src/types.ts", "src/arguments.ts", "src/errors.ts"];
 
 /// Where the originals lie.
 const WEB_PACKAGE: &str = "wasm/package";
