@@ -28,6 +28,13 @@ pub struct Keys {
     certificates: Option<HashMap<[u8; 32], Certificate>>,
 }
 
+/// An AdvertiseKeys that was checked.
+#[derive(Debug)]
+pub(super) struct Advertised {
+    entry: Entry,
+    certificate: Option<Certificate>,
+}
+
 impl Keys {
     /// Opens stage 0.
     ///
@@ -53,6 +60,14 @@ impl Keys {
     /// `wrong_length`, `certificate_missing`, `wrong_config`, `bad_signature`, `certificate`, `certificate_expired`,
     /// `duplicate_key`, `non_canonical_key`, `low_order_key`, `duplicate_identity`, `full`.
     pub fn receive(&mut self, message: &[u8]) -> Result<Receipt, Refusal> {
+        match self.check(message)? {
+            Some(advertised) => self.keep(advertised),
+            None => Ok(Receipt::Same),
+        }
+    }
+
+    /// What [`Self::receive`] would say; `None`: the same bytes were taken before. Changes nothing.
+    pub(super) fn check(&self, message: &[u8]) -> Result<Option<Advertised>, Refusal> {
         let (message, certificate) = self.split(message)?;
         let mut reader = Reader::new(message);
         let (id_pk, c_pk, s_pk, cfg) = (reader.array()?, reader.array()?, reader.array()?, reader.array::<32>()?);
@@ -62,7 +77,7 @@ impl Keys {
         let before = self.by_identity.get(&id_pk);
         let known = self.certificates.as_ref().and_then(|known| known.get(&id_pk)).copied();
         if before.is_some_and(|&position| self.entries[position] == entry) && known == certificate {
-            return Ok(Receipt::Same);
+            return Ok(None);
         }
         let signed = keys::verify(&id_pk, &advertise_statement(&cfg, &id_pk, &c_pk, &s_pk), &entry.sig);
         require(signed, Reason::BadSignature)?;
@@ -71,17 +86,32 @@ impl Keys {
         // The check ids are the device's: a server's refusal carries the word only.
         keys::check_dh_key(&c_pk).map_err(|refusal| Refusal::from(refusal.reason))?;
         keys::check_dh_key(&s_pk).map_err(|refusal| Refusal::from(refusal.reason))?;
-        require(before.is_none(), Reason::DuplicateIdentity)?;
-        require(!self.known.contains(&c_pk) && !self.known.contains(&s_pk), Reason::DuplicateKey)?;
-        require(!self.is_full(), Reason::Full)?;
+        self.room_for(&entry)?;
+        Ok(Some(Advertised { entry, certificate }))
+    }
 
-        self.known.extend([c_pk, s_pk]);
-        self.by_identity.insert(id_pk, self.entries.len());
-        self.entries.push(entry);
-        if let (Some(certificates), Some(certificate)) = (&mut self.certificates, certificate) {
-            certificates.insert(id_pk, certificate);
+    /// Takes what [`Self::check`] has checked. Others may have been taken since.
+    pub(super) fn keep(&mut self, advertised: Advertised) -> Result<Receipt, Refusal> {
+        let Advertised { entry, certificate } = advertised;
+        let before = self.by_identity.get(&entry.id_pk);
+        let known = self.certificates.as_ref().and_then(|known| known.get(&entry.id_pk)).copied();
+        if before.is_some_and(|&position| self.entries[position] == entry) && known == certificate {
+            return Ok(Receipt::Same);
         }
+        self.room_for(&entry)?;
+        self.known.extend([entry.c_pk, entry.s_pk]);
+        self.by_identity.insert(entry.id_pk, self.entries.len());
+        if let (Some(certificates), Some(certificate)) = (&mut self.certificates, certificate) {
+            certificates.insert(entry.id_pk, certificate);
+        }
+        self.entries.push(entry);
         Ok(Receipt::New)
+    }
+
+    fn room_for(&self, entry: &Entry) -> Result<(), Refusal> {
+        require(!self.by_identity.contains_key(&entry.id_pk), Reason::DuplicateIdentity)?;
+        require(!self.known.contains(&entry.c_pk) && !self.known.contains(&entry.s_pk), Reason::DuplicateKey)?;
+        require(!self.is_full(), Reason::Full)
     }
 
     /// The message and the certificate behind it, which is there exactly when this session asks for one.

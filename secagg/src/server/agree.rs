@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::{Core, Receipt, Unmask, require};
+use super::{Core, Receipt, Unmask, once, require};
 use crate::config::RoundConfig;
 use crate::error::{Reason, Refusal};
 use crate::graph::{Members, survivor_statement};
@@ -56,16 +56,29 @@ impl Agreement {
     /// # Errors
     /// `not_expected`, `duplicate`, `wrong_length`, `bad_signature`.
     pub fn receive(&mut self, sender: u32, message: &[u8]) -> Result<Receipt, Refusal> {
+        match self.check(sender, message)? {
+            Some(signature) => self.keep(sender, signature),
+            None => Ok(Receipt::Same),
+        }
+    }
+
+    /// What [`Self::receive`] would say; `None`: the same signature was taken before. Changes nothing.
+    pub(super) fn check(&self, sender: u32, message: &[u8]) -> Result<Option<[u8; 64]>, Refusal> {
         require(self.expected(sender), Reason::NotExpected)?;
-        if let Some(before) = self.got.get(&sender) {
-            require(before[..] == *message, Reason::Duplicate)?;
-            return Ok(Receipt::Same);
+        if once(&self.got, sender, message)? == Receipt::Same {
+            return Ok(None);
         }
         let signature = <[u8; 64]>::try_from(message).map_err(|_| Reason::WrongLength)?;
         let entry = &self.core.entries[sender as usize];
         require(keys::verify(&entry.id_pk, &self.statement, &signature), Reason::BadSignature)?;
+        Ok(Some(signature))
+    }
+
+    /// Takes a signature that [`Self::check`] has verified.
+    pub(super) fn keep(&mut self, sender: u32, signature: [u8; 64]) -> Result<Receipt, Refusal> {
+        let receipt = once(&self.got, sender, &signature)?;
         self.got.insert(sender, signature);
-        Ok(Receipt::New)
+        Ok(receipt)
     }
 
     /// Participants that have signed.

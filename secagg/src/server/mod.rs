@@ -24,7 +24,7 @@ pub use accumulate::{Accumulator, Ingest, check_packed};
 pub use advertise::Keys;
 pub use agree::Agreement;
 pub use mask::MaskedInput;
-pub use session::{Closed, Down, Session, Stage};
+pub use session::{Checked, Closed, Down, Session, Stage};
 pub use share::Shares;
 pub use unmask::{SummedUpdate, Unmask};
 

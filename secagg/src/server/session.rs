@@ -1,5 +1,6 @@
 //! The order of the stages on the server, and the replay of a session from its messages (docs/protocol/session.md).
 
+use super::advertise::Advertised;
 use super::{Accumulator, Agreement, Keys, MaskedInput, Receipt, Shares, SummedUpdate, Unmask};
 use crate::config::RoundConfig;
 use crate::error::{Reason, Refusal};
@@ -34,6 +35,18 @@ pub enum Stage {
     Unmask(Unmask),
     /// Released or abandoned.
     Over,
+}
+
+/// A message that fits into the open stage and is not taken yet.
+#[derive(Debug)]
+pub struct Checked(Content);
+
+#[derive(Debug)]
+enum Content {
+    /// Of stage 0.
+    Keys(Box<Advertised>),
+    /// Of a later one, from this place in the roster.
+    Of { stage: u8, sender: u32, bytes: Vec<u8> },
 }
 
 /// What a stage that closed has fixed.
@@ -118,6 +131,53 @@ impl Session {
             Stage::Agreement(agreement) => agreement.receive(known()?, message),
             Stage::Unmask(unmask) => unmask.receive(known()?, message),
             Stage::Over => Err(Reason::Late.into()),
+        }
+    }
+
+    /// Checks one message of stage 0, 1, 3 or 4 as [`Session::receive`] does, and changes nothing: who keeps messages
+    /// durably takes a message with [`Session::take`] once it is kept. `None`: the same bytes were taken before.
+    ///
+    /// # Errors
+    /// As [`Session::receive`]; `stage_order` in stage 2, whose inputs are committed one by one.
+    pub fn check(&self, stage: u8, sender: Option<u32>, message: &[u8]) -> Result<Option<Checked>, Refusal> {
+        self.in_order(stage)?;
+        let known = || sender.ok_or(Refusal::from(Reason::NotExpected));
+        let of = |bytes| sender.map(|sender| Checked(Content::Of { stage, sender, bytes }));
+        let whole = |receipt| (receipt == Receipt::New).then(|| of(message.to_vec())).flatten();
+        match &self.stage {
+            Stage::Keys(keys) => {
+                Ok(keys.check(message)?.map(|advertised| Checked(Content::Keys(Box::new(advertised)))))
+            }
+            Stage::Shares(shares) => shares.check(known()?, message).map(whole),
+            Stage::MaskedInput(_) => Err(Reason::StageOrder.into()),
+            Stage::Agreement(agreement) => {
+                Ok(agreement.check(known()?, message)?.and_then(|signature| of(signature.to_vec())))
+            }
+            Stage::Unmask(unmask) => unmask.check(known()?, message).map(whole),
+            Stage::Over => Err(Reason::Late.into()),
+        }
+    }
+
+    /// Takes a message that was checked. Signatures are not verified again; what others sent meanwhile counts.
+    ///
+    /// # Errors
+    /// `late` and `stage_order` when the stage has changed; `duplicate`, `duplicate_key`, `duplicate_identity` and `full`
+    /// when another message was faster. Nothing has changed then.
+    pub fn take(&mut self, checked: Checked) -> Result<Receipt, Refusal> {
+        let stage = match &checked.0 {
+            Content::Keys(_) => 0,
+            Content::Of { stage, .. } => *stage,
+        };
+        self.in_order(stage)?;
+        match (&mut self.stage, checked.0) {
+            (Stage::Keys(keys), Content::Keys(advertised)) => keys.keep(*advertised),
+            (Stage::Agreement(agreement), Content::Of { sender, bytes, .. }) => {
+                let signature = bytes.try_into().map_err(|_| Refusal::from(Reason::WrongLength))?;
+                agreement.keep(sender, signature)
+            }
+            (Stage::Shares(shares), Content::Of { sender, bytes, .. }) => shares.receive(sender, &bytes),
+            (Stage::Unmask(unmask), Content::Of { sender, bytes, .. }) => unmask.receive(sender, &bytes),
+            _ => Err(Reason::StageOrder.into()),
         }
     }
 

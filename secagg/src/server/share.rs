@@ -83,12 +83,20 @@ impl Shares {
     /// # Errors
     /// `not_expected`, `duplicate`, `wrong_length`.
     pub fn receive(&mut self, sender: u32, message: &[u8]) -> Result<Receipt, Refusal> {
+        let receipt = self.check(sender, message)?;
+        if receipt == Receipt::New {
+            self.got.insert(sender, message.to_vec());
+        }
+        Ok(receipt)
+    }
+
+    /// What [`Self::receive`] would say; changes nothing.
+    pub(super) fn check(&self, sender: u32, message: &[u8]) -> Result<Receipt, Refusal> {
         require(sender < self.n(), Reason::NotExpected)?;
         if once(&self.got, sender, message)? == Receipt::Same {
             return Ok(Receipt::Same);
         }
         require(message.len() == SEALED_LEN * self.core.parameters.k as usize + 32, Reason::WrongLength)?;
-        self.got.insert(sender, message.to_vec());
         Ok(Receipt::New)
     }
 

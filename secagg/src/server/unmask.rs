@@ -99,6 +99,15 @@ impl Unmask {
     /// # Errors
     /// `not_expected`, `duplicate`, `wrong_length`, `non_canonical_scalar`.
     pub fn receive(&mut self, sender: u32, message: &[u8]) -> Result<Receipt, Refusal> {
+        let receipt = self.check(sender, message)?;
+        if receipt == Receipt::New {
+            self.keep(sender, message);
+        }
+        Ok(receipt)
+    }
+
+    /// What [`Self::receive`] would say; changes nothing.
+    pub(super) fn check(&self, sender: u32, message: &[u8]) -> Result<Receipt, Refusal> {
         require(self.expected(sender), Reason::NotExpected)?;
         if once(&self.got, sender, message)? == Receipt::Same {
             return Ok(Receipt::Same);
@@ -107,13 +116,17 @@ impl Unmask {
         require(message.len() == SHARE_LEN * owners.len(), Reason::WrongLength)?;
         let canonical = message.chunks_exact(SHARE_LEN).all(|share| Secret::from_canonical(share).is_ok());
         require(canonical, Reason::NonCanonicalScalar)?;
-        for owner in owners {
+        Ok(Receipt::New)
+    }
+
+    /// Takes shares that are new and were checked.
+    fn keep(&mut self, sender: u32, message: &[u8]) {
+        for owner in self.core.live(sender, &self.sharers) {
             let count = &mut self.shares_of[owner as usize];
             *count += 1;
             self.short -= u32::from(*count == self.core.parameters.t);
         }
         self.got.insert(sender, message.to_vec());
-        Ok(Receipt::New)
     }
 
     /// Participants that have answered.
