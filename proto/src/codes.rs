@@ -112,10 +112,11 @@ codes! {
     }
     Refusal, Resend {
         "stopping" "the coordinator is shutting down"
-        "storage" "the coordinator's storage does not answer"
+        "storage_unavailable" "the coordinator's storage does not answer"
         "storage_full" "the coordinator's storage is full"
         "conflict" "another call changed the same row"
         "storage_corrupt" "the coordinator has damaged data"
+        "storage_forbidden" "the coordinator's storage refuses the coordinator"
         "internal" "a fault inside the coordinator"
         "timeout" "the coordinator took too long"
         "bad_digest" "the bytes of a finished upload are not the announced ones; they are sent again from the start"

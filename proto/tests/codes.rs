@@ -54,13 +54,17 @@ fn without_a_remedy_the_code_decides() {
     };
     for remedy in [0, 77] {
         assert_eq!(read("too_few_inputs", 5, 10, remedy), Remedy::CheckIn(window));
-        assert_eq!(read("storage", 5, 10, remedy), Remedy::Resend(window));
+        assert_eq!(read("storage_unavailable", 5, 10, remedy), Remedy::Resend(window));
         assert_eq!(read("of_tomorrow", 5, 10, remedy), Remedy::Resend(window));
         assert_eq!(read("bad_signature", 5, 10, remedy), Remedy::Leave);
-        assert_eq!(read("storage", 0, 0, remedy), Remedy::Leave);
+        assert_eq!(read("storage_unavailable", 0, 0, remedy), Remedy::Leave);
         assert_eq!(read("of_tomorrow", 0, 0, remedy), Remedy::Leave);
     }
-    assert_eq!(read("storage", 5, 10, wire::Remedy::CheckIn.into()), Remedy::CheckIn(window), "what is said counts");
+    assert_eq!(
+        read("storage_unavailable", 5, 10, wire::Remedy::CheckIn.into()),
+        Remedy::CheckIn(window),
+        "what is said counts"
+    );
 }
 
 /// Whatever a coordinator of today or of before says with these three codes, the device is told to enroll.
@@ -77,7 +81,11 @@ fn a_token_that_opens_nothing_any_more_is_mended_by_enrolling() {
         }
     }
     assert_eq!(read("of_tomorrow", 0, wire::Remedy::Enroll.into()), Remedy::Enroll, "what is said counts");
-    assert_eq!(read("bad_token", 5, wire::Remedy::Resend.into()), read("storage", 5, 0), "what is said counts");
+    assert_eq!(
+        read("bad_token", 5, wire::Remedy::Resend.into()),
+        read("storage_unavailable", 5, 0),
+        "what is said counts"
+    );
     assert_eq!(read("wrong_kind", 0, wire::Remedy::Leave.into()), Remedy::Leave);
     assert_eq!(Remedy::Enroll.window(), None);
 }
