@@ -1,0 +1,3 @@
+DROP TABLE things;
+DROP TABLE counters;
+PRAGMA application_id = 0;
