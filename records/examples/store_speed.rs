@@ -9,7 +9,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use scale_proto::time::Timestamp;
+use scale_clock::Timestamp;
 use scale_records::domain::{
     CategorySlug, CategorySource, Currency, Direction, FileHash, Fingerprint, Money, NewTransaction, NewUpload, Scope,
     Status, Text, UploadCounts, UserId,

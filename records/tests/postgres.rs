@@ -6,7 +6,7 @@ mod postgres_server;
 use std::time::{Duration, Instant};
 
 use conformance::{at, conforms, create, everything, expense, file, full, import, open_import, slug, somebody};
-use postgres_server::{Proxy, Server};
+use postgres_server::{Proxy, Server, connect, login, objects, superuser, user_of};
 use scale_records::domain::{Scope, UploadCounts, UserId};
 use scale_records::store::{self, Error, Filter, Location};
 use sqlx::{Connection as _, Executor as _, PgConnection};
@@ -14,9 +14,9 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 /// With prepared statements that connections keep; the other tests prepare anew, as behind a pooler.
 #[tokio::test(flavor = "multi_thread")]
 async fn conforms_as_a_superuser_with_kept_statements() {
-    let server = Server::new().await;
-    store::migrate(&server.as_superuser()).await.unwrap();
-    let keeping = Location::Postgres(format!("{}?statement-cache-capacity=100", server.url("postgres")), 8);
+    let server = Server::new("records").await;
+    store::migrate(&superuser(&server)).await.unwrap();
+    let keeping = Location::Postgres(format!("{}?statement-cache-capacity=100", server.superuser()), 8);
     conforms(&store::open(&keeping).await.unwrap()).await;
     server.end().await;
 }
@@ -24,9 +24,9 @@ async fn conforms_as_a_superuser_with_kept_statements() {
 /// As it should be in production: one role owns the tables, another one serves people and owns nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn conforms_as_a_role_that_owns_nothing() {
-    let server = Server::new().await;
-    store::migrate(&server.as_superuser()).await.unwrap();
-    let served = server.as_login("NOINHERIT", &["authenticated", "service_role"]).await;
+    let server = Server::new("records").await;
+    store::migrate(&superuser(&server)).await.unwrap();
+    let served = login(&server, "NOINHERIT", &["authenticated", "service_role"]).await;
     conforms(&store::open(&served).await.unwrap()).await;
     server.end().await;
 }
@@ -34,16 +34,16 @@ async fn conforms_as_a_role_that_owns_nothing() {
 /// The owner of the database, who is no superuser, migrates and serves.
 #[tokio::test(flavor = "multi_thread")]
 async fn conforms_as_the_owner() {
-    let server = Server::new().await;
-    let owner = server.as_login("CREATEROLE", &[]).await;
-    server.run(&format!("ALTER DATABASE {} OWNER TO {}", server.name, Server::user_of(&owner))).await;
+    let server = Server::new("records").await;
+    let owner = login(&server, "CREATEROLE", &[]).await;
+    server.run(&format!("ALTER DATABASE {} OWNER TO {}", server.name(), user_of(&owner))).await;
     store::migrate(&owner).await.unwrap();
     let rows = store::open(&owner).await.unwrap();
     conforms(&rows).await;
 
     // Even so a statement that does not say for whom it works finds nobody's rows and keeps nothing.
     somebody(&rows).await;
-    let mut plain = Server::connect(&owner).await;
+    let mut plain = connect(&owner).await;
     for table in ["transactions", "uploaded_files", "categories", "training_jobs", "enrollment_tokens"] {
         let sql = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table} WHERE user_id IS NOT NULL"));
         assert_eq!(sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut plain).await.unwrap(), 0, "{table}");
@@ -61,13 +61,13 @@ async fn refused(connection: &mut PgConnection, sql: &'static str) -> String {
 
 #[tokio::test]
 async fn row_level_security_says_no_by_itself() {
-    let server = Server::new().await;
-    store::migrate(&server.as_superuser()).await.unwrap();
-    let served = server.as_login("NOINHERIT", &["authenticated", "service_role"]).await;
+    let server = Server::new("records").await;
+    store::migrate(&superuser(&server)).await.unwrap();
+    let served = login(&server, "NOINHERIT", &["authenticated", "service_role"]).await;
     let rows = store::open(&served).await.unwrap();
     let owner = somebody(&rows).await;
     let before = everything(&rows, owner).await;
-    let mut plain = Server::connect(&served).await;
+    let mut plain = connect(&served).await;
 
     // Nobody has said for whom.
     for sql in [
@@ -138,13 +138,13 @@ async fn row_level_security_says_no_by_itself() {
 
 #[tokio::test]
 async fn a_role_without_rights_is_refused_at_the_start() {
-    let server = Server::new().await;
-    store::migrate(&server.as_superuser()).await.unwrap();
-    let nobody = server.as_login("NOINHERIT", &["authenticated"]).await;
+    let server = Server::new("records").await;
+    store::migrate(&superuser(&server)).await.unwrap();
+    let nobody = login(&server, "NOINHERIT", &["authenticated"]).await;
     let refused = store::open(&nobody).await.unwrap_err();
     assert_eq!(refused.code(), "unknown_schema");
     assert!(refused.to_string().contains("service_role"), "{refused}");
-    let wrong = Location::Postgres(server.url("postgres").replace(&server.name, "no_such_database"), 1);
+    let wrong = Location::Postgres(server.superuser().replace(server.name(), "no_such_database"), 1);
     assert_eq!(store::open(&wrong).await.unwrap_err().code(), "unknown_schema");
     let text = format!("{:?}", Location::Postgres("postgres://me:secret@host/db".to_owned(), 3));
     assert!(!text.contains("secret"), "{text}");
@@ -153,8 +153,8 @@ async fn a_role_without_rights_is_refused_at_the_start() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_schema_goes_up_down_and_up_again() {
-    let server = Server::new().await;
-    let location = server.as_superuser();
+    let server = Server::new("records").await;
+    let location = superuser(&server);
     let old = store::open(&location).await.unwrap_err();
     assert_eq!(old.code(), "unknown_schema");
     assert!(old.to_string().contains("run `scale-coordinator migrate`"), "{old}");
@@ -172,7 +172,7 @@ async fn the_schema_goes_up_down_and_up_again() {
         migrated.await.unwrap().unwrap();
     }
     assert_eq!(store::missing_steps(&location).await.unwrap(), vec![]);
-    let objects = server.objects().await;
+    let before = objects(&server).await;
     for index in [
         "idx_transactions_user_date",
         "idx_transactions_category",
@@ -184,22 +184,22 @@ async fn the_schema_goes_up_down_and_up_again() {
         "idx_training_jobs_user_status",
         "idx_enrollment_tokens_user_created",
     ] {
-        assert!(objects.iter().any(|name| name == index), "{index}");
+        assert!(before.iter().any(|name| name == index), "{index}");
     }
 
     store::revert(&location, 0).await.unwrap();
-    assert_eq!(server.objects().await, Vec::<String>::new(), "the way down leaves nothing");
+    assert_eq!(objects(&server).await, Vec::<String>::new(), "the way down leaves nothing");
     assert!(store::open(&location).await.is_err());
     assert_eq!(store::migrate(&location).await.unwrap(), steps);
-    assert_eq!(server.objects().await, objects);
+    assert_eq!(objects(&server).await, before);
     somebody(&store::open(&location).await.unwrap()).await;
     server.end().await;
 }
 
 #[tokio::test]
 async fn unknown_schemas_are_refused() {
-    let server = Server::new().await;
-    let location = server.as_superuser();
+    let server = Server::new("records").await;
+    let location = superuser(&server);
     store::migrate(&location).await.unwrap();
     for (change, says) in [
         ("UPDATE scale_records_migrations SET checksum = '\\x00'", "another file"),
@@ -224,18 +224,18 @@ async fn unknown_schemas_are_refused() {
     server.end().await;
 
     // Somebody else's tables of the same name are left alone, and the step that met them is undone.
-    let server = Server::new().await;
+    let server = Server::new("records").await;
     server.run("CREATE TABLE training_jobs (mine int)").await;
-    let refused = store::migrate(&server.as_superuser()).await.unwrap_err();
+    let refused = store::migrate(&superuser(&server)).await.unwrap_err();
     assert!(matches!(&refused, Error::Schema(text) if text.contains("training_jobs")), "{refused}");
-    assert_eq!(server.objects().await, ["training_jobs"]);
+    assert_eq!(objects(&server).await, ["training_jobs"]);
     server.end().await;
 }
 
 /// On Supabase the roles and `auth.uid()` are there before, and read the claims in two forms.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_supabase_brings_stays_as_it_is() {
-    let server = Server::new().await;
+    let server = Server::new("records").await;
     server
         .run(
             "CREATE SCHEMA auth;
@@ -248,18 +248,18 @@ async fn what_supabase_brings_stays_as_it_is() {
         .await;
     let source = "SELECT prosrc FROM pg_proc WHERE oid = 'auth.uid()'::regprocedure";
     let before = server.ask(source).await;
-    store::migrate(&server.as_superuser()).await.unwrap();
-    conforms(&store::open(&server.as_superuser()).await.unwrap()).await;
+    store::migrate(&superuser(&server)).await.unwrap();
+    conforms(&store::open(&superuser(&server)).await.unwrap()).await;
     assert_eq!(server.ask(source).await, before);
-    store::revert(&server.as_superuser(), 0).await.unwrap();
+    store::revert(&superuser(&server), 0).await.unwrap();
     assert_eq!(server.ask(source).await, before);
     server.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_stops_is_unavailable_and_comes_back() {
-    let server = Server::new().await;
-    store::migrate(&server.as_superuser()).await.unwrap();
+    let server = Server::new("records").await;
+    store::migrate(&superuser(&server)).await.unwrap();
     let proxy = Proxy::new(&server).await;
     let rows = store::open(&Location::Postgres(proxy.url(&server), 4)).await.unwrap();
     let user = somebody(&rows).await;

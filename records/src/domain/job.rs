@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use scale_proto::time::Timestamp;
+use scale_clock::Timestamp;
 
 use super::{Invalid, JobId, UserId, one_of};
 

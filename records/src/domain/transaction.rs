@@ -3,7 +3,7 @@
 use std::io;
 
 use ring::digest;
-use scale_proto::time::Timestamp;
+use scale_clock::Timestamp;
 use serde_json::Value;
 use time::{Date, Duration};
 

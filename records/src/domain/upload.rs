@@ -1,6 +1,6 @@
 //! Files that were imported, so that the same one is recognized.
 
-use scale_proto::time::Timestamp;
+use scale_clock::Timestamp;
 
 use super::{Text, UploadId, UserId};
 

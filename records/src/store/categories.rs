@@ -1,31 +1,27 @@
 //! The `categories` table.
 
 use async_trait::async_trait;
+use scale_sql::sql;
 
-use super::column::CategoryRow;
-use super::engine::{Access, Engine, Statement};
 use super::open::Store;
-use super::{Categories, Error};
+use super::{Categories, Error, column};
 use crate::domain::{Category, CategorySlug, Scope, UserId};
 
 #[async_trait]
-impl<DB: Engine> Categories for Store<DB> {
+impl Categories for Store {
     async fn categories(&self, user: UserId) -> Result<Vec<Category>, Error> {
-        let query = Statement::new("SELECT user_id, slug, name FROM categories WHERE user_id IS NULL OR user_id = ")
-            .value(user)
-            .sql(" ORDER BY slug");
-        self.read::<CategoryRow, _>(Scope::User(user), query).await
+        let query = sql("SELECT * FROM categories WHERE user_id IS NULL OR user_id = $1 ORDER BY slug").bind(user);
+        self.read(Scope::User(user), query, column::category).await
     }
 
     async fn create_category(&self, user: UserId, slug: &CategorySlug, name: &str) -> Result<bool, Error> {
-        let insert = Statement::new("INSERT INTO categories (user_id, slug, name) SELECT ")
-            .list([user.into(), slug.as_str().into(), name.into()])
-            .sql(" WHERE NOT EXISTS (SELECT 1 FROM categories WHERE user_id IS NULL AND slug = ")
-            .value(slug.as_str())
-            .sql(") ON CONFLICT DO NOTHING");
-        let mut tx = self.begin(Scope::User(user), Access::Write).await?;
-        let inserted = tx.execute(insert).await?;
-        tx.commit().await?;
-        Ok(inserted > 0)
+        let insert = sql("INSERT INTO categories (user_id, slug, name)
+             SELECT $1, $2, $3
+             WHERE NOT EXISTS (SELECT 1 FROM categories WHERE user_id IS NULL AND slug = $2)
+             ON CONFLICT DO NOTHING")
+        .bind(user)
+        .bind(slug.as_str())
+        .bind(name);
+        Ok(self.execute("create_category", Scope::User(user), insert).await? > 0)
     }
 }

@@ -1,72 +1,59 @@
 //! The `enrollment_tokens` table.
 
 use async_trait::async_trait;
-use scale_proto::time::Timestamp;
-use sqlx::FromRow;
+use scale_clock::Timestamp;
+use scale_sql::{Moment, sql};
 use uuid::Uuid;
 
-use super::column::Moment;
-use super::engine::{Access, Engine, Statement};
-use super::open::Store;
+use super::column::moment;
+use super::open::{Store, lock_person};
 use super::{Allowance, Enrollments, Error, Granted};
 use crate::domain::{Scope, UserId};
 
-#[derive(FromRow)]
-struct Row {
-    created_at: Moment,
-}
-
-impl TryFrom<Row> for Timestamp {
-    type Error = Error;
-
-    fn try_from(row: Row) -> Result<Self, Error> {
-        Ok(row.created_at.0)
-    }
-}
-
 #[async_trait]
-impl<DB: Engine> Enrollments for Store<DB> {
+impl Enrollments for Store {
     async fn grant_enrollment(&self, user: UserId, allowance: Allowance, now: Timestamp) -> Result<Granted, Error> {
-        let mut tx = self.begin(Scope::User(user), Access::Write).await?;
-        // Of calls at once, each counts what those before it have kept.
-        tx.lock_person(user).await?;
         let within = u64::try_from(allowance.within.as_millis()).unwrap_or(u64::MAX);
-        let counting = Statement::new("SELECT created_at FROM enrollment_tokens WHERE user_id = ")
-            .value(user)
-            .sql(" AND created_at > ")
-            .value(Timestamp::from_millis(now.as_millis().saturating_sub(within)))
-            .sql(" ORDER BY created_at DESC LIMIT ")
-            .value(u64::from(allowance.most.max(1)));
-        let counting: Vec<Timestamp> = tx.all::<Row, _>(counting).await?;
-        let granted = match counting.last() {
-            Some(oldest) if counting.len() as u64 >= u64::from(allowance.most) => {
-                Granted::NotBefore(oldest.plus(allowance.within))
-            }
-            _ => {
-                let insert = Statement::new("INSERT INTO enrollment_tokens (id, user_id, created_at) VALUES (")
-                    .list([Uuid::now_v7().into(), user.into(), now.into()])
-                    .sql(")");
+        let since = Timestamp::from_millis(now.as_millis().saturating_sub(within));
+        self.write("grant_enrollment", Scope::User(user), move |tx| {
+            Box::pin(async move {
+                // Of calls at once, each counts what those before it have kept.
+                lock_person(tx, user).await?;
+                let counting = sql("SELECT created_at FROM enrollment_tokens WHERE user_id = $1 AND created_at > $2
+                     ORDER BY created_at DESC LIMIT $3")
+                .bind(user)
+                .bind(Moment(since))
+                .bind(allowance.most.max(1));
+                let counting = tx.all(counting, |row| moment(row, "created_at")).await?;
+                if let Some(oldest) = counting.last()
+                    && counting.len() as u64 >= u64::from(allowance.most)
+                {
+                    return Ok(Granted::NotBefore(oldest.plus(allowance.within)));
+                }
+                let insert = sql("INSERT INTO enrollment_tokens (id, user_id, created_at) VALUES ($1, $2, $3)")
+                    .bind(Uuid::now_v7())
+                    .bind(user)
+                    .bind(Moment(now));
                 tx.execute(insert).await?;
-                Granted::Now
-            }
-        };
-        tx.commit().await?;
-        Ok(granted)
+                Ok(Granted::Now)
+            })
+        })
+        .await
     }
 
     async fn enrollments(&self, scope: Scope, limit: u16) -> Result<Vec<Timestamp>, Error> {
-        let query = Statement::new("SELECT created_at FROM enrollment_tokens WHERE TRUE")
-            .and_scope(scope)
-            .sql(" ORDER BY created_at DESC LIMIT ")
-            .value(i64::from(limit));
-        self.read::<Row, _>(scope, query).await
+        let query = match scope {
+            Scope::User(user) => {
+                sql("SELECT created_at FROM enrollment_tokens WHERE user_id = $1 ORDER BY created_at DESC LIMIT $2")
+                    .bind(user)
+            }
+            Scope::Service => sql("SELECT created_at FROM enrollment_tokens ORDER BY created_at DESC LIMIT $1"),
+        };
+        self.read(scope, query.bind(limit), |row| moment(row, "created_at")).await
     }
 
     async fn forget_enrollments(&self, until: Timestamp) -> Result<u64, Error> {
-        let mut tx = self.begin(Scope::Service, Access::Write).await?;
-        let delete = Statement::new("DELETE FROM enrollment_tokens WHERE created_at <= ").value(until);
-        let forgotten = tx.execute(delete).await?;
-        tx.commit().await?;
-        Ok(forgotten)
+        let delete = sql("DELETE FROM enrollment_tokens WHERE created_at <= $1").bind(Moment(until));
+        self.execute("forget_enrollments", Scope::Service, delete).await
     }
 }

@@ -1,28 +1,22 @@
 //! The `uploaded_files` table, and a file's way into the `transactions` table.
 
 use async_trait::async_trait;
-use scale_proto::time::Timestamp;
+use scale_clock::Timestamp;
+use scale_sql::{Access, Moment, Tx, sql};
 
-use super::column::{UPLOAD, UploadRow};
-use super::engine::{Access, Engine, Statement};
-use super::open::Store;
-use super::tx::Tx;
-use super::{Begun, Error, Import, Imports};
+use super::open::{Store, lock_person};
+use super::{Begun, Error, Import, Imports, column, transactions};
 use crate::domain::{NewTransaction, NewUpload, Scope, Upload, UploadCounts, UploadId, UserId};
 
 #[async_trait]
-impl<DB: Engine> Imports for Store<DB> {
+impl Imports for Store {
     async fn begin_import(&self, user: UserId, file: &NewUpload, now: Timestamp) -> Result<Begun, Error> {
         let mut tx = self.begin(Scope::User(user), Access::Write).await?;
         // One import of a person at a time: two whose rows overlap would wait for each other in both directions.
-        tx.lock_person(user).await?;
-        let seen = Statement::new("SELECT ")
-            .sql(UPLOAD)
-            .sql(" FROM uploaded_files WHERE user_id = ")
-            .value(user)
-            .sql(" AND file_hash = ")
-            .value(&file.file_hash.0);
-        if let Some(seen) = tx.one::<UploadRow, Upload>(seen).await? {
+        lock_person(&mut tx, user).await?;
+        let seen = sql("SELECT * FROM uploaded_files WHERE user_id = $1 AND file_hash = $2");
+        let seen = seen.bind(user).bind(file.file_hash.0);
+        if let Some(seen) = tx.one(seen, column::upload).await? {
             tx.commit().await?;
             return Ok(Begun::Seen(seen));
         }
@@ -35,57 +29,56 @@ impl<DB: Engine> Imports for Store<DB> {
             counts: UploadCounts::default(),
             created_at: now,
         };
-        let insert = Statement::new("INSERT INTO uploaded_files (").sql(UPLOAD).sql(") VALUES (").list([
-            upload.id.0.into(),
-            user.into(),
-            (&upload.file_hash.0).into(),
-            upload.filename.as_str().into(),
-            upload.upload_type.as_str().into(),
-            0_u64.into(),
-            0_u64.into(),
-            0_u64.into(),
-            now.into(),
-        ]);
-        tx.execute(insert.sql(")")).await?;
+        let insert = sql(
+            "INSERT INTO uploaded_files (id, user_id, file_hash, filename, upload_type, inserted, skipped_duplicates,
+                 rejected, created_at)
+             VALUES ($1, $2, $3, $4, $5, 0, 0, 0, $6)",
+        )
+        .bind(upload.id.0)
+        .bind(user)
+        .bind(upload.file_hash.0)
+        .bind(&upload.filename)
+        .bind(&upload.upload_type)
+        .bind(Moment(now));
+        tx.execute(insert).await?;
         Ok(Begun::Open(Box::new(Running { tx, upload })))
     }
 
     async fn uploads(&self, scope: Scope, limit: u16) -> Result<Vec<Upload>, Error> {
-        let query = Statement::new("SELECT ")
-            .sql(UPLOAD)
-            .sql(" FROM uploaded_files WHERE TRUE")
-            .and_scope(scope)
-            .sql(" ORDER BY created_at DESC, id DESC LIMIT ")
-            .value(i64::from(limit));
-        self.read::<UploadRow, _>(scope, query).await
+        let query = match scope {
+            Scope::User(user) => {
+                sql("SELECT * FROM uploaded_files WHERE user_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2")
+                    .bind(user)
+            }
+            Scope::Service => sql("SELECT * FROM uploaded_files ORDER BY created_at DESC, id DESC LIMIT $1"),
+        };
+        self.read(scope, query.bind(limit), column::upload).await
     }
 }
 
 /// An import under way.
-struct Running<DB: Engine> {
-    tx: Tx<DB>,
+struct Running {
+    tx: Tx,
     upload: Upload,
 }
 
 #[async_trait]
-impl<DB: Engine> Import for Running<DB> {
+impl Import for Running {
     async fn insert(&mut self, rows: &[NewTransaction]) -> Result<u64, Error> {
         if rows.is_empty() {
             return Ok(0);
         }
-        self.tx.insert(self.upload.user_id, rows, self.upload.created_at).await
+        self.tx.execute(transactions::insert(self.upload.user_id, rows, self.upload.created_at)).await
     }
 
     async fn commit(self: Box<Self>, counts: UploadCounts) -> Result<Upload, Error> {
         let Self { mut tx, mut upload } = *self;
-        let update = Statement::new("UPDATE uploaded_files SET inserted = ")
-            .value(counts.inserted)
-            .sql(", skipped_duplicates = ")
-            .value(counts.skipped_duplicates)
-            .sql(", rejected = ")
-            .value(counts.rejected)
-            .sql(" WHERE id = ")
-            .value(upload.id.0);
+        let update =
+            sql("UPDATE uploaded_files SET inserted = $2, skipped_duplicates = $3, rejected = $4 WHERE id = $1")
+                .bind(upload.id.0)
+                .bind(counts.inserted)
+                .bind(counts.skipped_duplicates)
+                .bind(counts.rejected);
         tx.execute(update).await?;
         tx.commit().await?;
         upload.counts = counts;

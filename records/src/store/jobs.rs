@@ -1,127 +1,117 @@
 //! The `training_jobs` table.
+//!
+//! The condition for an active job is the one of the partial indexes, word for word: otherwise they are not used.
 
 use async_trait::async_trait;
-use scale_proto::time::Timestamp;
+use scale_clock::Timestamp;
+use scale_sql::{Moment, sql};
 
-use super::column::{JOB, JobRow};
-use super::engine::{Access, Engine, Statement, Value};
 use super::open::Store;
-use super::{Created, Error, Jobs};
+use super::{Created, Error, Jobs, column};
 use crate::domain::{JobChange, JobId, JobStatus, Metrics, NewJob, Scope, TrainingJob, UserId};
 
-/// The condition of the partial indexes, word for word: otherwise they are not used.
-const ACTIVE: &str = "status IN ('pending', 'processing')";
-/// Most of one look for stale jobs.
-const MOST_STALE: i64 = 1000;
-
 #[async_trait]
-impl<DB: Engine> Jobs for Store<DB> {
+impl Jobs for Store {
     async fn create_job(&self, user: UserId, new: &NewJob, now: Timestamp) -> Result<Created<TrainingJob>, Error> {
-        let mut tx = self.begin(Scope::User(user), Access::Write).await?;
-        let insert = Statement::new("INSERT INTO training_jobs (")
-            .sql(JOB)
-            .sql(") VALUES (")
-            .list([
-                new.id.0.into(),
-                user.into(),
-                JobStatus::Pending.as_str().into(),
-                0_i64.into(),
-                new.model_type.as_str().into(),
-                (&new.credential_hash).into(),
-                Value::Uuid(None),
-                json(&Metrics::new()),
-                Value::Text(None),
-                Value::Int(None),
-                now.into(),
-                now.into(),
-            ])
-            .sql(") ON CONFLICT (user_id) WHERE ")
-            .sql(ACTIVE)
-            .sql(" DO NOTHING RETURNING ")
-            .sql(JOB);
-        let created = match tx.one::<JobRow, _>(insert).await? {
-            Some(job) => Created::New(job),
-            None => {
-                let active = select("user_id = ").value(user).sql(" AND ").sql(ACTIVE);
+        let insert =
+            sql("INSERT INTO training_jobs (id, user_id, status, done_permille, model_type, credential_hash, round_id,
+                 metrics, failure, model_version, created_at, updated_at)
+             VALUES ($1, $2, 'pending', 0, $3, $4, NULL, $5, NULL, NULL, $6, $6)
+             ON CONFLICT (user_id) WHERE status IN ('pending', 'processing') DO NOTHING
+             RETURNING *")
+            .bind(new.id.0)
+            .bind(user)
+            .bind(new.model_type.as_str())
+            .bind(new.credential_hash)
+            .bind(json(&Metrics::new()))
+            .bind(Moment(now));
+        self.write("create_job", Scope::User(user), move |tx| {
+            let insert = insert.clone();
+            Box::pin(async move {
+                if let Some(job) = tx.one(insert, column::job).await? {
+                    return Ok(Created::New(job));
+                }
+                let active =
+                    sql("SELECT * FROM training_jobs WHERE user_id = $1 AND status IN ('pending', 'processing')")
+                        .bind(user);
                 // Ended by its device between the two statements: the next try finds room.
                 let ended = || Error::Unavailable("the active job ends at this moment".to_owned());
-                Created::Exists(tx.one::<JobRow, _>(active).await?.ok_or_else(ended)?)
-            }
-        };
-        tx.commit().await?;
-        Ok(created)
+                Ok(Created::Exists(tx.one(active, column::job).await?.ok_or_else(ended)?))
+            })
+        })
+        .await
     }
 
     async fn job(&self, scope: Scope, id: JobId) -> Result<Option<TrainingJob>, Error> {
-        let query = select("id = ").value(id.0).and_scope(scope);
-        Ok(self.read::<JobRow, _>(scope, query).await?.pop())
+        let query =
+            sql("SELECT * FROM training_jobs WHERE id = $1 AND ($2 IS NULL OR user_id = $2)").bind(id.0).bind(scope);
+        Ok(self.read(scope, query, column::job).await?.pop())
     }
 
     async fn jobs(&self, scope: Scope, limit: u16) -> Result<Vec<TrainingJob>, Error> {
-        let query =
-            select("TRUE").and_scope(scope).sql(" ORDER BY created_at DESC, id DESC LIMIT ").value(i64::from(limit));
-        self.read::<JobRow, _>(scope, query).await
+        let query = match scope {
+            Scope::User(user) => {
+                sql("SELECT * FROM training_jobs WHERE user_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2")
+                    .bind(user)
+            }
+            Scope::Service => sql("SELECT * FROM training_jobs ORDER BY created_at DESC, id DESC LIMIT $1"),
+        };
+        self.read(scope, query.bind(limit), column::job).await
     }
 
     async fn change_job(&self, id: JobId, change: &JobChange, now: Timestamp) -> Result<Option<TrainingJob>, Error> {
-        let update = Statement::new("UPDATE training_jobs SET updated_at = ").value(now).sql(", status = ");
+        let update = match change {
+            JobChange::Progress { .. } => {
+                sql("UPDATE training_jobs SET updated_at = $2, status = $3, round_id = COALESCE($4, round_id),
+                     done_permille = CASE WHEN done_permille < $5 THEN $5 ELSE done_permille END
+                 WHERE id = $1 AND status IN ('pending', 'processing') RETURNING *")
+            }
+            JobChange::Completed { .. } => {
+                sql("UPDATE training_jobs SET updated_at = $2, status = $3, model_version = $4, metrics = $5,
+                     done_permille = 1000
+                 WHERE id = $1 AND status IN ('pending', 'processing') RETURNING *")
+            }
+            JobChange::Failed { .. } => sql("UPDATE training_jobs SET updated_at = $2, status = $3, failure = $4
+                 WHERE id = $1 AND status IN ('pending', 'processing') RETURNING *"),
+        };
+        let update = update.bind(id.0).bind(Moment(now));
         let update = match change {
             JobChange::Progress { done_permille, round_id } => {
-                let done = i64::from(*done_permille).min(1000);
-                update
-                    .value(JobStatus::Processing.as_str())
-                    .sql(", done_permille = CASE WHEN done_permille < ")
-                    .value(done)
-                    .sql(" THEN ")
-                    .value(done)
-                    .sql(" ELSE done_permille END, round_id = COALESCE(")
-                    .value(Value::Uuid(*round_id))
-                    .sql(", round_id)")
+                update.bind(JobStatus::Processing.as_str()).bind(*round_id).bind((*done_permille).min(1000))
             }
-            JobChange::Completed { model_version, metrics } => update
-                .value(JobStatus::Completed.as_str())
-                .sql(", done_permille = 1000, model_version = ")
-                .value(*model_version)
-                .sql(", metrics = ")
-                .value(json(metrics)),
-            JobChange::Failed { reason } => {
-                update.value(JobStatus::Failed.as_str()).sql(", failure = ").value(reason.as_str())
+            JobChange::Completed { model_version, metrics } => {
+                update.bind(JobStatus::Completed.as_str()).bind(*model_version).bind(json(metrics))
             }
+            JobChange::Failed { reason } => update.bind(JobStatus::Failed.as_str()).bind(reason.as_str()),
         };
-        let update = update.sql(" WHERE id = ").value(id.0).sql(" AND ").sql(ACTIVE).sql(" RETURNING ").sql(JOB);
-        let mut tx = self.begin(Scope::Service, Access::Write).await?;
-        let job = match tx.one::<JobRow, _>(update).await? {
-            Some(changed) => Some(changed),
-            None => tx.one::<JobRow, _>(select("id = ").value(id.0)).await?,
-        };
-        tx.commit().await?;
-        Ok(job)
+        self.write("change_job", Scope::Service, move |tx| {
+            let update = update.clone();
+            Box::pin(async move {
+                if let Some(changed) = tx.one(update, column::job).await? {
+                    return Ok(Some(changed));
+                }
+                tx.one(sql("SELECT * FROM training_jobs WHERE id = $1").bind(id.0), column::job).await
+            })
+        })
+        .await
     }
 
     async fn jobs_of_round(&self, round_id: uuid::Uuid) -> Result<Vec<TrainingJob>, Error> {
-        let query = select("round_id = ").value(round_id).sql(" AND ").sql(ACTIVE).sql(" ORDER BY id");
-        self.read::<JobRow, _>(Scope::Service, query).await
+        let query =
+            sql("SELECT * FROM training_jobs WHERE round_id = $1 AND status IN ('pending', 'processing') ORDER BY id");
+        self.read(Scope::Service, query.bind(round_id), column::job).await
     }
 
     async fn stale_jobs(&self, before: Timestamp) -> Result<Vec<TrainingJob>, Error> {
-        let query = select("updated_at < ")
-            .value(before)
-            .sql(" AND ")
-            .sql(ACTIVE)
-            .sql(" ORDER BY updated_at LIMIT ")
-            .value(MOST_STALE);
-        self.read::<JobRow, _>(Scope::Service, query).await
+        let query = sql("SELECT * FROM training_jobs WHERE updated_at < $1 AND status IN ('pending', 'processing')
+             ORDER BY updated_at LIMIT 1000");
+        self.read(Scope::Service, query.bind(Moment(before)), column::job).await
     }
 }
 
-/// The jobs of which `condition` is true; it may go on with a value.
-fn select(condition: &'static str) -> Statement {
-    Statement::new("SELECT ").sql(JOB).sql(" FROM training_jobs WHERE ").sql(condition)
-}
-
 /// Without what JSON has no number for.
-fn json(metrics: &Metrics) -> Value {
+fn json(metrics: &Metrics) -> serde_json::Value {
     let finite = metrics.iter().filter(|(_, value)| value.is_finite());
     let object = finite.map(|(name, value)| (name.replace('\0', "\u{fffd}"), (*value).into())).collect();
-    Value::Json(Some(sqlx::types::Json(serde_json::Value::Object(object))))
+    serde_json::Value::Object(object)
 }

@@ -12,13 +12,13 @@
 //! | `enrollment_tokens` | [`Enrollments`] |
 //! | all of one person | [`People`] |
 //!
-//! [`open()`] gives all of them for a [`Location`]. Behind it each family is one file with one implementation, `Store<DB>`;
-//! `engine.rs` says in what the databases differ, and `sqlite.rs` and `postgres.rs` answer. SQL is nowhere else.
+//! [`open()`] gives all of them for a [`Location`]. Behind it each family is one file with one implementation and whole
+//! statements; where the databases want different ones, both stand side by side. Transactions are [`scale_sql`]'s.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
-use scale_proto::time::Timestamp;
+use scale_clock::Timestamp;
 use time::Date;
 
 use crate::domain::{
@@ -28,20 +28,18 @@ use crate::domain::{
 
 mod categories;
 mod column;
-mod engine;
 mod enrollments;
 mod imports;
 mod jobs;
-mod migrations;
 mod open;
 mod page;
-mod postgres;
-mod sqlite;
 mod transactions;
-mod tx;
 
-pub use migrations::Step;
 pub use open::{Location, migrate, missing_steps, open, revert};
+/// Why rows could not be read or kept. Nothing has changed. (If the database went away while it was keeping a change, that
+/// one may be kept: every change may be asked for again.)
+pub use scale_sql::Error;
+pub use scale_sql::Step;
 
 /// All families together: what the API holds, as `Arc<dyn Records>`.
 pub trait Records: Transactions + Imports + Categories + Jobs + Enrollments + People + std::fmt::Debug {}
@@ -228,35 +226,4 @@ pub trait People: Send + Sync {
     async fn ping(&self) -> Result<(), Error>;
     /// Finishes what runs and closes the connections.
     async fn close(&self);
-}
-
-/// Why rows could not be read or kept. Nothing has changed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The database does not answer, or no connection is free; trying again later helps. (If it went away while it was
-    /// keeping a change, that one may be kept: every change may be asked for again.)
-    #[error("the database does not answer: {0}")]
-    Unavailable(String),
-    /// The disk is full.
-    #[error("the database is full: {0}")]
-    Full(String),
-    /// The schema is not one that this build can use.
-    #[error("the database cannot be used: {0}")]
-    Schema(String),
-    /// A defect: a row that cannot be, a statement that is wrong.
-    #[error("the database and this build disagree: {0}")]
-    Internal(String),
-}
-
-impl Error {
-    /// One stable word per kind, for logs, metrics and answers.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Unavailable(_) => "storage_unavailable",
-            Self::Full(_) => "storage_full",
-            Self::Schema(_) => "unknown_schema",
-            Self::Internal(_) => "internal",
-        }
-    }
 }

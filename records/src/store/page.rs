@@ -3,19 +3,17 @@
 //! SQLite works on a thread of its own, and the driver hands every row over by itself, each value a copy: for a page of 50
 //! that costs more than finding them. So SQLite writes the whole page into one value.
 
-use sqlx::FromRow;
-use sqlx::types::Json;
+use scale_clock::Timestamp;
+use scale_sql::{Row, Statement};
 use time::Date;
 use time::format_description::well_known::Iso8601;
 use uuid::Uuid;
 
 use super::Error;
-use super::column::{Moment, TransactionRow, damaged};
-use super::engine::Statement;
+use super::column::TransactionRow;
 use crate::domain::Transaction;
-use scale_proto::time::Timestamp;
 
-/// The columns of [`super::column::TRANSACTION`], in their order, of a query that follows.
+/// The columns of `transactions`, of a query that follows.
 const PACKED: &str = "SELECT json_group_array(json_array(hex(id), hex(user_id), transaction_date, direction, amount_minor, currency, description, \
      merchant_name, category, category_source, payment_method, status, hex(fingerprint), json(raw_data), created_at, \
      updated_at)) AS page FROM (";
@@ -40,33 +38,23 @@ type Packed = (
     u64,
 );
 
-/// The one row.
-#[derive(FromRow)]
-pub(super) struct PageRow {
-    page: String,
-}
-
 /// What a query for transactions finds, in one row. SQLite only.
 pub(super) fn in_one_row(query: Statement) -> Statement {
     query.inside(PACKED, ")")
 }
 
-/// In the order of the list, newest first: an aggregate keeps none by contract.
-impl TryFrom<PageRow> for Vec<Transaction> {
-    type Error = Error;
-
-    fn try_from(row: PageRow) -> Result<Self, Error> {
-        let packed: Vec<Packed> = serde_json::from_str(&row.page).map_err(|error| damaged("page", error))?;
-        let mut page = packed.into_iter().map(unpacked).collect::<Result<Self, Error>>()?;
-        page.sort_by_key(|found| std::cmp::Reverse((found.content.transaction_date, found.id)));
-        Ok(page)
-    }
+/// The transactions of the one row, in the order of the list, newest first: an aggregate keeps none by contract.
+pub(super) fn unpack(row: &Row) -> Result<Vec<Transaction>, Error> {
+    let packed: Vec<Packed> = serde_json::from_str(row.text("page")?).map_err(|error| Error::corrupt("page", error))?;
+    let mut page = packed.into_iter().map(unpacked).collect::<Result<Vec<_>, Error>>()?;
+    page.sort_by_key(|found| std::cmp::Reverse((found.content.transaction_date, found.id)));
+    Ok(page)
 }
 
 fn unpacked(packed: Packed) -> Result<Transaction, Error> {
-    let day = Date::parse(&packed.2, &Iso8601::DATE).map_err(|error| damaged("transaction_date", error))?;
-    let fingerprint = hex::decode(packed.12).map_err(|error| damaged("fingerprint", error))?;
-    let moment = |millis| Moment(Timestamp::from_millis(millis));
+    let day = Date::parse(&packed.2, &Iso8601::DATE).map_err(|error| Error::corrupt("transaction_date", error))?;
+    let mut fingerprint = [0; 32];
+    hex::decode_to_slice(packed.12, &mut fingerprint).map_err(|error| Error::corrupt("fingerprint", error))?;
     Transaction::try_from(TransactionRow {
         id: packed.0,
         user_id: packed.1,
@@ -81,8 +69,8 @@ fn unpacked(packed: Packed) -> Result<Transaction, Error> {
         payment_method: packed.10,
         status: packed.11,
         fingerprint,
-        raw_data: packed.13.map(Json),
-        created_at: moment(packed.14),
-        updated_at: moment(packed.15),
+        raw_data: packed.13,
+        created_at: Timestamp::from_millis(packed.14),
+        updated_at: Timestamp::from_millis(packed.15),
     })
 }

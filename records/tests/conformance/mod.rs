@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use scale_proto::time::Timestamp;
+use scale_clock::Timestamp;
 use scale_records::domain::{
     Category, CategorySlug, CategorySource, Currency, Direction, FileHash, Fingerprint, JobId, Money, NewJob,
     NewTransaction, NewUpload, Scope, Status, Text, TrainingJob, Transaction, Upload, UploadCounts, UserId,
