@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::BlobError;
+use super::error::BlobError;
 
 /// Longest path, in bytes.
 const PATH_BYTES: usize = 512;

@@ -11,7 +11,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 use scale_proto::time::Timestamp;
 
-use super::{BlobError, BlobPath};
+use super::error::BlobError;
+use super::path::BlobPath;
 
 /// Longest life of a URL.
 pub const MAX_TTL: Duration = Duration::from_secs(3600);
