@@ -1,4 +1,4 @@
-//! Rows as plain data: what the store keeps, and nothing about how. The driver builds them, the store writes them.
+//! Rows as plain data: what the store keeps, and nothing about how. Steps and calls build them, the store writes them.
 
 use bytes::Bytes;
 use scale_proto::ids::{DeviceId, Digest, ModelVersion, RoundId, SessionId, TaskId};
@@ -63,6 +63,34 @@ words! {
 }
 
 words! {
+    /// What a session's open stage still takes.
+    Gate {
+        /// Whatever its devices send.
+        Open = "open",
+        /// Uploads that were whole before may still be committed; nothing else.
+        Closing = "closing",
+        /// Nothing: what it has taken is final.
+        Frozen = "frozen",
+    }
+}
+
+words! {
+    /// What is left to do after a step.
+    WorkKind {
+        /// Fix what a session's stage has taken, and move the session on.
+        CloseStage = "close_stage",
+        /// Take the masks off a session's sum.
+        ReleaseSum = "release_sum",
+        /// Make and publish the model.
+        CommitModel = "commit_model",
+        /// Delete what only this session needed.
+        EndSession = "end_session",
+        /// Delete what only this round needed.
+        EndRound = "end_round",
+    }
+}
+
+words! {
     /// Where a model version came from.
     Origin {
         /// Seeded or imported when the task was created.
@@ -113,6 +141,8 @@ pub struct RoundRow {
     pub opened_at: Timestamp,
     /// When it was finished or abandoned.
     pub closed_at: Option<Timestamp>,
+    /// When its times were last compared with the clock. Long ago: nobody heard the devices in between.
+    pub looked_at: Timestamp,
     /// Rises with every write; a write that expects another one fails.
     pub revision: u64,
     /// [`crate::round::Round`] as JSON.
@@ -155,24 +185,13 @@ pub struct SessionRow {
     pub ordinal: u32,
     /// The stage that is open.
     pub stage: SessionStage,
+    /// What it still takes.
+    pub gate: Gate,
     /// Blob of the sum, from before the masks are taken off; `None` again if they could not be.
     pub sum_blob: Option<String>,
 }
 
-/// A message to keep.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewMessage {
-    /// The session.
-    pub session: SessionId,
-    /// Stage 0, 1, 3 or 4; uploads of stage 2 have rows of their own.
-    pub stage: u8,
-    /// Who sent it.
-    pub device: DeviceId,
-    /// Canonical bytes.
-    pub payload: Bytes,
-}
-
-/// What became of [`NewMessage`].
+/// What became of a [`MessageRow`] that was to be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inserted {
     /// Kept.
@@ -183,18 +202,49 @@ pub enum Inserted {
     Different,
 }
 
-/// A message that was accepted.
+/// What a device sent in a stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageRow {
-    /// Position in the session, from 0: replay goes by it.
-    pub seq: u64,
-    /// Stage 0, 1, 3 or 4.
+    /// The session.
+    pub session: SessionId,
+    /// Stage 0, 1, 3 or 4; uploads of stage 2 have rows of their own.
     pub stage: u8,
     /// Who sent it.
     pub device: DeviceId,
     /// Canonical bytes.
     pub payload: Bytes,
 }
+
+/// What is left to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkRow {
+    /// What.
+    pub kind: WorkKind,
+    /// In which round.
+    pub round: RoundId,
+    /// In which session, if it is about one.
+    pub session: Option<SessionId>,
+    /// In which stage, if it is about one.
+    pub stage: Option<u8>,
+    /// How often it was begun.
+    pub attempts: u32,
+}
+
+impl WorkRow {
+    /// Its name: the same work is there once.
+    pub fn id(&self) -> String {
+        let kind = self.kind.as_str();
+        match (self.session, self.stage) {
+            (Some(session), Some(stage)) => format!("{kind}/{session}/{stage}"),
+            (Some(session), None) => format!("{kind}/{session}"),
+            (None, _) => format!("{kind}/{}", self.round),
+        }
+    }
+}
+
+/// Who holds leased work: drawn anew for every lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseToken(pub [u8; 16]);
 
 /// One masked input on its way into the sum.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,8 +12,8 @@ use scale_proto::time::Timestamp;
 use super::{DeviceRow, Store, StoreError, UsedTokenRow};
 use crate::round::SessionStage;
 use crate::rows::{
-    Inserted, ModelRow, NewMessage, Origin, ParticipantRow, ParticipantStatus, RoundRow, SegmentRow, SessionRow,
-    TaskRow, TaskState, UploadRow, UploadState,
+    Gate, Inserted, LeaseToken, MessageRow, ModelRow, Origin, ParticipantRow, ParticipantStatus, RoundRow, SegmentRow,
+    SessionRow, TaskRow, TaskState, UploadRow, UploadState, WorkKind, WorkRow,
 };
 use crate::spent::Spent;
 
@@ -85,6 +85,7 @@ pub(super) fn round(n: u8, task: &TaskId, number: u64) -> RoundRow {
         base_version: ModelVersion(1),
         opened_at: at(number),
         closed_at: None,
+        looked_at: at(number),
         revision: 0,
         state: "{}".into(),
         plan: Bytes::new(),
@@ -105,7 +106,7 @@ fn participant(round: RoundId, n: u8, joined_at: u64) -> ParticipantRow {
     }
 }
 
-/// Everything that the driver relies on. `store` is empty at the beginning.
+/// Everything that the coordinator relies on. `store` is empty at the beginning.
 pub(super) async fn conforms(store: &Store) {
     devices(store).await;
     used_tokens(store).await;
@@ -200,23 +201,33 @@ async fn tasks(store: &Store) {
 }
 
 async fn rounds(store: &Store) -> RoundId {
-    let a = task("a").id;
-    let (first, second) = (round(1, &a, 1), round(2, &a, 2));
+    let (a, b) = (task("a").id, task("b").id);
+    let (first, second) = (round(1, &a, 1), round(2, &b, 2));
     let id = first.id;
     tx!(store, |tx| {
-        let a = task("a").id;
-        tx.insert_round(&round(1, &a, 1)).await?;
-        tx.insert_round(&round(2, &a, 2)).await
+        tx.insert_round(&round(1, &task("a").id, 1)).await?;
+        tx.insert_round(&round(2, &task("b").id, 2)).await
     })
     .unwrap();
-    let same_number: Result<(), StoreError> = tx!(store, |tx| tx.insert_round(&round(3, &task("a").id, 2)).await);
-    assert_eq!(same_number.unwrap_err().code(), "conflict");
-    let no_task: Result<(), StoreError> = tx!(store, |tx| tx.insert_round(&round(3, &task("zzz").id, 1)).await);
-    assert_eq!(no_task.unwrap_err().code(), "conflict");
+    for (name, row) in [
+        ("a number that is taken", RoundRow { closed_at: Some(at(9)), ..round(3, &a, 1) }),
+        ("no such task", round(3, &task("zzz").id, 1)),
+        ("a task has one open round", round(3, &a, 3)),
+    ] {
+        let insert = store.run_tx("test", |tx| {
+            let row = row.clone();
+            Box::pin(async move { tx.insert_round(&row).await })
+        });
+        let refused: Result<(), StoreError> = insert.await;
+        assert_eq!(refused.unwrap_err().code(), "conflict", "{name}");
+    }
     assert_eq!(tx!(store, |tx| tx.round(id).await), Ok(Some(first.clone())));
+    assert_eq!(tx!(store, |tx| tx.lock_round(id).await), Ok(Some(first.clone())));
     assert_eq!(tx!(store, |tx| tx.open_rounds().await), Ok(vec![first.clone(), second.clone()]));
-    assert_eq!(tx!(store, |tx| tx.rounds_of(&task("a").id, 1).await), Ok(vec![second.clone()]));
-    assert_eq!(tx!(store, |tx| tx.rounds_of(&task("b").id, 10).await), Ok(vec![]));
+    assert_eq!(tx!(store, |tx| tx.open_revisions().await), Ok(vec![(id, 0), (second.id, 0)]));
+    assert_eq!(tx!(store, |tx| tx.open_round_of(&task("a").id).await), Ok(Some(first.clone())));
+    assert_eq!(tx!(store, |tx| tx.rounds_of(&task("b").id, 1).await), Ok(vec![second.clone()]));
+    assert_eq!(tx!(store, |tx| tx.rounds_of(&task("zzz").id, 10).await), Ok(vec![]));
 
     let closed = RoundRow {
         revision: 1,
@@ -240,7 +251,69 @@ async fn rounds(store: &Store) -> RoundId {
     let second_id = second.id;
     assert_eq!(tx!(store, |tx| tx.round(second_id).await), Ok(Some(closed)));
     assert_eq!(tx!(store, |tx| tx.open_rounds().await), Ok(vec![first]));
+    assert_eq!(tx!(store, |tx| tx.open_round_of(&task("b").id).await), Ok(None));
+    work(store, id).await;
     id
+}
+
+/// Work is one process's at a time, and whoever has lost it changes nothing.
+async fn work(store: &Store, round: RoundId) {
+    let row =
+        |kind, n: u8| WorkRow { kind, round, session: Some(SessionId::from_random([n; 16])), stage: None, attempts: 0 };
+    let (one, two) = (row(WorkKind::EndSession, 1), row(WorkKind::ReleaseSum, 2));
+    let (mine, theirs) = (LeaseToken([1; 16]), LeaseToken([2; 16]));
+    assert_eq!(tx!(store, |tx| tx.next_work().await), Ok(None));
+    tx!(store, |tx| {
+        tx.insert_work(&one, at(5)).await?;
+        tx.insert_work(&one, at(99)).await?;
+        tx.insert_work(&two, at(50)).await
+    })
+    .unwrap();
+    assert_eq!(tx!(store, |tx| tx.next_work().await), Ok(Some(at(5))));
+    let lease = async |token, now, until| {
+        let leased = tx!(store, |tx| tx.lease_work(token, at(now), at(until), 8).await).unwrap();
+        leased.into_iter().map(|row| (row.kind, row.attempts)).collect::<Vec<_>>()
+    };
+    assert_eq!(lease(mine, 4, 20).await, [], "not due");
+    assert_eq!(lease(mine, 10, 20).await, [(WorkKind::EndSession, 1)]);
+    assert_eq!(lease(theirs, 10, 30).await, [], "it is leased");
+    assert_eq!(tx!(store, |tx| tx.next_work().await), Ok(Some(at(20))), "when the lease ends");
+    let (id, other) = (one.id(), two.id());
+    let extend = async |token, until| {
+        tx!(store, |tx| tx
+            .extend_lease(&format!("end_session/{}", SessionId::from_random([1; 16])), token, at(until))
+            .await)
+    };
+    assert_eq!(id, format!("end_session/{}", SessionId::from_random([1; 16])));
+    assert_eq!((extend(mine, 25).await, extend(theirs, 99).await), (Ok(true), Ok(false)));
+    assert_eq!(lease(theirs, 24, 60).await, []);
+    assert_eq!(lease(theirs, 25, 60).await, [(WorkKind::EndSession, 2)], "the lease has ended");
+    assert_eq!(extend(mine, 99).await, Ok(false));
+    let finish = async |id: String, token| {
+        store
+            .run_tx("test", |tx| {
+                let id = id.clone();
+                Box::pin(async move { tx.finish_work(&id, token).await })
+            })
+            .await
+    };
+    assert_eq!(finish(id.clone(), mine).await, Ok(false), "whoever lost the lease does not finish the work");
+    assert_eq!(finish(id.clone(), theirs).await, Ok(true));
+    assert_eq!(finish(id, theirs).await, Ok(false), "it is done");
+    assert_eq!(lease(mine, 50, 60).await, [(WorkKind::ReleaseSum, 1)]);
+    let give_back = async |token, after| {
+        tx!(store, |tx| tx
+            .return_work(&format!("release_sum/{}", SessionId::from_random([2; 16])), token, at(after))
+            .await)
+    };
+    give_back(theirs, 1).await.unwrap();
+    assert_eq!(lease(theirs, 59, 70).await, [], "only its holder gives it back");
+    give_back(mine, 55).await.unwrap();
+    assert_eq!(lease(theirs, 54, 70).await, []);
+    assert_eq!(lease(theirs, 55, 70).await, [(WorkKind::ReleaseSum, 2)]);
+    tx!(store, |tx| tx.end_leases().await).unwrap();
+    assert_eq!(lease(mine, 56, 70).await, [(WorkKind::ReleaseSum, 3)]);
+    assert_eq!(finish(other, mine).await, Ok(true));
 }
 
 async fn participants(store: &Store, round: RoundId) {
@@ -259,12 +332,15 @@ async fn participants(store: &Store, round: RoundId) {
     let order: Vec<DeviceId> =
         tx!(store, |tx| tx.participants(round).await).unwrap().iter().map(|row| row.device).collect();
     assert_eq!(order, [device(1), device(2), device(3)]);
-    assert_eq!(tx!(store, |tx| tx.rounds_of_device(device(1)).await), Ok(vec![round]));
-    assert_eq!(tx!(store, |tx| tx.rounds_of_device(device(7)).await), Ok(vec![]));
+    let open = async |n| tx!(store, |tx| tx.open_participations(device(n)).await).unwrap();
+    assert_eq!(open(1).await, [participant(round, 1, 10)]);
+    assert_eq!(open(7).await, []);
+    let of_key = async |n: u8| tx!(store, |tx| tx.participant_of_key(round, &[n; 32]).await).unwrap();
+    assert_eq!((of_key(2).await, of_key(7).await), (Some(participant(round, 2, 20)), None));
 
     let session = SessionId::from_random([5; 16]);
     tx!(store, |tx| {
-        tx.touch_participant(round, device(1), at(500)).await?;
+        tx.touch_participants(round, &[device(1), device(77)], at(500)).await?;
         tx.set_participant_status(round, device(1), ParticipantStatus::Left).await?;
         tx.assign_sessions(round, &[(device(1), session), (device(3), session)]).await
     })
@@ -292,6 +368,7 @@ async fn sessions(store: &Store, round: RoundId) -> SessionId {
         round,
         ordinal,
         stage: SessionStage::Keys,
+        gate: Gate::Open,
         sum_blob: None,
     };
     let (first, second) = (row(1, 0), row(2, 1));
@@ -307,7 +384,7 @@ async fn sessions(store: &Store, round: RoundId) -> SessionId {
     }
     assert_eq!(tx!(store, |tx| tx.sessions_of(round).await), Ok(vec![first.clone(), second]));
     for stage in SessionStage::OPEN.into_iter().chain([SessionStage::Released, SessionStage::Abandoned]) {
-        tx!(store, |tx| tx.set_session_stage(id, stage).await).unwrap();
+        tx!(store, |tx| tx.set_session_stage(id, stage, Gate::Closing).await).unwrap();
         assert_eq!(tx!(store, |tx| tx.session(id).await).unwrap().unwrap().stage, stage);
     }
     tx!(store, |tx| tx.set_session_sum(id, Some("sums/x.bin")).await).unwrap();
@@ -317,10 +394,10 @@ async fn sessions(store: &Store, round: RoundId) -> SessionId {
     assert_eq!(released(0, 9).await, Ok(vec![Bytes::from_static(&[1, 2])]));
     assert_eq!((released(1, 9).await, released(0, 0).await), (Ok(vec![]), Ok(vec![])));
     let missing: Result<(), StoreError> =
-        tx!(store, |tx| tx.set_session_stage(SessionId::from_random([9; 16]), SessionStage::Keys).await);
+        tx!(store, |tx| tx.set_session_stage(SessionId::from_random([9; 16]), SessionStage::Keys, Gate::Open).await);
     assert_eq!(missing.unwrap_err().code(), "conflict");
 
-    let message = move |n: u8, stage, payload: &'static [u8]| NewMessage {
+    let message = move |n: u8, stage, payload: &'static [u8]| MessageRow {
         session: id,
         stage,
         device: device(n),
@@ -342,13 +419,23 @@ async fn sessions(store: &Store, round: RoundId) -> SessionId {
             .await;
         assert_eq!(inserted, Ok(expected), "{sent:?}");
     }
-    let kept = tx!(store, |tx| tx.messages(id).await).unwrap();
-    let seen: Vec<_> = kept.iter().map(|row| (row.seq, row.stage, row.device, &row.payload[..])).collect();
-    assert_eq!(seen, [(0, 0, device(1), &b"keys"[..]), (1, 0, device(2), b"keys"), (2, 1, device(1), b"other")]);
+    for (stage, expected) in
+        [(0, vec![(device(1), &b"keys"[..]), (device(2), b"keys")]), (1, vec![(device(1), b"other")])]
+    {
+        let kept = tx!(store, |tx| tx.messages(id, stage).await).unwrap();
+        let seen: Vec<_> = kept.iter().map(|row| (row.device, &row.payload[..])).collect();
+        assert_eq!(seen, expected, "stage {stage}");
+        let senders: Vec<_> = expected.iter().map(|(device, _)| *device).collect();
+        assert_eq!(tx!(store, |tx| tx.senders(id, stage).await), Ok(senders.clone()));
+        assert_eq!(tx!(store, |tx| tx.count_messages(id, stage).await), Ok(senders.len() as u32));
+    }
+    let one = tx!(store, |tx| tx.message(id, 1, device(1)).await).unwrap();
+    assert_eq!(one.map(|row| row.payload), Some(Bytes::from_static(b"other")));
+    assert_eq!(tx!(store, |tx| tx.message(id, 1, device(2)).await), Ok(None));
     tx!(store, |tx| tx.delete_messages(id).await).unwrap();
     // Keys outlive the session, for the task's later rounds, until somebody forgets them.
-    let kept = tx!(store, |tx| tx.messages(id).await).unwrap();
-    assert_eq!(kept.iter().map(|row| row.stage).collect::<Vec<_>>(), [0, 0]);
+    let left = async |stage| tx!(store, |tx| tx.count_messages(id, stage).await).unwrap();
+    assert_eq!((left(0).await, left(1).await), (2, 0));
     let row: SessionRow = tx!(store, |tx| tx.session(id).await).unwrap().unwrap();
     let round: RoundRow = tx!(store, |tx| tx.round(row.round).await).unwrap().unwrap();
     let (number, keys) = (round.number, Bytes::from_static(b"keys"));
@@ -361,7 +448,8 @@ async fn sessions(store: &Store, round: RoundId) -> SessionId {
     tx!(store, |tx| tx.forget_advertised(&task("a").id, later).await).unwrap();
     assert_eq!(before(number + 1).await.len(), 2, "{later} rounds have come since");
     // The next one, with a gap between the numbers.
-    let next = RoundRow { id: RoundId::from_random([9; 16]), number: number + 1_000_000, ..round };
+    let (next_id, closed_at) = (RoundId::from_random([9; 16]), Some(at(1)));
+    let next = RoundRow { id: next_id, closed_at, number: number + 1_000_000, ..round };
     store
         .run_tx("test", |tx| {
             let next = next.clone();

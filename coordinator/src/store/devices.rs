@@ -2,9 +2,9 @@
 
 use scale_proto::ids::DeviceId;
 use scale_proto::time::Timestamp;
-use sqlx::sqlite::SqliteRow;
+use scale_sql::{Row, sql};
 
-use super::column::{blob, get, moment};
+use super::column::{bytes, get, moment};
 use super::{StoreError, Tx};
 
 /// One enrolled installation.
@@ -18,7 +18,7 @@ pub struct DeviceRow {
     pub enrolled_at: Timestamp,
 }
 
-fn decode(row: &SqliteRow) -> Result<DeviceRow, StoreError> {
+fn decode(row: &Row) -> Result<DeviceRow, StoreError> {
     Ok(DeviceRow {
         id: get(row, "id")?,
         identity_key: get(row, "identity_key")?,
@@ -32,16 +32,14 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Conflict`] when the id belongs to another key.
     pub async fn enroll_device(&mut self, row: &DeviceRow) -> Result<DeviceRow, StoreError> {
-        let insert = sqlx::query(
-            "INSERT INTO devices (id, identity_key, enrolled_at) VALUES (?1, ?2, ?3)
-             ON CONFLICT (identity_key) DO NOTHING",
-        )
-        .bind(blob(row.id.as_bytes()))
-        .bind(blob(&row.identity_key))
+        let insert = sql("INSERT INTO devices (id, identity_key, enrolled_at) VALUES ($1, $2, $3)
+             ON CONFLICT (identity_key) DO NOTHING")
+        .bind(bytes(row.id.as_bytes()))
+        .bind(bytes(&row.identity_key))
         .bind(moment(row.enrolled_at));
         self.execute(insert).await?;
-        let by_key = sqlx::query("SELECT id, identity_key, enrolled_at FROM devices WHERE identity_key = ?1")
-            .bind(blob(&row.identity_key));
+        let by_key = sql("SELECT id, identity_key, enrolled_at FROM devices WHERE identity_key = $1")
+            .bind(bytes(&row.identity_key));
         self.one(by_key, decode)
             .await?
             .ok_or_else(|| StoreError::corrupt("devices", "a row that was just written is gone"))
@@ -52,7 +50,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError`] from the database.
     pub async fn device(&mut self, id: DeviceId) -> Result<Option<DeviceRow>, StoreError> {
-        let query = sqlx::query("SELECT id, identity_key, enrolled_at FROM devices WHERE id = ?1");
-        self.one(query.bind(blob(id.as_bytes())), decode).await
+        let query = sql("SELECT id, identity_key, enrolled_at FROM devices WHERE id = $1");
+        self.one(query.bind(bytes(id.as_bytes())), decode).await
     }
 }

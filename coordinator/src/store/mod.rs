@@ -1,7 +1,7 @@
-//! Rows, durably: SQLite in one file, nothing to install.
+//! Rows, durably: SQLite in one file with nothing to install, or Postgres for any number of replicas.
 //!
-//! SQL lives in this module and nowhere else, one file per family of tables; the rows themselves are the plain structs of
-//! [`crate::rows`]. An acknowledged transaction survives a power cut (WAL, `synchronous = FULL`).
+//! The engines are [`scale_sql`]'s. SQL about rounds lives in this module and nowhere else, one file per family of tables;
+//! the rows themselves are the plain structs of [`crate::rows`].
 //!
 //! | tables | file |
 //! |---|---|
@@ -10,43 +10,50 @@
 //! | `used_tokens` | `used_tokens.rs` |
 //! | `tasks` | `tasks.rs` |
 //! | `rounds`, `participants` | `rounds.rs`, `participants.rs` |
-//! | `sessions`, `session_messages` | `sessions.rs` |
+//! | `sessions`, `messages` | `sessions.rs`, `messages.rs` |
 //! | `uploads`, `segments` | `uploads.rs` |
 //! | `models` | `models.rs` |
+//! | `work` | `work.rs` |
+//! | all of them, unread | `tables.rs` |
+//!
+//! Rows that a transaction locks, it locks in this order: task, round, session, participant, message, upload, work.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytemuck::TransparentWrapper as _;
 use futures::future::BoxFuture;
-use sqlx::SqlitePool;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use scale_sql::{Database, Engine, PostgresOptions, SqliteOptions};
 
 mod column;
 mod devices;
-mod error;
 mod identity;
 mod lock;
+mod messages;
 mod migrations;
 mod models;
 mod participants;
 mod rounds;
 mod sessions;
+pub(crate) mod tables;
 mod tasks;
-mod tx;
 mod uploads;
 mod used_tokens;
+mod work;
 
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod postgres_tests;
+#[cfg(test)]
 mod tests;
 
 pub use devices::DeviceRow;
-pub use error::StoreError;
 pub use identity::IdentityRow;
 pub use lock::FolderLock;
-pub use tx::Tx;
+pub use migrations::{migrate, missing_steps};
+pub use scale_sql::Error as StoreError;
 pub use used_tokens::UsedTokenRow;
 
 #[cfg(test)]
@@ -54,22 +61,36 @@ pub(crate) fn example_task() -> crate::rows::TaskRow {
     conformance::task("example")
 }
 
-/// How long a transaction waits for another one before it counts as unavailable.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a transaction that lost against another one is run again.
-const ATTEMPTS: u32 = 3;
-/// Connections that only read; SQLite lets them work beside the writer.
-const READERS: u32 = 4;
+/// One transaction. Its operations are in the files of the table families.
+#[derive(bytemuck::TransparentWrapper)]
+#[repr(transparent)]
+pub struct Tx(scale_sql::Tx);
+
+impl std::ops::Deref for Tx {
+    type Target = scale_sql::Tx;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
 
 /// The coordinator's rows. Clones share the same database.
 #[derive(Clone, Debug)]
 pub struct Store {
-    writer: SqlitePool,
-    readers: SqlitePool,
+    database: Database,
+    /// SQLite's file is one process's alone.
     _lock: Option<Arc<FolderLock>>,
-    /// In memory, the database lives as long as one of its connections: this one is never used for anything else.
-    _anchor: Option<SqlitePool>,
 }
+
+/// A replica that stands still in the middle of a step keeps the others from its round for so long. No transaction here waits
+/// for anything but the database.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// What an operator may limit.
 #[derive(Clone, Copy, Debug, Default)]
@@ -96,26 +117,46 @@ impl Store {
     pub async fn open_with(path: &Path, options: Options) -> Result<Self, StoreError> {
         let folder = path.parent().unwrap_or(Path::new("."));
         let lock = FolderLock::take(folder)?;
-        let file = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT);
-        let writing = match options.max_pages {
-            Some(pages) => file.clone().pragma("max_page_count", pages.to_string()),
-            None => file.clone(),
-        };
-        let writer = one_connection().connect_with(writing).await.map_err(|error| tx::classify(&error))?;
-        migrations::run(&writer).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS)
-            .acquire_timeout(BUSY_TIMEOUT)
-            .connect_with(file.create_if_missing(false).read_only(true))
-            .await
-            .map_err(|error| tx::classify(&error))?;
-        Ok(Self { writer, readers, _lock: Some(Arc::new(lock)), _anchor: None })
+        let options = SqliteOptions { max_pages: options.max_pages, ..migrations::sqlite_options() };
+        let database = Database::sqlite(path, options).await?;
+        migrations::of(Engine::Sqlite).run(&database).await?;
+        Ok(Self { database, _lock: Some(Arc::new(lock)) })
+    }
+
+    /// The rows in the Postgres database at `url`, with at most so many connections. Its schema must be up to date,
+    /// because other replicas may use it: see [`migrate`].
+    ///
+    /// # Errors
+    /// [`StoreError::Schema`] when it is not, [`StoreError::Unavailable`] when the server does not answer.
+    pub async fn postgres(url: &str, connections: u32) -> Result<Self, StoreError> {
+        let options = PostgresOptions { max_connections: connections, idle: IDLE, ..PostgresOptions::default() };
+        let database = Database::postgres(url, options)?;
+        if !migrations::of(Engine::Postgres).missing(&database).await?.is_empty() {
+            let problem = "its schema is older than this build; run `scale-coordinator migrate`";
+            return Err(StoreError::Schema(problem.to_owned()));
+        }
+        Ok(Self { database, _lock: None })
+    }
+
+    /// Opens the database at `path` to read, beside the process that holds its folder.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and [`StoreError::Schema`] when the schema is older than this build: nothing is changed here.
+    pub async fn open_to_read(path: &Path) -> Result<Self, StoreError> {
+        let database =
+            Database::sqlite(path, SqliteOptions { read_only: true, ..migrations::sqlite_options() }).await?;
+        if !migrations::of(Engine::Sqlite).missing(&database).await?.is_empty() {
+            let problem =
+                "its schema is older than this build; start this build's `scale-coordinator serve` on it once";
+            return Err(StoreError::Schema(problem.to_owned()));
+        }
+        Ok(Self { database, _lock: None })
+    }
+
+    /// The last step that the schema has taken, for people.
+    pub fn schema(&self) -> String {
+        let all = migrations::of(self.database.engine()).all(self.database.engine());
+        all.last().map(ToString::to_string).unwrap_or_default()
     }
 
     /// A database that ends with the last clone of this value, for tests.
@@ -123,19 +164,32 @@ impl Store {
     /// # Errors
     /// As [`Self::open`], without the ones of a file.
     pub async fn open_in_memory() -> Result<Self, StoreError> {
-        // Reading this URL makes a name of its own for the database, by which both connections mean the same one.
-        let options: SqliteConnectOptions = "sqlite::memory:".parse().map_err(|error| tx::classify(&error))?;
-        let options = options.foreign_keys(true);
-        let anchor = one_connection().connect_with(options.clone()).await.map_err(|error| tx::classify(&error))?;
-        let writer = one_connection().connect_with(options).await.map_err(|error| tx::classify(&error))?;
-        migrations::run(&writer).await?;
-        Ok(Self { readers: writer.clone(), writer, _lock: None, _anchor: Some(anchor) })
+        let database = Database::memory().await?;
+        migrations::of(Engine::Sqlite).run(&database).await?;
+        Ok(Self { database, _lock: None })
+    }
+
+    /// Whether nobody has used these rows yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn is_new(&self) -> Result<bool, StoreError> {
+        self.read("is_new", |tx| Box::pin(async move { Ok(tx.identity().await?.is_none() && !tx.is_in_use().await?) }))
+            .await
+    }
+
+    /// Whether other processes may work on the same rows.
+    pub fn is_shared(&self) -> bool {
+        self.database.engine() == Engine::Postgres
+    }
+
+    /// The database itself, for what is not about rows: listening, backup.
+    pub fn database(&self) -> &Database {
+        &self.database
     }
 
     /// Runs `work` in one transaction: kept when it returns `Ok`, undone when it returns `Err` or is dropped. It runs
-    /// again when another transaction was in the way, so it must have no effect but on `tx`. `name` labels the log.
-    ///
-    /// Transactions are serial: there is one writing connection.
+    /// again when another transaction was in the way, so it must have no effect but on `tx`. `name` labels the span.
     ///
     /// # Errors
     /// What `work` returns; [`StoreError`] when the transaction cannot begin or be kept.
@@ -145,32 +199,10 @@ impl Store {
         E: From<StoreError> + Send,
         F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<T, E>> + Send + Sync,
     {
-        for attempt in 1.. {
-            let last = attempt >= ATTEMPTS;
-            let mut tx = match Tx::begin(&self.writer, "BEGIN IMMEDIATE").await {
-                Ok(tx) => tx,
-                Err(error) if tx::is_busy(&error) && !last => {
-                    tracing::debug!(name, attempt, "the database is busy");
-                    continue;
-                }
-                Err(error) => return Err(tx::classify(&error).into()),
-            };
-            match work(&mut tx).await {
-                Ok(value) => return tx.commit().await.map(|()| value).map_err(E::from),
-                Err(error) => {
-                    let lost = tx.lost_against_another();
-                    tx.rollback().await;
-                    if !lost || last {
-                        return Err(error);
-                    }
-                }
-            }
-            tracing::debug!(name, attempt, "transaction runs again");
-        }
-        unreachable!("the last attempt returns")
+        self.database.run_tx(name, |tx| work(Tx::wrap_mut(tx))).await
     }
 
-    /// Runs `work` on one consistent snapshot, beside the writer. Writing fails.
+    /// Runs `work` on one consistent snapshot, beside the writers. Writing fails.
     ///
     /// # Errors
     /// What `work` returns; [`StoreError::Unavailable`] when no connection is free.
@@ -180,13 +212,7 @@ impl Store {
         E: From<StoreError> + Send,
         F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T, E>> + Send,
     {
-        let mut tx = Tx::begin(&self.readers, "BEGIN").await.map_err(|error| {
-            tracing::debug!(name, %error, "no connection to read from");
-            tx::classify(&error)
-        })?;
-        let result = work(&mut tx).await;
-        tx.rollback().await;
-        result
+        self.database.read(name, |tx| work(Tx::wrap_mut(tx))).await
     }
 
     /// Whether the database answers, for readiness probes.
@@ -194,22 +220,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`] when it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1").execute(&self.readers).await.map(drop).map_err(|error| tx::classify(&error))
+        self.database.ping().await
     }
 
-    /// Closes the connections, after the statements that run now; the file is then complete in itself.
+    /// Closes the connections, after the statements that run now; a file is then complete in itself.
     pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
+        self.database.close().await;
     }
-}
-
-/// A pool of exactly one connection that is never replaced: what SQLite wants of a writer.
-fn one_connection() -> SqlitePoolOptions {
-    SqlitePoolOptions::new()
-        .max_connections(1)
-        .min_connections(1)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .acquire_timeout(Duration::from_secs(30))
 }

@@ -2,18 +2,18 @@
 
 use scale_proto::ids::{DeviceId, RoundId, SessionId};
 use scale_proto::time::Timestamp;
-use sqlx::sqlite::SqliteRow;
+use scale_sql::{Row, Value, by_engine, sql};
 
-use super::column::{blob, get, moment, word};
+use super::column::{bytes, get, maybe, moment, word};
 use super::{StoreError, Tx};
 use crate::rows::{ParticipantRow, ParticipantStatus};
 
-fn decode(row: &SqliteRow) -> Result<ParticipantRow, StoreError> {
+fn decode(row: &Row) -> Result<ParticipantRow, StoreError> {
     Ok(ParticipantRow {
         round: get(row, "round")?,
         device: get(row, "device")?,
         identity_key: get(row, "identity_key")?,
-        session: get(row, "session")?,
+        session: maybe(row, "session")?,
         joined_at: get(row, "joined_at")?,
         seen_at: get(row, "seen_at")?,
         status: word(row, "status", ParticipantStatus::parse)?,
@@ -26,15 +26,13 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Conflict`] when there is no such round.
     pub async fn insert_participant(&mut self, row: &ParticipantRow) -> Result<bool, StoreError> {
-        let query = sqlx::query(
-            "INSERT INTO participants (round, device, identity_key, session, joined_at, seen_at, status)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(blob(row.round.as_bytes()))
-        .bind(blob(row.device.as_bytes()))
-        .bind(blob(&row.identity_key))
-        .bind(row.session.map(|session| blob(session.as_bytes())))
+        let query = sql("INSERT INTO participants (round, device, identity_key, session, joined_at, seen_at, status)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)
+             ON CONFLICT DO NOTHING")
+        .bind(bytes(row.round.as_bytes()))
+        .bind(bytes(row.device.as_bytes()))
+        .bind(bytes(&row.identity_key))
+        .bind(row.session.map(|session| session.as_bytes().to_vec()))
         .bind(moment(row.joined_at))
         .bind(moment(row.seen_at))
         .bind(row.status.as_str());
@@ -50,9 +48,9 @@ impl Tx {
         round: RoundId,
         device: DeviceId,
     ) -> Result<Option<ParticipantRow>, StoreError> {
-        let query = sqlx::query("SELECT * FROM participants WHERE round = ?1 AND device = ?2")
-            .bind(blob(round.as_bytes()))
-            .bind(blob(device.as_bytes()));
+        let query = sql("SELECT * FROM participants WHERE round = $1 AND device = $2")
+            .bind(bytes(round.as_bytes()))
+            .bind(bytes(device.as_bytes()));
         self.one(query, decode).await
     }
 
@@ -61,39 +59,67 @@ impl Tx {
     /// # Errors
     /// [`StoreError`] from the database.
     pub async fn participants(&mut self, round: RoundId) -> Result<Vec<ParticipantRow>, StoreError> {
-        let query = sqlx::query("SELECT * FROM participants WHERE round = ?1 ORDER BY joined_at, device")
-            .bind(blob(round.as_bytes()));
+        let query =
+            sql("SELECT * FROM participants WHERE round = $1 ORDER BY joined_at, device").bind(bytes(round.as_bytes()));
         self.all(query, decode).await
     }
 
-    /// The open rounds that a device is in.
+    /// Where a device is in rounds that are not over.
     ///
     /// # Errors
     /// [`StoreError`] from the database.
-    pub async fn rounds_of_device(&mut self, device: DeviceId) -> Result<Vec<RoundId>, StoreError> {
-        let query = sqlx::query(
-            "SELECT r.id FROM participants AS p JOIN rounds AS r ON r.id = p.round
-             WHERE p.device = ?1 AND r.closed_at IS NULL ORDER BY r.opened_at, r.id",
-        )
-        .bind(blob(device.as_bytes()));
-        self.all(query, |row| get(row, "id")).await
+    pub async fn open_participations(&mut self, device: DeviceId) -> Result<Vec<ParticipantRow>, StoreError> {
+        let query = sql("SELECT p.* FROM participants p JOIN rounds r ON r.id = p.round
+             WHERE p.device = $1 AND r.closed_at IS NULL ORDER BY r.opened_at, r.id");
+        self.all(query.bind(bytes(device.as_bytes())), decode).await
     }
 
-    /// Notes that a device is still there. Nothing happens when it is not in the round.
+    /// The device of a round that has this identity key.
     ///
     /// # Errors
     /// [`StoreError`] from the database.
-    pub async fn touch_participant(
+    pub async fn participant_of_key(
         &mut self,
         round: RoundId,
-        device: DeviceId,
+        identity_key: &[u8; 32],
+    ) -> Result<Option<ParticipantRow>, StoreError> {
+        let query = sql("SELECT * FROM participants WHERE round = $1 AND identity_key = $2")
+            .bind(bytes(round.as_bytes()))
+            .bind(bytes(identity_key));
+        self.one(query, decode).await
+    }
+
+    /// Notes that devices are still there. Nothing happens for those that are not in the round.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub async fn touch_participants(
+        &mut self,
+        round: RoundId,
+        devices: &[DeviceId],
         seen_at: Timestamp,
     ) -> Result<(), StoreError> {
-        let query = sqlx::query("UPDATE participants SET seen_at = ?3 WHERE round = ?1 AND device = ?2")
-            .bind(blob(round.as_bytes()))
-            .bind(blob(device.as_bytes()))
-            .bind(moment(seen_at));
-        self.execute(query).await.map(drop)
+        let update = by_engine(
+            "UPDATE participants SET seen_at = $3
+             WHERE round = $1 AND seen_at < $3 AND device IN (SELECT unhex(value) FROM json_each($2))",
+            "UPDATE participants SET seen_at = $3 WHERE round = $1 AND seen_at < $3 AND device = ANY ($2)",
+        )
+        .bind(bytes(round.as_bytes()))
+        .bind(Value::bytes_list(devices.iter().map(|device| device.as_bytes().to_vec())))
+        .bind(moment(seen_at));
+        self.execute(update).await.map(drop)
+    }
+
+    /// Moves the times at which devices were last seen, after the clock that they are told by was set.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub async fn shift_participants(&mut self, round: RoundId, by_ms: i64) -> Result<(), StoreError> {
+        let update = by_engine(
+            "UPDATE participants SET seen_at = max(0, seen_at + $2) WHERE round = $1",
+            "UPDATE participants SET seen_at = greatest(0, seen_at + $2) WHERE round = $1",
+        );
+        self.execute(update.bind(bytes(round.as_bytes())).bind(by_ms)).await.map(drop)
     }
 
     /// Changes where a device stands. Nothing happens when it is not in the round.
@@ -106,9 +132,9 @@ impl Tx {
         device: DeviceId,
         status: ParticipantStatus,
     ) -> Result<(), StoreError> {
-        let query = sqlx::query("UPDATE participants SET status = ?3 WHERE round = ?1 AND device = ?2")
-            .bind(blob(round.as_bytes()))
-            .bind(blob(device.as_bytes()))
+        let query = sql("UPDATE participants SET status = $3 WHERE round = $1 AND device = $2")
+            .bind(bytes(round.as_bytes()))
+            .bind(bytes(device.as_bytes()))
             .bind(status.as_str());
         self.execute(query).await.map(drop)
     }
@@ -122,17 +148,17 @@ impl Tx {
         round: RoundId,
         assignments: &[(DeviceId, SessionId)],
     ) -> Result<(), StoreError> {
-        let pairs: Vec<[String; 2]> = assignments
-            .iter()
-            .map(|(device, session)| [hex::encode(device.as_bytes()), hex::encode(session.as_bytes())])
-            .collect();
-        let pairs = serde_json::to_string(&pairs).map_err(|error| StoreError::corrupt("assignments", error))?;
-        let query = sqlx::query(
-            "UPDATE participants SET session = unhex(pair.value ->> 1) FROM json_each(?2) AS pair
-             WHERE round = ?1 AND device = unhex(pair.value ->> 0)",
+        let of = |bytes: fn(&(DeviceId, SessionId)) -> Vec<u8>| Value::bytes_list(assignments.iter().map(bytes));
+        let query = by_engine(
+            "UPDATE participants SET session = unhex(s.value)
+             FROM json_each($2) AS d JOIN json_each($3) AS s ON s.key = d.key
+             WHERE round = $1 AND device = unhex(d.value)",
+            "UPDATE participants SET session = dealt.session FROM unnest($2, $3) AS dealt (device, session)
+             WHERE round = $1 AND participants.device = dealt.device",
         )
-        .bind(blob(round.as_bytes()))
-        .bind(pairs);
+        .bind(bytes(round.as_bytes()))
+        .bind(of(|(device, _)| device.as_bytes().to_vec()))
+        .bind(of(|(_, session)| session.as_bytes().to_vec()));
         let changed = self.execute(query).await?;
         if changed == assignments.len() as u64 {
             Ok(())
@@ -141,7 +167,7 @@ impl Tx {
         }
     }
 
-    /// Removes the devices last seen before `since`; the number removed.
+    /// Removes the devices that have not left and were last seen before `since`; how many.
     ///
     /// # Errors
     /// [`StoreError`] from the database.
@@ -150,9 +176,9 @@ impl Tx {
         round: RoundId,
         since: Timestamp,
     ) -> Result<u32, StoreError> {
-        let query = sqlx::query("DELETE FROM participants WHERE round = ?1 AND seen_at < ?2")
-            .bind(blob(round.as_bytes()))
+        let delete = sql("DELETE FROM participants WHERE round = $1 AND seen_at < $2 AND status = 'admitted'")
+            .bind(bytes(round.as_bytes()))
             .bind(moment(since));
-        Ok(u32::try_from(self.execute(query).await?).unwrap_or(u32::MAX))
+        Ok(u32::try_from(self.execute(delete).await?).unwrap_or(u32::MAX))
     }
 }

@@ -2,22 +2,22 @@
 
 use scale_proto::ids::TaskId;
 use scale_proto::task::TaskConfig;
-use sqlx::sqlite::SqliteRow;
+use scale_sql::{Row, sql};
 
-use super::column::{get, int, moment, raw, word};
+use super::column::{get, maybe, moment, word};
 use super::{StoreError, Tx};
 use crate::rows::{TaskRow, TaskState};
 
-fn decode(row: &SqliteRow) -> Result<TaskRow, StoreError> {
-    let config: &str = raw(row, "config")?;
+fn decode(row: &Row) -> Result<TaskRow, StoreError> {
+    let config: String = get(row, "config")?;
     Ok(TaskRow {
         id: get(row, "id")?,
-        config: serde_json::from_str(config).map_err(|error| StoreError::corrupt("tasks.config", error))?,
+        config: serde_json::from_str(&config).map_err(|error| StoreError::corrupt("tasks.config", error))?,
         state: word(row, "state", TaskState::parse)?,
         created_at: get(row, "created_at")?,
         next_round: get(row, "next_round")?,
         current_version: get(row, "current_version")?,
-        last_opened_at: get(row, "last_opened_at")?,
+        last_opened_at: maybe(row, "last_opened_at")?,
         finished_rounds: get(row, "finished_rounds")?,
     })
 }
@@ -32,20 +32,18 @@ impl Tx {
     /// # Errors
     /// [`StoreError`] from the database.
     pub async fn insert_task(&mut self, row: &TaskRow) -> Result<bool, StoreError> {
-        let query = sqlx::query(
-            "INSERT INTO tasks
+        let query = sql("INSERT INTO tasks
                  (id, config, state, created_at, next_round, current_version, last_opened_at, finished_rounds)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-             ON CONFLICT (id) DO NOTHING",
-        )
-        .bind(row.id.as_str().to_owned())
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+             ON CONFLICT (id) DO NOTHING")
+        .bind(row.id.as_str())
         .bind(config_text(&row.config)?)
         .bind(row.state.as_str())
         .bind(moment(row.created_at))
-        .bind(int(row.next_round))
-        .bind(int(row.current_version.0))
-        .bind(row.last_opened_at.map(moment))
-        .bind(int(row.finished_rounds));
+        .bind(row.next_round)
+        .bind(row.current_version.0)
+        .bind(row.last_opened_at.map(|at| at.as_millis()))
+        .bind(row.finished_rounds);
         Ok(self.execute(query).await? == 1)
     }
 
@@ -54,8 +52,16 @@ impl Tx {
     /// # Errors
     /// [`StoreError`] from the database.
     pub async fn task(&mut self, id: &TaskId) -> Result<Option<TaskRow>, StoreError> {
-        let query = sqlx::query("SELECT * FROM tasks WHERE id = ?1").bind(id.as_str().to_owned());
+        let query = sql("SELECT * FROM tasks WHERE id = $1").bind(id.as_str());
         self.one(query, decode).await
+    }
+
+    /// The task of this name, which nobody else changes until this transaction ends.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub async fn lock_task(&mut self, id: &TaskId) -> Result<Option<TaskRow>, StoreError> {
+        self.one(sql("SELECT * FROM tasks WHERE id = $1").bind(id.as_str()).for_update(), decode).await
     }
 
     /// Every task, by name.
@@ -63,7 +69,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError`] from the database.
     pub async fn tasks(&mut self) -> Result<Vec<TaskRow>, StoreError> {
-        self.all(sqlx::query("SELECT * FROM tasks ORDER BY id"), decode).await
+        self.all(sql("SELECT * FROM tasks ORDER BY id"), decode).await
     }
 
     /// Replaces a task's row, all but its name and birth.
@@ -71,18 +77,17 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Conflict`] when there is no such task.
     pub async fn update_task(&mut self, row: &TaskRow) -> Result<(), StoreError> {
-        let query = sqlx::query(
-            "UPDATE tasks SET config = ?2, state = ?3, next_round = ?4, current_version = ?5, last_opened_at = ?6,
-                 finished_rounds = ?7
-             WHERE id = ?1",
-        )
-        .bind(row.id.as_str().to_owned())
-        .bind(config_text(&row.config)?)
-        .bind(row.state.as_str())
-        .bind(int(row.next_round))
-        .bind(int(row.current_version.0))
-        .bind(row.last_opened_at.map(moment))
-        .bind(int(row.finished_rounds));
+        let query =
+            sql("UPDATE tasks SET config = $2, state = $3, next_round = $4, current_version = $5, last_opened_at = $6,
+                 finished_rounds = $7
+             WHERE id = $1")
+            .bind(row.id.as_str())
+            .bind(config_text(&row.config)?)
+            .bind(row.state.as_str())
+            .bind(row.next_round)
+            .bind(row.current_version.0)
+            .bind(row.last_opened_at.map(|at| at.as_millis()))
+            .bind(row.finished_rounds);
         match self.execute(query).await? {
             1 => Ok(()),
             _ => Err(StoreError::Conflict(format!("task {} is not there", row.id))),

@@ -2,13 +2,13 @@
 //! names its segment: these rows are the survivor set.
 
 use scale_proto::ids::{DeviceId, SessionId};
-use sqlx::sqlite::SqliteRow;
+use scale_sql::{Row, Value, by_engine, sql};
 
-use super::column::{blob, get, int, moment, word};
+use super::column::{bytes, get, maybe, moment, word};
 use super::{StoreError, Tx};
 use crate::rows::{SegmentRow, UploadRow, UploadState};
 
-fn decode(row: &SqliteRow) -> Result<UploadRow, StoreError> {
+fn decode(row: &Row) -> Result<UploadRow, StoreError> {
     Ok(UploadRow {
         session: get(row, "session")?,
         device: get(row, "device")?,
@@ -16,12 +16,12 @@ fn decode(row: &SqliteRow) -> Result<UploadRow, StoreError> {
         digest: get(row, "digest")?,
         total: get(row, "total")?,
         state: word(row, "state", UploadState::parse)?,
-        segment: get(row, "segment")?,
+        segment: maybe(row, "segment")?,
         created_at: get(row, "created_at")?,
     })
 }
 
-fn decode_segment(row: &SqliteRow) -> Result<SegmentRow, StoreError> {
+fn decode_segment(row: &Row) -> Result<SegmentRow, StoreError> {
     Ok(SegmentRow {
         id: get(row, "id")?,
         session: get(row, "session")?,
@@ -36,19 +36,18 @@ impl Tx {
     /// # Errors
     /// [`StoreError::Conflict`] when there is no such session.
     pub async fn insert_upload(&mut self, row: &UploadRow) -> Result<bool, StoreError> {
-        let query = sqlx::query(
-            "INSERT INTO uploads (session, device, participant_index, digest, total, state, segment, created_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-             ON CONFLICT (session, device) DO NOTHING",
-        )
-        .bind(blob(row.session.as_bytes()))
-        .bind(blob(row.device.as_bytes()))
-        .bind(i64::from(row.participant_index))
-        .bind(blob(&row.digest.0))
-        .bind(int(row.total))
-        .bind(row.state.as_str())
-        .bind(row.segment.clone())
-        .bind(moment(row.created_at));
+        let query =
+            sql("INSERT INTO uploads (session, device, participant_index, digest, total, state, segment, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+             ON CONFLICT (session, device) DO NOTHING")
+            .bind(bytes(row.session.as_bytes()))
+            .bind(bytes(row.device.as_bytes()))
+            .bind(u64::from(row.participant_index))
+            .bind(bytes(&row.digest.0))
+            .bind(row.total)
+            .bind(row.state.as_str())
+            .bind(row.segment.as_deref())
+            .bind(moment(row.created_at));
         Ok(self.execute(query).await? == 1)
     }
 
@@ -57,9 +56,9 @@ impl Tx {
     /// # Errors
     /// [`StoreError`] from the database.
     pub async fn upload(&mut self, session: SessionId, device: DeviceId) -> Result<Option<UploadRow>, StoreError> {
-        let query = sqlx::query("SELECT * FROM uploads WHERE session = ?1 AND device = ?2")
-            .bind(blob(session.as_bytes()))
-            .bind(blob(device.as_bytes()));
+        let query = sql("SELECT * FROM uploads WHERE session = $1 AND device = $2")
+            .bind(bytes(session.as_bytes()))
+            .bind(bytes(device.as_bytes()));
         self.one(query, decode).await
     }
 
@@ -68,9 +67,20 @@ impl Tx {
     /// # Errors
     /// [`StoreError`] from the database.
     pub async fn uploads(&mut self, session: SessionId) -> Result<Vec<UploadRow>, StoreError> {
-        let query = sqlx::query("SELECT * FROM uploads WHERE session = ?1 ORDER BY participant_index, device")
-            .bind(blob(session.as_bytes()));
+        let query = sql("SELECT * FROM uploads WHERE session = $1 ORDER BY participant_index, device")
+            .bind(bytes(session.as_bytes()));
         self.all(query, decode).await
+    }
+
+    /// How many uploads of a session are in this state.
+    ///
+    /// # Errors
+    /// [`StoreError`] from the database.
+    pub async fn count_uploads(&mut self, session: SessionId, state: UploadState) -> Result<u32, StoreError> {
+        let query = sql("SELECT count(*) AS uploads FROM uploads WHERE session = $1 AND state = $2")
+            .bind(bytes(session.as_bytes()))
+            .bind(state.as_str());
+        Ok(self.one(query, |row| get(row, "uploads")).await?.unwrap_or(0))
     }
 
     /// An upload is whole and verified. Nothing happens when it is so already.
@@ -78,11 +88,10 @@ impl Tx {
     /// # Errors
     /// [`StoreError`] from the database.
     pub async fn set_upload_complete(&mut self, session: SessionId, device: DeviceId) -> Result<(), StoreError> {
-        let query = sqlx::query(
-            "UPDATE uploads SET state = 'complete' WHERE session = ?1 AND device = ?2 AND state = 'staging'",
-        )
-        .bind(blob(session.as_bytes()))
-        .bind(blob(device.as_bytes()));
+        let query =
+            sql("UPDATE uploads SET state = 'complete' WHERE session = $1 AND device = $2 AND state = 'staging'")
+                .bind(bytes(session.as_bytes()))
+                .bind(bytes(device.as_bytes()));
         self.execute(query).await.map(drop)
     }
 
@@ -91,9 +100,9 @@ impl Tx {
     /// # Errors
     /// [`StoreError`] from the database.
     pub async fn delete_upload(&mut self, session: SessionId, device: DeviceId) -> Result<(), StoreError> {
-        let query = sqlx::query("DELETE FROM uploads WHERE session = ?1 AND device = ?2 AND state <> 'committed'")
-            .bind(blob(session.as_bytes()))
-            .bind(blob(device.as_bytes()));
+        let query = sql("DELETE FROM uploads WHERE session = $1 AND device = $2 AND state <> 'committed'")
+            .bind(bytes(session.as_bytes()))
+            .bind(bytes(device.as_bytes()));
         self.execute(query).await.map(drop)
     }
 
@@ -107,21 +116,21 @@ impl Tx {
         segment: &SegmentRow,
         devices: &[DeviceId],
     ) -> Result<u32, StoreError> {
-        let insert = sqlx::query("INSERT INTO segments (id, session, blob, uploads) VALUES (?1, ?2, ?3, ?4)")
-            .bind(segment.id.clone())
-            .bind(blob(segment.session.as_bytes()))
-            .bind(segment.blob.clone())
-            .bind(i64::from(segment.uploads));
+        let insert = sql("INSERT INTO segments (id, session, blob, uploads) VALUES ($1, $2, $3, $4)")
+            .bind(segment.id.as_str())
+            .bind(bytes(segment.session.as_bytes()))
+            .bind(segment.blob.as_str())
+            .bind(u64::from(segment.uploads));
         self.execute(insert).await?;
-        let devices: Vec<String> = devices.iter().map(|device| hex::encode(device.as_bytes())).collect();
-        let devices = serde_json::to_string(&devices).map_err(|error| StoreError::corrupt("devices", error))?;
-        let mark = sqlx::query(
-            "UPDATE uploads SET state = 'committed', segment = ?2
-             WHERE session = ?1 AND state = 'complete' AND device IN (SELECT unhex(value) FROM json_each(?3))",
+        let mark = by_engine(
+            "UPDATE uploads SET state = 'committed', segment = $2
+             WHERE session = $1 AND state = 'complete' AND device IN (SELECT unhex(value) FROM json_each($3))",
+            "UPDATE uploads SET state = 'committed', segment = $2
+             WHERE session = $1 AND state = 'complete' AND device = ANY ($3)",
         )
-        .bind(blob(session.as_bytes()))
-        .bind(segment.id.clone())
-        .bind(devices);
+        .bind(bytes(session.as_bytes()))
+        .bind(segment.id.as_str())
+        .bind(Value::bytes_list(devices.iter().map(|device| device.as_bytes().to_vec())));
         Ok(u32::try_from(self.execute(mark).await?).unwrap_or(u32::MAX))
     }
 
@@ -130,7 +139,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError`] from the database.
     pub async fn segments(&mut self, session: SessionId) -> Result<Vec<SegmentRow>, StoreError> {
-        let query = sqlx::query("SELECT * FROM segments WHERE session = ?1 ORDER BY id").bind(blob(session.as_bytes()));
+        let query = sql("SELECT * FROM segments WHERE session = $1 ORDER BY id").bind(bytes(session.as_bytes()));
         self.all(query, decode_segment).await
     }
 
@@ -139,7 +148,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError`] from the database.
     pub async fn delete_uploads(&mut self, session: SessionId) -> Result<(), StoreError> {
-        let query = sqlx::query("DELETE FROM uploads WHERE session = ?1").bind(blob(session.as_bytes()));
+        let query = sql("DELETE FROM uploads WHERE session = $1").bind(bytes(session.as_bytes()));
         self.execute(query).await.map(drop)
     }
 
@@ -148,7 +157,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError`] from the database.
     pub async fn delete_segments(&mut self, session: SessionId) -> Result<(), StoreError> {
-        let query = sqlx::query("DELETE FROM segments WHERE session = ?1").bind(blob(session.as_bytes()));
+        let query = sql("DELETE FROM segments WHERE session = $1").bind(bytes(session.as_bytes()));
         self.execute(query).await.map(drop)
     }
 }

@@ -1,9 +1,9 @@
 //! Enrollment tokens that enroll one key, from their use to their end.
 
 use scale_proto::time::Timestamp;
-use sqlx::sqlite::SqliteRow;
+use scale_sql::{Row, sql};
 
-use super::column::{blob, get, moment};
+use super::column::{bytes, get, moment};
 use super::{StoreError, Tx};
 
 /// A token of this kind that was used.
@@ -17,7 +17,7 @@ pub struct UsedTokenRow {
     pub expires_at: Timestamp,
 }
 
-fn key(row: &SqliteRow) -> Result<[u8; 32], StoreError> {
+fn key(row: &Row) -> Result<[u8; 32], StoreError> {
     get(row, "identity_key")
 }
 
@@ -27,14 +27,14 @@ impl Tx {
     /// # Errors
     /// [`StoreError`] from the database.
     pub async fn use_token(&mut self, row: &UsedTokenRow) -> Result<[u8; 32], StoreError> {
-        let insert = sqlx::query(
-            "INSERT INTO used_tokens (id, identity_key, expires_at) VALUES (?1, ?2, ?3) ON CONFLICT (id) DO NOTHING",
+        let insert = sql(
+            "INSERT INTO used_tokens (id, identity_key, expires_at) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING",
         )
-        .bind(blob(&row.id))
-        .bind(blob(&row.identity_key))
+        .bind(bytes(&row.id))
+        .bind(bytes(&row.identity_key))
         .bind(moment(row.expires_at));
         self.execute(insert).await?;
-        let query = sqlx::query("SELECT identity_key FROM used_tokens WHERE id = ?1").bind(blob(&row.id));
+        let query = sql("SELECT identity_key FROM used_tokens WHERE id = $1").bind(bytes(&row.id));
         self.one(query, key)
             .await?
             .ok_or_else(|| StoreError::corrupt("used_tokens", "a row that was just written is gone"))
@@ -45,7 +45,7 @@ impl Tx {
     /// # Errors
     /// [`StoreError`] from the database.
     pub async fn forget_used_tokens(&mut self, ended_before: Timestamp) -> Result<u64, StoreError> {
-        let delete = sqlx::query("DELETE FROM used_tokens WHERE expires_at < ?1").bind(moment(ended_before));
+        let delete = sql("DELETE FROM used_tokens WHERE expires_at < $1").bind(moment(ended_before));
         self.execute(delete).await
     }
 }

@@ -1,0 +1,12 @@
+DROP TABLE work;
+DROP TABLE models;
+DROP TABLE uploads;
+DROP TABLE segments;
+DROP TABLE messages;
+DROP TABLE sessions;
+DROP TABLE participants;
+DROP TABLE rounds;
+DROP TABLE tasks;
+DROP TABLE used_tokens;
+DROP TABLE identity;
+DROP TABLE devices;
