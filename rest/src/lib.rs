@@ -19,12 +19,5 @@ pub mod limit;
 pub mod redis;
 pub mod training;
 
-use std::sync::Arc;
-
-use scale_proto::time::Timestamp;
-
 pub use config::Config;
 pub use http::{Api, router};
-
-/// What time it is. Everything here asks this, so that a test moves the whole facade.
-pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;

@@ -4,7 +4,7 @@ mod limit_cases;
 
 use std::net::IpAddr;
 
-use scale_proto::time::Timestamp;
+use scale_clock::Timestamp;
 use scale_records::domain::UserId;
 use scale_rest::limit::{Bucket, Decision, LimitConfig, Limiter, Memory};
 

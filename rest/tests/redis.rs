@@ -12,7 +12,7 @@ use futures::StreamExt as _;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use scale_proto::time::Timestamp;
+use scale_clock::Timestamp;
 use scale_records::domain::UserId;
 use scale_rest::limit::{Bucket, LimitConfig, Limiter, Memory, Shared, WINDOW};
 use scale_rest::redis::{Event, Link, LinkError, LinkOptions, Script, Subscription};

@@ -1,12 +1,11 @@
 //! Two replicas over the same rows, with a real Redis between them.
 
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
-use scale_proto::time::Timestamp;
+use scale_clock::SystemClock;
 use scale_records::domain::{JobStatus, Metrics, Scope, TrainingJob, UserId};
 use scale_records::store::{self, Location, Records};
-use scale_rest::Now;
 use scale_rest::redis::{Link, LinkOptions};
 use scale_rest::training::{Created, Hub, Options, Outcome, Report};
 use tokio::time::timeout;
@@ -35,10 +34,8 @@ impl Replicas {
         let records = store::open(&Location::Memory).await.unwrap();
         let stop = CancellationToken::new();
         let hub = || {
-            let millis = || UNIX_EPOCH.elapsed().unwrap().as_millis();
-            let now: Now = Arc::new(move || Timestamp::from_millis(u64::try_from(millis()).unwrap()));
             let options = Options { replicas: true, ..Options::default() };
-            let hub = Hub::new(records.clone(), Some(link()), now, options);
+            let hub = Hub::new(records.clone(), Some(link()), Arc::new(SystemClock), options);
             let (running, stop) = (hub.clone(), stop.clone());
             tokio::spawn(async move { running.run(stop).await });
             hub

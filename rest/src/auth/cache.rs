@@ -75,7 +75,7 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
-    use scale_proto::time::Timestamp;
+    use scale_clock::Timestamp;
     use scale_records::domain::UserId;
 
     use super::*;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use scale_proto::time::Timestamp;
+use scale_clock::Timestamp;
 use scale_records::domain::UserId;
 use serde::Deserialize;
 use uuid::Uuid;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ring::digest;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
-use scale_proto::time::Timestamp;
+use scale_clock::Timestamp;
 use scale_records::domain::UserId;
 use serde_json::json;
 use zeroize::Zeroizing;

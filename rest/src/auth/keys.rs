@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use scale_proto::time::Timestamp;
+use scale_clock::Timestamp;
 
 use super::jwks::{self, Keys};
 use super::jws::Key;

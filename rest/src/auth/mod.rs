@@ -26,7 +26,7 @@ mod tests;
 pub use config::{AuthConfig, AuthSetupError};
 pub use dev::{DevIssuer, DevIssuerError};
 pub use keys::{FetchError, Fetched, KeySource};
-use scale_proto::time::Timestamp;
+use scale_clock::Timestamp;
 use scale_records::domain::UserId;
 pub use verifier::Verifier;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use scale_proto::time::Timestamp;
+use scale_clock::Timestamp;
 use scale_records::domain::UserId;
 use serde::Deserialize;
 use serde_json::json;

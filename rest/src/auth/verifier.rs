@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ring::hmac;
-use scale_proto::time::Timestamp;
+use scale_clock::Timestamp;
 
 use super::cache::Cache;
 use super::claims::Rules;

@@ -1,89 +1,53 @@
-//! The life of a request: id, span, CORS, limits of its address, token, limits of its person, the handler, and the same
-//! way back.
+//! The way of a request to its handler and back: limits of its address, token, limits of its person. Whoever serves the
+//! port has given it an id, in the header `x-request-id`, and a span with the fields `code` and `user`.
 //!
 //! | layer | on | refuses with |
 //! | --- | --- | --- |
-//! | [`life`] | everything | - |
+//! | [`finish`] | everything | - |
 //! | [`by_address`] | everything but the probes | 429 |
 //! | [`by_person`] | what belongs to a person | 401, 403, 429 |
 //! | [`in_time`] | everything but streams of bytes under way | 503 |
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use scale_proto::time::Timestamp;
-use tracing::Instrument as _;
+use scale_clock::Timestamp;
 
-use super::cors::Cors;
 use super::problem::Problem;
 use super::{Shared, caching};
 use crate::auth::{AuthError, Caller, Role};
 use crate::limit::{Bucket, Decision, client_ip};
 
-/// The request's name in answers and logs.
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The request's name in problems, as the port has given it.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
 const RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
 const RATELIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
-/// Longest id that is taken over from a client.
-const ID_LEN: usize = 64;
 
-/// Around everything: the id, one span and one line, CORS, the body of problems, headers that every answer has.
-pub(super) async fn life(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let id = request_id(request.headers());
-    let method = request.method().clone();
-    // The route's pattern: ids are in no log, and neither are queries.
-    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str).to_owned();
-    let origin = shared.cors.allowed(request.headers());
-    let span = tracing::info_span!("request", %id, %method, path);
-    async move {
-        let mut response = match shared.cors.preflight(&method, request.headers()) {
-            Some(response) => response,
-            None => next.run(request).await,
-        };
-        let problem = response.extensions_mut().remove::<Arc<Problem>>();
-        if let Some(problem) = &problem {
-            *response.body_mut() = Body::from(problem.render(&id));
-        }
-        let user = response.extensions().get::<Caller>().map(|caller| tracing::field::display(caller.user));
-        tracing::info!(
-            %method,
-            path,
-            status = response.status().as_u16(),
-            code = problem.as_ref().map(|problem| problem.code()),
-            ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            user,
-            "answered"
-        );
-        let fields = response.headers_mut();
-        // It has been checked to be a header's value, or is a UUID.
-        if let Ok(id) = HeaderValue::from_str(&id) {
-            fields.insert(REQUEST_ID, id);
-        }
-        Cors::open(origin, fields);
-        secure(fields, shared.api.config.https_only);
-        fields.entry(header::CACHE_CONTROL).or_insert(caching::NO_STORE);
-        response
+/// Around everything here: the body of problems, headers that every answer has, and what the port's line about this request
+/// cannot know by itself, the kind of problem and the person.
+pub(super) async fn finish(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let id = request.headers().get(REQUEST_ID).cloned();
+    let mut response = next.run(request).await;
+    let span = tracing::Span::current();
+    if let Some(problem) = response.extensions_mut().remove::<Arc<Problem>>() {
+        let id = id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or_default();
+        *response.body_mut() = Body::from(problem.render(id));
+        span.record("code", problem.code());
     }
-    .instrument(span)
-    .await
-}
-
-/// The client's id if it is one that can stand in a log, else a new one.
-fn request_id(headers: &HeaderMap) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
-    match given.filter(|id| (1..=ID_LEN).contains(&id.len()) && id.bytes().all(plain)) {
-        Some(id) => id.to_owned(),
-        None => uuid::Uuid::now_v7().to_string(),
+    if let Some(caller) = response.extensions().get::<Caller>() {
+        span.record("user", tracing::field::display(caller.user));
     }
+    let fields = response.headers_mut();
+    secure(fields, shared.api.config.https_only);
+    fields.entry(header::CACHE_CONTROL).or_insert(caching::NO_STORE);
+    response
 }
 
 /// Headers that keep a browser from doing more with an answer than it is for.
@@ -107,7 +71,7 @@ pub(super) async fn by_address(State(shared): State<Arc<Shared>>, request: Reque
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(address)| address.ip());
     let address = client_ip(peer, request.headers(), &shared.api.config.limit.trusted_proxies);
-    let decision = shared.api.limiter.take(Bucket::Ip(address), (shared.api.now)()).await;
+    let decision = shared.api.limiter.take(Bucket::Ip(address), shared.api.clock.now()).await;
     if !decision.allowed {
         return limited(decision);
     }
@@ -118,7 +82,7 @@ pub(super) async fn by_address(State(shared): State<Arc<Shared>>, request: Reque
 
 /// A person, by their token, who may only ask so often. Handlers find the [`Caller`].
 pub(super) async fn by_person(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
-    let now = (shared.api.now)();
+    let now = shared.api.clock.now();
     let caller = match caller(&shared, request.headers(), now).await {
         Ok(caller) => caller,
         Err(error) => return Problem::from(error).into_response(),

@@ -4,7 +4,7 @@
 //!
 //! | step | where | type afterwards |
 //! | --- | --- | --- |
-//! | id, CORS, limits, token | [`life`] | a request with a [`Caller`](crate::auth::Caller) |
+//! | limits, token | [`life`] | a request with a [`Caller`](crate::auth::Caller) |
 //! | read its parts | [`extract`] | wire types |
 //! | check the values | [`wire`] | [`scale_records::domain`] |
 //! | do it | [`routes`] | rows |
@@ -13,7 +13,6 @@
 //! [`openapi`] is generated from the routes and their types, and [`docs`] shows it to a person.
 
 mod caching;
-mod cors;
 mod cursor;
 mod docs;
 mod extract;
@@ -30,18 +29,16 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use bytes::Bytes;
-use scale_proto::time::Timestamp;
+use scale_clock::{SharedClock, Timestamp};
 use scale_records::store::Records;
 use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes as collect;
 
-use crate::Now;
 use crate::auth::Verifier;
 use crate::config::Config;
 use crate::limit::Limiter;
 use crate::training::Hub;
-use cors::Cors;
 
 /// What the facade stands on.
 #[derive(Clone)]
@@ -59,7 +56,7 @@ pub struct Api {
     /// Tokens that enroll people's devices.
     pub enrollment: Arc<dyn MintEnrollment>,
     /// What time it is.
-    pub now: Now,
+    pub clock: SharedClock,
     /// Settings, [checked](Config::check).
     pub config: Config,
 }
@@ -140,7 +137,6 @@ pub struct EnrollmentError(pub String);
 /// What every request sees.
 struct Shared {
     api: Api,
-    cors: Cors,
     /// Imports that may begin now.
     imports: Arc<Semaphore>,
     /// Event streams that may open now.
@@ -149,20 +145,20 @@ struct Shared {
     docs: docs::Page,
 }
 
-/// Everything under `/api` and `/docs`, to be merged into a router that has a fallback of its own. The peer's address comes
-/// as `ConnectInfo<SocketAddr>` in the request's extensions.
+/// Everything under `/api` and `/docs`, to be merged into a router that has a fallback of its own, and layers around it: one
+/// gives every request its id, in the header `x-request-id` of request and answer, another opens answers to the web pages of
+/// [`Config::cors_origins`]. The peer's address comes as `ConnectInfo<SocketAddr>` in the request's extensions.
 pub fn router(api: Api) -> Router {
     let config = &api.config;
     let (quick, quick_description) = quick().split_for_parts();
     let (long, long_description) = long().split_for_parts();
     let (probes, probes_description) = probes().split_for_parts();
-    let description = openapi::describe([probes_description, quick_description, long_description], (api.now)());
+    let description = openapi::describe([probes_description, quick_description, long_description], api.clock.now());
 
     let request_timeout = config.request_timeout();
     let import_timeout = Duration::from_secs(config.import_timeout_s);
     let with_docs = config.docs;
     let shared = Arc::new(Shared {
-        cors: Cors::new(&config.cors_origins),
         imports: Arc::new(Semaphore::new(config.imports_at_once as usize)),
         streams: Arc::new(Semaphore::new(config.max_streams as usize)),
         openapi: openapi::to_bytes(&description).into(),
@@ -189,7 +185,7 @@ pub fn router(api: Api) -> Router {
         .merge(public.method_not_allowed_fallback(routes::no_such_method))
         .layer(from_fn_with_state(shared.clone(), life::by_address))
         .merge(probes.method_not_allowed_fallback(routes::no_such_method))
-        .layer(from_fn_with_state(shared.clone(), life::life))
+        .layer(from_fn_with_state(shared.clone(), life::finish))
         .with_state(shared)
 }
 

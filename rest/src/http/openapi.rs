@@ -3,7 +3,7 @@
 //! Types say what they hold. Here comes what is the same for all of them (errors, the token, headers) and what an
 //! attribute cannot say: which amounts go with which currency, and which days there are.
 
-use scale_proto::time::Timestamp;
+use scale_clock::Timestamp;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema as _;
 use utoipa::openapi::{OpenApi, RefOr, Schema};

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, PoisonError};
 
-use scale_proto::time::Timestamp;
+use scale_clock::Timestamp;
 
 use super::Bucket;
 use super::window::{Counts, Decision, Key, WINDOW_MS};

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub use client::{Cidr, client_ip};
 pub use config::LimitConfig;
 pub use memory::Memory;
-use scale_proto::time::Timestamp;
+use scale_clock::Timestamp;
 use scale_records::domain::UserId;
 pub use shared::Shared;
 pub use window::{Decision, WINDOW};

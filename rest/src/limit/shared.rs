@@ -1,6 +1,6 @@
 //! Counters of all replicas, in Redis: one hash per key, one script, Redis's own clock.
 
-use scale_proto::time::Timestamp;
+use scale_clock::Timestamp;
 
 use super::Bucket;
 use super::window::{Counts, Decision, Key, WINDOW_MS};

@@ -27,14 +27,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
-use scale_proto::time::Timestamp;
+use scale_clock::{SharedClock, Timestamp};
 use scale_records::domain::{JobChange, JobId, JobStatus, Metrics, NewJob, Scope, TrainingJob, UserId};
 use scale_records::store::{self, Records};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::Now;
 use crate::redis::Link;
 
 pub use credential::Credential;
@@ -74,7 +73,7 @@ pub struct Hub(Arc<Inner>);
 struct Inner {
     records: Arc<dyn Records>,
     redis: Option<Link>,
-    now: Now,
+    clock: SharedClock,
     options: Options,
     jobs: Mutex<HashMap<JobId, Arc<Entry>>>,
     /// Whether messages of other replicas arrive.
@@ -167,11 +166,11 @@ impl Error {
 
 impl Hub {
     /// Over these rows. Nothing runs by itself until [`Hub::run`] is polled.
-    pub fn new(records: Arc<dyn Records>, redis: Option<Link>, now: Now, options: Options) -> Self {
+    pub fn new(records: Arc<dyn Records>, redis: Option<Link>, clock: SharedClock, options: Options) -> Self {
         Self(Arc::new(Inner {
             records,
             redis,
-            now,
+            clock,
             options,
             jobs: Mutex::default(),
             connected: AtomicBool::new(false),
@@ -310,7 +309,7 @@ impl Hub {
     }
 
     fn now(&self) -> Timestamp {
-        (self.0.now)()
+        self.0.clock.now()
     }
 
     fn jobs(&self) -> MutexGuard<'_, HashMap<JobId, Arc<Entry>>> {

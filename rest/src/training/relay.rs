@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use scale_proto::time::Timestamp;
+use scale_clock::Timestamp;
 use scale_records::domain::{JobId, JobStatus, Metrics, TrainingJob, UserId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

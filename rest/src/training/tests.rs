@@ -1,30 +1,28 @@
 //! The hub over rows in memory: what is written when, who hears what, and when jobs end by themselves.
 
-use std::sync::atomic::AtomicU64;
-
+use scale_clock::MockClock;
 use scale_records::store::Location;
 
 use super::*;
 
 struct World {
     records: Arc<dyn Records>,
-    clock: Arc<AtomicU64>,
+    clock: MockClock,
 }
 
 impl World {
     async fn new() -> Self {
         let records = store::open(&Location::Memory).await.unwrap();
-        Self { records, clock: Arc::new(AtomicU64::new(1_795_392_000_000)) }
+        Self { records, clock: MockClock::at(Timestamp::from_millis(1_795_392_000_000)) }
     }
 
     fn hub(&self, replicas: bool) -> Hub {
-        let clock = self.clock.clone();
-        let now: Now = Arc::new(move || Timestamp::from_millis(clock.load(Ordering::SeqCst)));
-        Hub::new(self.records.clone(), None, now, Options { replicas, ..Options::default() })
+        let clock = Arc::new(self.clock.clone());
+        Hub::new(self.records.clone(), None, clock, Options { replicas, ..Options::default() })
     }
 
     fn pass(&self, by: Duration) {
-        self.clock.fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+        self.clock.advance(by);
     }
 
     async fn stored(&self, id: JobId) -> TrainingJob {

@@ -1,11 +1,11 @@
 //! Tokens with which a person enrolls their devices.
 
 use std::collections::HashSet;
-use std::sync::atomic::Ordering;
 
 use axum::body::Body;
 use futures::future::join_all;
 use http::{Method, StatusCode};
+use scale_clock::Timestamp;
 use serde_json::json;
 
 use super::world::{Answer, BROKEN_TTL_S, Client, START, World};
@@ -36,7 +36,7 @@ async fn a_person_who_has_signed_in_gets_a_token_for_ten_minutes() {
 async fn five_a_day_and_the_answer_says_when_the_next_one_is_free() {
     let world = World::new().await;
     let (person, other) = (world.person(), world.person());
-    let set = |ms: u64| world.clock.store(START + ms, Ordering::SeqCst);
+    let set = |ms: u64| world.clock.set(Timestamp::from_millis(START + ms));
     let mut tokens = HashSet::new();
     for minute in 0..5 {
         set(minute * 60_000);

@@ -10,19 +10,22 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
-use scale_proto::time::Timestamp;
+use scale_clock::{Clock as _, MockClock, SharedClock, Timestamp};
 use scale_records::domain::UserId;
 use scale_records::store::{self, Location, Records};
+use scale_rest::Config;
 use scale_rest::auth::{Assurance, DevIssuer, Role, Verifier};
 use scale_rest::http::{Api, EnrollmentError, EnrollmentToken, LatestModel, MintEnrollment, Model, ModelError, router};
 use scale_rest::limit::Limiter;
 use scale_rest::training::{Hub, Options};
-use scale_rest::{Config, Now};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
 /// 2026-11-23, midnight.
 pub(crate) const START: u64 = 1_795_392_000_000;
+
+/// What the port calls every request of these tests.
+const REQUEST_ID: &str = "0198c2f4-5f0e-7000-8000-1f2e3d4c5b6a";
 
 /// A facade, alone in memory.
 pub(crate) struct World {
@@ -30,7 +33,7 @@ pub(crate) struct World {
     pub(crate) hub: Hub,
     pub(crate) records: Arc<dyn Records>,
     pub(crate) issuer: DevIssuer,
-    pub(crate) clock: Arc<AtomicU64>,
+    pub(crate) clock: MockClock,
     _folder: tempfile::TempDir,
 }
 
@@ -51,27 +54,24 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let issuer = DevIssuer::load_or_create(&folder.path().join("issuer")).unwrap();
         let records = store::open(&Location::Memory).await.unwrap();
-        let clock = Arc::new(AtomicU64::new(START));
-        let now: Now = {
-            let clock = clock.clone();
-            Arc::new(move || Timestamp::from_millis(clock.load(Ordering::SeqCst)))
-        };
-        let hub = Hub::new(records.clone(), None, now.clone(), Options::default());
+        let clock = MockClock::at(Timestamp::from_millis(START));
+        let shared: SharedClock = Arc::new(clock.clone());
+        let hub = Hub::new(records.clone(), None, shared.clone(), Options::default());
         let api = Api {
             records: records.clone(),
             verifier: Verifier::development(&issuer),
             limiter: Limiter::new(&config.limit, None),
             hub: hub.clone(),
             models: Arc::new(Models),
-            enrollment: Arc::new(Enrollments { now: now.clone(), minted: AtomicU64::new(0) }),
-            now,
+            enrollment: Arc::new(Enrollments { clock: shared.clone(), minted: AtomicU64::new(0) }),
+            clock: shared,
             config,
         };
         Self { router: router(api), hub, records, issuer, clock, _folder: folder }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        Timestamp::from_millis(self.clock.load(Ordering::SeqCst))
+        self.clock.now()
     }
 
     pub(crate) fn token(&self, user: UserId, role: Role, assurance: Assurance) -> String {
@@ -106,7 +106,9 @@ impl Client<'_> {
         }
     }
 
-    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+    /// Sends it as the port passes it on, with an id.
+    pub(crate) async fn send(&self, mut request: Request<Body>) -> Answer {
+        request.headers_mut().insert("x-request-id", http::HeaderValue::from_static(REQUEST_ID));
         let response = self.world.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
@@ -191,14 +193,14 @@ impl Answer {
         assert_eq!(problem["status"], status);
         assert_eq!(problem["code"], code, "{problem}");
         assert!(!problem["detail"].as_str().unwrap().is_empty());
-        assert_eq!(problem["request_id"], self.header("x-request-id"));
+        assert_eq!(problem["request_id"], REQUEST_ID);
         problem
     }
 }
 
 /// Numbers its tokens. Those that would live for [`BROKEN_TTL_S`] cannot be minted.
 struct Enrollments {
-    now: Now,
+    clock: SharedClock,
     minted: AtomicU64,
 }
 
@@ -211,7 +213,7 @@ impl MintEnrollment for Enrollments {
             return Err(EnrollmentError("there is no randomness left".to_owned()));
         }
         let number = self.minted.fetch_add(1, Ordering::SeqCst);
-        Ok(EnrollmentToken { token: format!("scale_enroll_{number}.x"), expires_at: (self.now)().plus(ttl) })
+        Ok(EnrollmentToken { token: format!("scale_enroll_{number}.x"), expires_at: self.clock.now().plus(ttl) })
     }
 }
 

@@ -34,7 +34,7 @@ pub(in crate::http) async fn enroll(State(shared): State<Arc<Shared>>, person: P
     // Before it is counted: a token that cannot be minted is not one of the day's, and one that is not given to anybody is
     // kept nowhere.
     let token = shared.api.enrollment.mint(Duration::from_secs(config.token_ttl_s))?;
-    let now = (shared.api.now)();
+    let now = shared.api.clock.now();
     match shared.api.records.grant_enrollment(person.user, allowance, now).await? {
         Granted::Now => Ok(json(StatusCode::CREATED, &EnrollmentToken::from(&token))),
         Granted::NotBefore(free) => {

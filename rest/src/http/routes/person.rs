@@ -54,7 +54,7 @@ pub(in crate::http) async fn export(State(shared): State<Arc<Shared>>, person: P
     let jobs = records.jobs(person.scope(), u16::MAX).await?;
     let enrollments = records.enrollments(person.scope(), u16::MAX).await?;
     let head = Export {
-        exported_at: moment((shared.api.now)()),
+        exported_at: moment(shared.api.clock.now()),
         user_id: person.user.0,
         categories: categories.iter().filter(|category| category.own).map(Category::from).collect(),
         uploads: uploads.iter().map(Upload::from).collect(),

@@ -139,7 +139,7 @@ pub(in crate::http) async fn stream(
     if subscription.is_over() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let expiry = tokio::time::sleep((shared.api.now)().until(person.caller.expires));
+    let expiry = tokio::time::sleep(shared.api.clock.now().until(person.caller.expires));
     let events = stream::unfold((subscription, permit), |(mut subscription, permit)| async move {
         let event = subscription.next().await?;
         Some((Ok::<_, Infallible>(write(&event)), (subscription, permit)))

@@ -70,7 +70,7 @@ pub(in crate::http) async fn create(
     person: Person,
     Json(new): Json<NewTransaction>,
 ) -> Answer {
-    let now = (shared.api.now)();
+    let now = shared.api.clock.now();
     let new = new.check(today(now))?;
     Ok(match shared.api.records.create_transaction(person.user, &new, now).await? {
         Created::New(row) => created(&format!("/api/v1/transactions/{}", row.id), &Transaction::from(&row)),
@@ -92,7 +92,7 @@ pub(in crate::http) async fn change_category(
     PathId(id): PathId,
     Json(change): Json<ChangeCategory>,
 ) -> Answer {
-    let (change, now) = (change.check()?, (shared.api.now)());
+    let (change, now) = (change.check()?, shared.api.clock.now());
     let row = shared.api.records.set_category(person.scope(), TransactionId(id), &change, now).await?;
     Ok(json(StatusCode::OK, &Transaction::from(&row.ok_or_else(no_such_one)?)))
 }

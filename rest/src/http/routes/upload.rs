@@ -71,7 +71,7 @@ pub(in crate::http) async fn import(
     Query(query): Query<ImportQuery>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let now = (shared.api.now)();
+    let now = shared.api.clock.now();
     let options = query.read(today(now))?;
     let decision = shared.api.limiter.take(Bucket::Import(person.user), now).await;
     if !decision.allowed {
@@ -158,7 +158,7 @@ enum Parsed {
 }
 
 async fn store(shared: &Shared, person: Person, file: File, options: &ImportOptions) -> Result<Response, Problem> {
-    let now = (shared.api.now)();
+    let now = shared.api.clock.now();
     let upload_type = if file.kind == Kind::Csv { "csv" } else { "json" };
     let (sender, mut parsed) = mpsc::channel(BATCHES);
     let (bytes, defaults) = (file.bytes.clone(), options.defaults);

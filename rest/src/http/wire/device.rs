@@ -1,6 +1,6 @@
 //! Enrollment tokens as JSON.
 
-use scale_proto::time::Timestamp;
+use scale_clock::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 

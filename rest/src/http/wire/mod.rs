@@ -19,7 +19,7 @@ pub(super) use transaction::{
 };
 pub(super) use upload::{ImportOptions, ImportQuery, Imported, Upload, Uploads};
 
-use scale_proto::time::Timestamp;
+use scale_clock::Timestamp;
 use scale_records::domain::{Invalid, Text};
 use time::format_description::well_known::Rfc3339;
 use time::{Date, OffsetDateTime, UtcDateTime};
