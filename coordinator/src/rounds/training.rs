@@ -1,27 +1,25 @@
 //! The start of training: the plan, the signed configuration, and who is in which session.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ring::digest::{Context, SHA256};
+use ring::digest::{self, SHA256};
 use scale_proto::ids::{DeviceId, Digest, SessionId};
 use scale_proto::plan::{self, Plan};
 use scale_proto::task::{IdentityRoot, SecureAggregation, TaskConfig};
 use scale_secagg::config::{self, RoundConfig, VectorSpec};
 use scale_secagg::params;
 
-use super::Error;
-use super::live::{Inner, State};
+use crate::context::Context;
+use crate::error::Error;
 use crate::noise::{self, Noise};
 use crate::round::{Round, Rules, SessionStage};
-use crate::rows::SessionRow;
+use crate::rows::{Gate, ModelRow, ParticipantRow, ParticipantStatus, SessionRow};
 
 /// Everything that is fixed when training starts.
 pub(super) struct Start {
     pub(super) plan: Bytes,
-    pub(super) config: Arc<RoundConfig>,
-    pub(super) config_bytes: Bytes,
+    pub(super) config: Bytes,
     pub(super) signature: [u8; 64],
     pub(super) sessions: Vec<SessionRow>,
     pub(super) dealt: Vec<(DeviceId, SessionId)>,
@@ -34,7 +32,7 @@ pub(super) fn width(devices: u32, noise: &Noise) -> Result<u8, Error> {
 }
 
 /// Whether the smallest and the largest session that a task's rounds may have can be held, and fit on the wire.
-pub(super) fn check_sessions(task: &TaskConfig) -> Result<(), Error> {
+pub(crate) fn check_sessions(task: &TaskConfig) -> Result<(), Error> {
     let noise = noise::of(task)?;
     let rules = Rules::of(task, &noise.mechanism, Duration::ZERO);
     let largest = rules.largest_session().min(rules.selected);
@@ -47,8 +45,13 @@ pub(super) fn check_sessions(task: &TaskConfig) -> Result<(), Error> {
 }
 
 /// Makes the plan and the configuration, signs, and deals the members to the round's sessions.
-pub(super) fn prepare(inner: &Inner, state: &State, round: &Round) -> Result<Start, Error> {
-    let task = &state.task;
+pub(super) fn prepare(
+    context: &Context,
+    task: &TaskConfig,
+    base: &ModelRow,
+    round: &Round,
+    members: &[ParticipantRow],
+) -> Result<Start, Error> {
     let plan = Plan {
         model: task.model.clone(),
         fingerprint: task.model.fingerprint(),
@@ -76,18 +79,18 @@ pub(super) fn prepare(inner: &Inner, state: &State, round: &Round) -> Result<Sta
         task_id: round.task.to_string(),
         round: round.number,
         server_nonce,
-        model_digest: state.base.digest.0,
+        model_digest: base.digest.0,
         plan_digest: Digest::of(&plan).0,
         vectors: vec![
             VectorSpec { name: plan::VECTOR_UPDATE.into(), len: task.model.flat_len() },
             VectorSpec { name: plan::VECTOR_STATISTICS.into(), len: plan::STATISTICS_LEN },
         ],
         wire_bits: width(largest, &noise)?,
-        clip: state.base.clip.unwrap_or(task.quantization.clip),
+        clip: base.clip.unwrap_or(task.quantization.clip),
         grid: noise.grid,
         rotation_seed: None,
         mechanism: noise.mechanism,
-        policy_id: inner.settings.policy_id.clone(),
+        policy_id: context.settings.policy_id.clone(),
         profile,
         class,
         n_lo: round.rules.floor,
@@ -96,36 +99,36 @@ pub(super) fn prepare(inner: &Inner, state: &State, round: &Round) -> Result<Sta
         closing: round.closings.map(|closing| closing.as_millis()),
         identity_root: IdentityRoot::or_none(identity_root),
     };
-    let signature = config::sign(&config, &inner.task_key);
+    let signature = config::sign(&config, &context.task_key);
     let sessions = round.sessions.iter().zip(0..).map(|(session, ordinal)| SessionRow {
         id: session.id,
         round: round.id,
         ordinal,
         stage: SessionStage::Keys,
+        gate: Gate::Open,
         sum_blob: None,
     });
     Ok(Start {
         plan,
-        config_bytes: config.encode().into(),
+        config: config.encode().into(),
         signature,
         sessions: sessions.collect(),
-        dealt: deal(state, round, &config.cfg()),
-        config: Arc::new(config),
+        dealt: deal(members, round, &config.cfg()),
     })
 }
 
 /// Members in the order of H(cfg ‖ identity key), dealt in turn: the coordinator does not choose who is with whom
 /// (docs/protocol.md), and sizes differ by one at most.
-fn deal(state: &State, round: &Round, cfg: &[u8; 32]) -> Vec<(DeviceId, SessionId)> {
-    let members = state.members.iter().filter(|(_, member)| !member.left);
+fn deal(members: &[ParticipantRow], round: &Round, cfg: &[u8; 32]) -> Vec<(DeviceId, SessionId)> {
+    let members = members.iter().filter(|member| member.status == ParticipantStatus::Admitted);
     let mut order: Vec<([u8; 32], DeviceId)> = members
-        .map(|(&device, member)| {
-            let mut context = Context::new(&SHA256);
+        .map(|member| {
+            let mut context = digest::Context::new(&SHA256);
             context.update(cfg);
             context.update(&member.identity_key);
             let mut rank = [0; 32];
             rank.copy_from_slice(context.finish().as_ref());
-            (rank, device)
+            (rank, member.device)
         })
         .collect();
     order.sort_unstable();

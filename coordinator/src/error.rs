@@ -153,6 +153,9 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Another process has taken the work, or it is done.
+    #[error("another process has taken this work")]
+    LeaseLost,
     /// The coordinator is stopping.
     #[error("the coordinator is shutting down; come back soon")]
     Stopping,
@@ -190,7 +193,8 @@ impl Error {
             Self::Noise(error) => error.code(),
             Self::Store(error) => error.code(),
             Self::Blob(error) => error.code(),
-            Self::Folder { .. } => "storage",
+            Self::Folder { .. } => "storage_unavailable",
+            Self::LeaseLost => "lease_lost",
             Self::Stopping => "stopping",
             Self::Bug(_) => "internal",
         }
@@ -212,7 +216,19 @@ impl Error {
             Self::Abandoned { .. } => Class::Aborted,
             Self::Store(StoreError::Full(_)) | Self::Blob(BlobError::Full(_)) => Class::Exhausted,
             Self::Store(StoreError::Corrupt(_) | StoreError::Conflict(_)) | Self::Bug(_) => Class::Internal,
-            Self::Store(_) | Self::Blob(_) | Self::Folder { .. } | Self::Stopping => Class::Unavailable,
+            Self::Store(_) | Self::Blob(_) | Self::Folder { .. } | Self::LeaseLost | Self::Stopping => {
+                Class::Unavailable
+            }
+        }
+    }
+
+    /// The same failure for another call that it ended.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Store(error) => Self::Store(error.clone()),
+            Self::UnknownRound => Self::UnknownRound,
+            Self::Stopping => Self::Stopping,
+            other => Self::Bug(other.to_string()),
         }
     }
 
@@ -320,7 +336,7 @@ mod tests {
     #[test]
     fn the_end_of_a_round_sends_everybody_to_check_in() {
         let back = RetryWindow::from_millis(5_000);
-        for code in ["operator", "too_few_inputs", "storage", "of_tomorrow"] {
+        for code in ["operator", "too_few_inputs", "storage_unavailable", "of_tomorrow"] {
             let error = Error::Abandoned { code: code.into(), sentence: String::new(), back };
             assert_eq!(error.remedy(), Remedy::CheckIn(back));
         }
