@@ -1,0 +1,111 @@
+//! The transaction that names a partial sum and marks its uploads as part of it: these rows are the survivor set.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use scale_proto::ids::{DeviceId, SessionId};
+
+use super::segment::{Commit, Committed, Queued};
+use super::uploads::Uploads;
+use crate::context::Context;
+use crate::error::Error;
+use crate::round::SessionStage;
+use crate::rounds::ActiveRound;
+use crate::rows::{Gate, SegmentRow, UploadState};
+use crate::staging::Staging;
+use crate::store::{StoreError, Tx};
+
+/// Commits the segments of a round's sessions.
+pub(super) struct Committer {
+    pub(super) context: Arc<Context>,
+    pub(super) active: Arc<ActiveRound>,
+    pub(super) uploads: Arc<Uploads>,
+    pub(super) staging: Staging,
+}
+
+/// Why nothing was marked.
+enum Unmarked {
+    /// The stage is over: the segment names nobody.
+    Closed,
+    /// These uploads are in another segment, or gone.
+    Already(Vec<DeviceId>),
+    /// The database.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Unmarked {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Commit for Committer {
+    fn commit(&self, segment: SegmentRow, uploads: Vec<Queued>) -> BoxFuture<'_, Result<Committed, Error>> {
+        Box::pin(self.commit_segment(segment, uploads))
+    }
+}
+
+impl Committer {
+    async fn commit_segment(&self, segment: SegmentRow, uploads: Vec<Queued>) -> Result<Committed, Error> {
+        let (session, blob) = (segment.session, segment.blob.clone());
+        let devices: Arc<[DeviceId]> = uploads.iter().map(|queued| queued.upload.device).collect();
+        let (segment, marking) = (Arc::new(segment), Arc::clone(&devices));
+        let marked = self
+            .context
+            .store
+            .run_tx("commit_segment", move |tx| {
+                let (segment, devices) = (Arc::clone(&segment), Arc::clone(&marking));
+                Box::pin(async move { mark(tx, &segment, &devices).await })
+            })
+            .await;
+        match marked {
+            Ok(()) => {}
+            Err(Unmarked::Closed) => {
+                self.context.blobs.delete(&blob).await?;
+                return Ok(Committed::Done);
+            }
+            Err(Unmarked::Already(devices)) => {
+                self.context.blobs.delete(&blob).await?;
+                self.note(session).await?;
+                return Ok(Committed::Already(devices));
+            }
+            Err(Unmarked::Store(error)) => return Err(error.into()),
+        }
+        self.uploads.set(session, devices.iter().copied(), UploadState::Committed);
+        self.context.look_at(self.active.id);
+        self.active.wake();
+        for queued in &uploads {
+            if let Err(error) = self.staging.remove(&queued.upload).await {
+                tracing::debug!(%session, %error, "what was staged stays until the session ends");
+            }
+        }
+        Ok(Committed::Done)
+    }
+
+    /// What another process has added is known here too from now on, and calls that wait for it are answered.
+    async fn note(&self, session: SessionId) -> Result<(), Error> {
+        let read = self
+            .context
+            .store
+            .read("uploads", move |tx| Box::pin(async move { Ok::<_, Error>(tx.uploads(session).await?) }));
+        let rows = read.await?.into_iter().filter(|row| row.state == UploadState::Committed);
+        self.uploads.set(session, rows.map(|row| row.device), UploadState::Committed);
+        self.active.wake();
+        Ok(())
+    }
+}
+
+/// Marks all of the uploads, or none: another process may have added one of them, and nobody may be counted twice.
+async fn mark(tx: &mut Tx, segment: &SegmentRow, devices: &[DeviceId]) -> Result<(), Unmarked> {
+    let session = tx.hold_session(segment.session).await?;
+    if !session.is_some_and(|row| row.stage == SessionStage::MaskedInput && row.gate != Gate::Frozen) {
+        return Err(Unmarked::Closed);
+    }
+    if tx.commit_uploads(segment.session, segment, devices).await? as usize == devices.len() {
+        return Ok(());
+    }
+    let rows = tx.uploads(segment.session).await?;
+    let ours =
+        |device: &DeviceId| rows.iter().any(|row| row.device == *device && row.segment.as_ref() == Some(&segment.id));
+    Err(Unmarked::Already(devices.iter().filter(|device| !ours(device)).copied().collect()))
+}
