@@ -1,5 +1,7 @@
 //! Models: files as safetensors, written once; lineage rows; the optimizer's state beside each version.
 
+mod account;
+
 use scale_proto::ids::{Digest, ModelVersion, RoundId, TaskId};
 use scale_proto::time::Timestamp;
 
@@ -10,6 +12,8 @@ use scale_proto::model_file::{ModelFileError, decode, encode};
 use crate::blobs::{BlobError, Blobs};
 use crate::rows::{ModelRow, Origin};
 use crate::spent::Spent;
+
+pub(crate) use account::account;
 
 /// What goes wrong between weights and their blobs.
 #[derive(Debug, thiserror::Error)]
