@@ -110,8 +110,8 @@ fn first_round_is_paid(facts: &Facts<'_>) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::tests::fleet;
     use crate::noise;
+    use crate::tests::fleet;
 
     fn refusal(change: impl FnOnce(&mut TaskConfig)) -> Option<String> {
         let mut task = fleet::task("manual");

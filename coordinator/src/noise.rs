@@ -132,7 +132,7 @@ pub fn budget(target: &Target) -> Result<Budget, AccountingError> {
 }
 
 /// The devices that one sum has: noise is sized for each sum that the coordinator sees.
-pub(crate) fn cohort(task: &TaskConfig) -> plan::Cohort {
+pub fn cohort(task: &TaskConfig) -> plan::Cohort {
     let secure = &task.secure_aggregation;
     let survivors_min = task.cohort.floor.max(params::FLOOR);
     let selected = task.cohort.selected().max(survivors_min);
@@ -154,7 +154,7 @@ mod tests {
     use scale_proto::privacy::ClipRange;
 
     use super::*;
-    use crate::driver::tests::fleet;
+    use crate::tests::fleet;
 
     fn task(devices: u32, floor: u32, privacy: Privacy) -> TaskConfig {
         let mut task = fleet::task("manual");

@@ -32,11 +32,16 @@ impl Spent {
 
     /// Adds a round that released its sum. A person is in one of its sessions only.
     pub fn charge(&mut self, config: &RoundConfig) {
-        match config.mechanism {
+        self.charge_round(config.mechanism, config.grid, config.dim());
+    }
+
+    /// Adds a round with this noise, on this grid and on so many entries.
+    pub fn charge_round(&mut self, mechanism: Mechanism, grid: u32, dim: u64) {
+        match mechanism {
             // Noise on gradients is the devices' own.
             Mechanism::None => self.rounds += u64::from(self.mode == Self::EXAMPLE),
             Mechanism::DistributedGaussian { local_variance, n_honest, rho } => {
-                let alone = distributed::Mechanism::new(config.grid, config.dim(), local_variance, n_honest)
+                let alone = distributed::Mechanism::new(grid, dim, local_variance, n_honest)
                     .and_then(|mechanism| mechanism.local());
                 self.rounds += 1;
                 self.aggregate = self.aggregate.plus(Rho::from_units(rho));

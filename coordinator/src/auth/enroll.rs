@@ -10,9 +10,9 @@ use scale_secagg::keys::verify;
 
 use super::secrets::{SecretsError, random};
 use super::token::{Authority, Enrolls, Minted, TokenError};
-use crate::clock::SharedClock;
-use crate::driver::Caller;
+use crate::Caller;
 use crate::store::{DeviceRow, Store, StoreError, UsedTokenRow};
+use scale_clock::SharedClock;
 
 /// How much longer than the token the row of a used one is kept, for clocks that are set back.
 const KEPT_AFTER_END: Duration = Duration::from_secs(3600);
@@ -112,7 +112,7 @@ mod tests {
 
     use super::*;
     use crate::auth::Kind;
-    use crate::clock::{Clock as _, MockClock};
+    use scale_clock::{Clock as _, MockClock};
 
     fn signed(key: &IdentityKey, enroll_token: &str) -> Enroll {
         let identity_key = key.public();

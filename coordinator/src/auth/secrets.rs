@@ -123,7 +123,8 @@ impl Secrets {
         Ok(Self(File { version: VERSION, token_key: random()?, url_key, previous_url_key: None, task_seed: random()? }))
     }
 
-    fn parse(text: &[u8], path: &Path) -> Result<Self, SecretsError> {
+    /// Reads the text of such a file; `path` says in errors where it is.
+    pub(crate) fn parse(text: &[u8], path: &Path) -> Result<Self, SecretsError> {
         let damaged = |problem: String| SecretsError::Damaged { path: path.display().to_string(), problem };
         // serde's own message may quote a value.
         let file: File = serde_json::from_slice(text)

@@ -19,7 +19,7 @@ use ring::hmac;
 use scale_proto::ids::DeviceId;
 use scale_proto::time::Timestamp;
 
-use crate::driver::Caller;
+use crate::Caller;
 
 const DOMAIN: &[u8] = b"scale-fl/token/v1";
 const VERSION: u8 = 1;

@@ -312,7 +312,7 @@ impl Refused {
     }
 }
 
-/// What the driver has to do.
+/// What has to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Keep the device as a participant.

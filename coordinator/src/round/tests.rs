@@ -44,7 +44,7 @@ fn after(millis: u64) -> Timestamp {
     START.plus(Duration::from_millis(millis))
 }
 
-/// Drives a round the way the driver does: one event at a time, effects kept.
+/// Drives a round the way a step does: one event at a time, effects kept.
 struct Bench {
     round: Round,
     effects: Vec<Effect>,
