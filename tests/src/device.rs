@@ -1,5 +1,7 @@
 //! A device that speaks the wire one message at a time: a test decides on each. What it says is up to the machine that ships.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, anyhow, bail};
@@ -7,6 +9,7 @@ use bytes::Bytes;
 use scale_client_core::device::Rules;
 use scale_client_core::testing::{Device, Silence, setting};
 use scale_proto::answer::StageDown;
+use scale_proto::codes::Advice;
 use scale_proto::manifest::Manifest;
 use scale_proto::plan::Plan;
 use scale_proto::time::Timestamp;
@@ -21,6 +24,8 @@ use crate::process::{http_get, with_token};
 const PATIENCE: Duration = Duration::from_secs(40);
 /// Bytes of one upload piece: small, so that tests see uploads in several pieces.
 const PIECE: usize = 16;
+/// After so long without a sign it asks for one, and after so long again a connection is dead.
+const SILENCE: Duration = Duration::from_secs(3);
 /// Models whose rounds it joins: its training moves weights, whatever they mean.
 const FAMILIES: [&str; 2] = ["mlp", "text_bag"];
 
@@ -32,6 +37,23 @@ pub struct RawDevice {
     device: Device,
     patience: Duration,
     piece: usize,
+    /// Where it counts the refusals after which it sends the same bytes again; `None`: every refusal ends its call.
+    refusals: Option<Refusals>,
+}
+
+/// How often devices were refused, by code, and sent the same bytes again. Clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct Refusals(Arc<Mutex<BTreeMap<String, u32>>>);
+
+impl Refusals {
+    /// Codes and how often.
+    pub fn counted(&self) -> BTreeMap<String, u32> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn count(&self, code: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(code).or_default() += 1;
+    }
 }
 
 /// One device in one round.
@@ -56,7 +78,15 @@ impl RawDevice {
     /// # Errors
     /// What the coordinator answers.
     pub async fn enroll(url: String, number: u8, enroll_token: &str) -> anyhow::Result<Self> {
-        let mut device = Device::at(number.into(), setting::rules(), now());
+        Self::enroll_as(url, number.into(), enroll_token).await
+    }
+
+    /// The same for crowds of more than 256.
+    ///
+    /// # Errors
+    /// What the coordinator answers.
+    pub async fn enroll_as(url: String, number: u32, enroll_token: &str) -> anyhow::Result<Self> {
+        let mut device = Device::at(number, setting::rules(), now());
         let channel = Endpoint::from_shared(url.clone())?.connect_lazy();
         let key = device.identity.public();
         let request = wire::EnrollRequest {
@@ -72,13 +102,25 @@ impl RawDevice {
         let task_key = answer.task_key.as_ref().try_into().context("task key")?;
         let families = FAMILIES.map(str::to_owned).to_vec();
         device.rules = Rules { task_key, tasks: vec![], families, ..setting::rules() };
-        Ok(Self { url, channel, token: answer.device_token, device, patience: PATIENCE, piece: PIECE })
+        let token = answer.device_token;
+        Ok(Self { url, channel, token, device, patience: PATIENCE, piece: PIECE, refusals: None })
     }
 
     /// The same device, which repeats a call for so long, and uploads in pieces of so many bytes.
     #[must_use]
     pub fn with_patience(self, patience: Duration, piece: usize) -> Self {
         Self { patience, piece, ..self }
+    }
+
+    /// The same device over a network where servers come and go: it gives up a connection that is silent for some
+    /// seconds, and does what a refusal says helps: it sends the same bytes again.
+    ///
+    /// # Errors
+    /// The address is not one.
+    pub fn through_outages(mut self, refusals: Refusals) -> anyhow::Result<Self> {
+        self.refusals = Some(refusals);
+        self.reconnect()?;
+        Ok(self)
     }
 
     /// The generated client.
@@ -106,7 +148,11 @@ impl RawDevice {
     /// # Errors
     /// The address is not one.
     pub fn reconnect(&mut self) -> anyhow::Result<()> {
-        self.channel = Endpoint::from_shared(self.url.clone())?.connect_lazy();
+        let mut endpoint = Endpoint::from_shared(self.url.clone())?;
+        if self.refusals.is_some() {
+            endpoint = endpoint.http2_keep_alive_interval(SILENCE).keep_alive_timeout(SILENCE);
+        }
+        self.channel = endpoint.connect_lazy();
         Ok(())
     }
 
@@ -131,7 +177,7 @@ impl RawDevice {
             .await?;
         let config = RoundConfig::decode(&manifest.round_config)?;
         let plan = Plan::decode(&manifest.plan)?;
-        let file = http_get(&direct(&self.url, &manifest.model_url)?).await?;
+        let file = self.download(&direct(&self.url, &manifest.model_url)?).await?;
         self.device.now = now();
         let up = self.device.take(Manifest::try_from(manifest.clone())?, &file).map_err(silent)?;
         let (input, session) = (self.device.input().to_vec(), Bytes::new());
@@ -235,6 +281,17 @@ impl RawDevice {
         self.device.accepted().map(drop).map_err(silent)
     }
 
+    async fn download(&self, url: &str) -> anyhow::Result<Bytes> {
+        let started = tokio::time::Instant::now();
+        loop {
+            match http_get(url).await {
+                Err(error) if self.refusals.is_none() || started.elapsed() > self.patience => return Err(error),
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                Ok(file) => return Ok(file),
+            }
+        }
+    }
+
     fn take(&mut self, joined: &mut Joined, down: wire::StageDown) -> anyhow::Result<()> {
         self.device.now = now();
         joined.up = self.device.answer(StageDown::try_from(down)?).map_err(silent)?;
@@ -274,9 +331,14 @@ impl RawDevice {
                 Ok(Some(answer)) => return Ok(answer),
                 Ok(None) => {}
                 Err(status) if is_away(&status) => {}
-                Err(status) => return Err(status.into()),
+                Err(status) => match &self.refusals {
+                    Some(refusals) if says_resend(&status) => refusals.count(code(&status)),
+                    _ => return Err(status.into()),
+                },
             }
-            tokio::time::sleep(Duration::from_millis(40)).await;
+            // Where servers come and go, crowds call.
+            let pause = if self.refusals.is_some() { 250 } else { 40 };
+            tokio::time::sleep(Duration::from_millis(pause)).await;
         }
         bail!("no answer within {:?}", self.patience)
     }
@@ -287,6 +349,12 @@ fn is_away(status: &tonic::Status) -> bool {
     let said_by_the_coordinator = status.metadata().get("scale-error-code").is_some();
     !said_by_the_coordinator
         && matches!(status.code(), tonic::Code::Unavailable | tonic::Code::Unknown | tonic::Code::Cancelled)
+}
+
+/// The coordinator says that sending the same bytes again helps.
+fn says_resend(status: &tonic::Status) -> bool {
+    let problem = scale_proto::status::read(status.details());
+    problem.is_some_and(|problem| problem.remedy.advice() == Advice::Resend)
 }
 
 /// The stable word of a refusal.

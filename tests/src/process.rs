@@ -18,6 +18,7 @@ pub struct CoordinatorProcess {
     data: tempfile::TempDir,
     port: u16,
     child: Option<Child>,
+    environment: Vec<(String, String)>,
 }
 
 impl CoordinatorProcess {
@@ -26,10 +27,23 @@ impl CoordinatorProcess {
     /// # Errors
     /// It does not start within 20 s.
     pub async fn start(binary: &str) -> anyhow::Result<Self> {
-        let data = tempfile::tempdir()?;
-        let mut this = Self { binary: binary.into(), data, port: 0, child: None };
+        let mut this = Self::prepare(binary)?;
         this.restart().await?;
         Ok(this)
+    }
+
+    /// A coordinator that does not run yet, with an empty data folder: [`Self::restart_with`] starts it.
+    ///
+    /// # Errors
+    /// No folder can be made.
+    pub fn prepare(binary: &str) -> anyhow::Result<Self> {
+        let environment = vec![("SCALE_LOG".to_owned(), "info".to_owned())];
+        Ok(Self { binary: binary.into(), data: tempfile::tempdir()?, port: 0, child: None, environment })
+    }
+
+    /// Puts a variable into the environment of its next starts.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
     }
 
     /// The data folder.
@@ -57,6 +71,30 @@ impl CoordinatorProcess {
         child.kill()?;
         child.wait()?;
         Ok(())
+    }
+
+    /// Asks the process to end, as an operator or an orchestrator does, and waits until it has.
+    ///
+    /// # Errors
+    /// There is no process, it does not end within `limit`, or it ends with a failure.
+    pub async fn terminate(&mut self, limit: Duration) -> anyhow::Result<()> {
+        self.signal(Signal::TERM)?;
+        let asked = Instant::now();
+        while asked.elapsed() < limit {
+            let child = self.child.as_mut().context("the coordinator does not run")?;
+            if let Some(status) = child.try_wait()? {
+                self.child = None;
+                anyhow::ensure!(status.success(), "the coordinator ended with {status}: {}", self.output());
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        bail!("the coordinator did not end within {limit:?}: {}", self.output())
+    }
+
+    /// Whether the process runs (or stands still).
+    pub fn runs(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
     /// Stops the process for a while, as `kill -STOP` does: connections stay, and nobody answers.
@@ -115,7 +153,7 @@ impl CoordinatorProcess {
                 .arg(self.data.path())
                 .args(["--listen", &format!("127.0.0.1:{}", self.port), "--until-stdin-ends"])
                 .args(arguments)
-                .env("SCALE_LOG", "info")
+                .envs(self.environment.iter().map(|(name, value)| (name, value)))
                 .stdin(Stdio::piped())
                 .stdout(log("stdout.log")?)
                 .stderr(log("stderr.log")?)
@@ -167,11 +205,15 @@ impl CoordinatorProcess {
     /// # Errors
     /// Nobody listens.
     pub async fn admin(&self) -> anyhow::Result<Admin> {
-        let token = std::fs::read_to_string(self.data.path().join("operator.token"))?;
-        Ok(Admin {
-            client: wire::admin_client::AdminClient::new(self.channel().await?),
-            token: token.trim().to_owned(),
-        })
+        Ok(Admin::over(self.channel().await?, &self.operator_token()?))
+    }
+
+    /// The operator's token.
+    ///
+    /// # Errors
+    /// The coordinator has never run.
+    pub fn operator_token(&self) -> anyhow::Result<String> {
+        Ok(std::fs::read_to_string(self.data.path().join("operator.token"))?.trim().to_owned())
     }
 }
 
@@ -188,6 +230,11 @@ pub struct Admin {
 }
 
 impl Admin {
+    /// An operator with this connection and token.
+    pub fn over(channel: Channel, token: &str) -> Self {
+        Self { client: wire::admin_client::AdminClient::new(channel), token: token.to_owned() }
+    }
+
     /// Wraps a message with the operator's token.
     pub fn request<T>(&self, message: T) -> Request<T> {
         with_token(message, &self.token)
@@ -225,6 +272,26 @@ impl Admin {
         let request = wire::ListRoundsRequest { task: task.to_owned(), limit: 1 };
         let rounds = self.client.list_rounds(with_token(request, &self.token)).await?.into_inner().rounds;
         rounds.into_iter().next().ok_or_else(|| tonic::Status::not_found("no round yet"))
+    }
+
+    /// The rounds of a task, oldest first.
+    ///
+    /// # Errors
+    /// What the coordinator answers.
+    pub async fn rounds(&mut self, task: &str) -> Result<Vec<wire::RoundInfo>, tonic::Status> {
+        let request = wire::ListRoundsRequest { task: task.to_owned(), limit: 1000 };
+        let mut rounds = self.client.list_rounds(with_token(request, &self.token)).await?.into_inner().rounds;
+        rounds.sort_by_key(|round| round.number);
+        Ok(rounds)
+    }
+
+    /// Lets rounds of a task open, or no more: `active` or `paused`.
+    ///
+    /// # Errors
+    /// What the coordinator answers.
+    pub async fn set_state(&mut self, task: &str, state: &str) -> Result<(), tonic::Status> {
+        let request = wire::SetTaskStateRequest { task: task.to_owned(), state: state.to_owned() };
+        self.client.set_task_state(with_token(request, &self.token)).await.map(drop)
     }
 
     /// One round.

@@ -11,10 +11,11 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use scale_client_core::device::{Event, Guardrails, Rules, State};
 use scale_client_core::testing::Device;
-use scale_coordinator::blobs::Blobs;
-use scale_coordinator::clock::{Clock as _, MockClock};
-use scale_coordinator::driver::{Caller, Coordinator, Parts, Settings};
+use scale_clock::{Clock as _, MockClock};
+use scale_coordinator::blobs::{Blobs, Cdn, ModelUrls};
+use scale_coordinator::staging::Staging;
 use scale_coordinator::store::Store;
+use scale_coordinator::{Caller, Coordinator, Parts, Settings};
 use scale_proto::answer::{CheckIn, CheckInAnswer};
 use scale_proto::ids::{DeviceId, TaskId};
 use scale_proto::manifest::Manifest;
@@ -41,14 +42,14 @@ impl Bench {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = MockClock::at(Timestamp::from_millis(1_700_000_000_000));
-        let mut settings = Settings::new(folder.path().join("staging"));
-        settings.long_poll = Duration::from_secs(1);
+        let settings = Settings { long_poll: Duration::from_secs(1), ..Settings::default() };
         let parts = Parts {
             store: Store::open_in_memory().await.unwrap(),
             blobs: Blobs::in_memory(),
             clock: Arc::new(clock.clone()),
             task_key: Arc::new(IdentityKey::from_seed(&TASK_KEY)),
-            model_url: Arc::new(|blob| format!("https://fl.example.org/{blob}")),
+            model_urls: ModelUrls::cdn(Cdn::parse("https://fl.example.org").expect("an address")),
+            staging: Staging::folder(folder.path().join("staging")).expect("a folder"),
             watch: Arc::new(()),
             settings,
         };

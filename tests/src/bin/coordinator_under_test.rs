@@ -3,5 +3,5 @@
 fn main() -> std::process::ExitCode {
     // As `scale-coordinator` does; it fails only when there is a default already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    scale_coordinator::cli::main()
+    scale_server::cli::main()
 }

@@ -29,10 +29,10 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use http::HeaderValue;
-use scale_coordinator::files::PEOPLE_ISSUER;
 use scale_records::domain::{JobId, Scope, UserId};
 use scale_records::store::{Filter, Page, Records};
 use scale_rest::auth::{Assurance, DevIssuer, Role};
+use scale_server::files::PEOPLE_ISSUER;
 
 use calls::Person;
 use place::{Place, now};

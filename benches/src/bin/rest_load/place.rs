@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use scale_coordinator::files;
 use scale_proto::time::Timestamp;
 use scale_records::domain::{JobId, NewJob, UploadCounts};
 use scale_records::store::{self, Begun, Location, Records};
+use scale_server::files;
 use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use uuid::Uuid;

@@ -26,7 +26,7 @@ pub(crate) fn is_coordinator() -> bool {
 pub(crate) fn be_coordinator() -> ExitCode {
     // It fails only when there is a default already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    scale_coordinator::cli::main()
+    scale_server::cli::main()
 }
 
 /// A coordinator that serves. Killed when dropped, and gone with this process: the other end of its input is here.
