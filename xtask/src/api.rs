@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::command;
-use crate::demo::COORDINATOR;
+use crate::demo::{COORDINATOR, SERVER};
 use crate::services::{Folder, Server, bound, free_port, tail};
 use crate::tools::PythonEnvironment;
 use crate::workspace::target_dir;
@@ -165,7 +165,7 @@ impl Program {
         let mut cargo = command::cargo();
         match self.as_tests_build_it {
             true => cargo.args(["test", "--workspace", "--locked", "--no-run", "--quiet"]),
-            false => cargo.args(["build", "--package", COORDINATOR, "--bin", COORDINATOR, "--locked", "--quiet"]),
+            false => cargo.args(["build", "--package", SERVER, "--bin", COORDINATOR, "--locked", "--quiet"]),
         };
         command::run(&mut cargo)?;
         Ok(target_dir().join("debug").join(format!("{COORDINATOR}{}", std::env::consts::EXE_SUFFIX)))

@@ -16,7 +16,9 @@ use crate::workspace::target_dir;
 pub(crate) const PACKAGE: &str = "scale-examples";
 /// The program that plays many devices, and starts itself a second time as their coordinator.
 pub(crate) const FLEET: &str = "fleet";
-/// The coordinator: package and program.
+/// The package whose program an operator starts.
+pub(crate) const SERVER: &str = "scale-server";
+/// That program.
 pub(crate) const COORDINATOR: &str = "scale-coordinator";
 
 #[derive(Args)]

@@ -1,6 +1,6 @@
-//! Throw-away Postgres and Redis servers for the tests that need real ones.
+//! Throw-away Postgres, Redis and Azurite servers for the tests that need real ones.
 //!
-//! Both listen on free ports of 127.0.0.1, behind a password that nobody is told, keep everything in one temporary
+//! They listen on free ports of 127.0.0.1, behind a password or key that nobody is told, keep everything in one temporary
 //! folder, write nothing to disk in earnest, and end with this program, however it ends.
 
 use std::fs::{self, File};
@@ -15,24 +15,30 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use crate::command;
+use crate::node::NodePackages;
 use crate::report::clock;
 use crate::tools::{apt_install, is_root, on_path};
 
 /// Where tests find them. Set by the person who runs the tests, nothing is started in their place.
 const POSTGRES: &str = "SCALE_TEST_POSTGRES";
 const REDIS: &str = "SCALE_TEST_REDIS";
+const AZURITE: &str = "SCALE_TEST_AZURITE";
+
+/// A server of Azure Blob Storage that checks signatures.
+const AZURITE_PACKAGES: NodePackages<'_> =
+    NodePackages { name: "azurite", folder: "tests/azurite", purpose: "a server of Azure Blob Storage for the tests" };
 
 /// The oldest versions that are supported.
 const POSTGRES_VERSION: u32 = 15;
 const REDIS_VERSION: u32 = 7;
 
-/// Both refuse or dislike to run as root; Debian's package makes this user.
+/// Postgres and Redis refuse or dislike to run as root; Debian's package makes this user.
 const USER: &str = "postgres";
 const START_LIMIT: Duration = Duration::from_secs(60);
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The command, which finds the servers by SCALE_TEST_POSTGRES and SCALE_TEST_REDIS
+    /// The command, which finds the servers by SCALE_TEST_POSTGRES, SCALE_TEST_REDIS and SCALE_TEST_AZURITE
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<String>,
 }
@@ -58,15 +64,15 @@ pub(crate) struct Services {
 }
 
 impl Services {
-    /// Installs what is missing and starts both, but not one whose address is in the environment.
+    /// Installs what is missing and starts all of them, but not one whose address is in the environment.
     ///
     /// # Errors
     /// If one is missing and cannot be installed, or does not start.
     pub(crate) fn start() -> Result<Self> {
         let mut services = Self { servers: Vec::new(), folder: None, addresses: Vec::new() };
-        let wanted: Vec<_> = [POSTGRES, REDIS].into_iter().filter(|name| !is_set(name)).collect();
+        let wanted: Vec<_> = [POSTGRES, REDIS, AZURITE].into_iter().filter(|name| !is_set(name)).collect();
         if wanted.is_empty() {
-            println!("  using {POSTGRES} and {REDIS} from the environment");
+            println!("  using {POSTGRES}, {REDIS} and {AZURITE} from the environment");
             return Ok(services);
         }
         let started = Instant::now();
@@ -75,10 +81,10 @@ impl Services {
         })?;
         let folder = services.folder.insert(Folder::new(is_root().then_some(USER))?).path.clone();
         for name in wanted {
-            let (server, address) = if name == POSTGRES {
-                postgres(&programs.postgres, &folder)?
-            } else {
-                redis(&programs.redis, &folder)?
+            let (server, address) = match name {
+                POSTGRES => postgres(&programs.postgres, &folder)?,
+                REDIS => redis(&programs.redis, &folder)?,
+                _ => azurite(&programs.azurite, &folder)?,
             };
             println!("  {} on port {}", server.version, server.port);
             services.servers.push(server);
@@ -103,6 +109,8 @@ struct Programs {
     /// The folder of `initdb`, `postgres` and `pg_isready`.
     postgres: PathBuf,
     redis: PathBuf,
+    /// The folder of its packages.
+    azurite: PathBuf,
 }
 
 impl Programs {
@@ -125,7 +133,8 @@ impl Programs {
             }
             None => PathBuf::new(),
         };
-        Ok(Self { postgres, redis: "redis-server".into() })
+        let azurite = if wanted.contains(&AZURITE) { AZURITE_PACKAGES.ensure()? } else { PathBuf::new() };
+        Ok(Self { postgres, redis: "redis-server".into(), azurite })
     }
 }
 
@@ -198,6 +207,37 @@ fn redis(program: &Path, folder: &Path) -> Result<(Server, String)> {
     let mut server = Server::spawn(version, port, redis.arg("-"), folder.join("redis.log"), &config)?;
     server.wait_until(|| answers_ping(port, &password).unwrap_or(false))?;
     Ok((server, format!("redis://default:{password}@127.0.0.1:{port}/")))
+}
+
+/// Everything in memory. It runs as whoever runs this: another user may not be able to read its packages.
+fn azurite(packages: &Path, folder: &Path) -> Result<(Server, String)> {
+    let package = packages.join("node_modules/azurite");
+    let about = fs::read_to_string(package.join("package.json")).context("npm has not installed azurite")?;
+    let about: serde_json::Value = serde_json::from_str(&about).context("azurite's package.json")?;
+    let version = about["version"].as_str().unwrap_or_default();
+    let (port, account) = (free_port()?, "scaletests");
+    let key = base64(&password().as_bytes()[..30]);
+    let mut node = bound(Path::new("node"), None)?;
+    node.current_dir(folder).arg(package.join("dist/src/blob/main.js"));
+    node.args(["--blobHost", "127.0.0.1", "--blobPort", &port.to_string(), "--inMemoryPersistence"]);
+    node.args(["--silent", "--disableTelemetry"]);
+    // From the environment, as it takes them nowhere else.
+    node.env("AZURITE_ACCOUNTS", format!("{account}:{key}"));
+    let mut server = Server::spawn(format!("azurite {version}"), port, &mut node, folder.join("azurite.log"), "")?;
+    server.wait_until(|| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok())?;
+    let endpoint = format!("http://127.0.0.1:{port}/{account}");
+    let scheme = "DefaultEndpointsProtocol=http";
+    Ok((server, format!("{scheme};AccountName={account};AccountKey={key};BlobEndpoint={endpoint};")))
+}
+
+/// As keys of Azure are written. `bytes`: a multiple of three, so that nothing is filled up.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digits = bytes.as_chunks::<3>().0.iter().flat_map(|[a, b, c]| {
+        let word = u32::from(*a) << 16 | u32::from(*b) << 8 | u32::from(*c);
+        [18, 12, 6, 0].map(|shift| char::from(DIGITS[(word >> shift & 63) as usize]))
+    });
+    digits.collect()
 }
 
 fn answers_ping(port: u16, password: &str) -> Result<bool> {
@@ -396,6 +436,14 @@ mod tests {
         assert_eq!(best_version([17, 13, 15, 16].into_iter()), Some(15));
         assert_eq!(best_version([16, 17].into_iter()), Some(16));
         assert_eq!(best_version([13, 14].into_iter()), None);
+    }
+
+    #[test]
+    fn keys_are_written_as_azure_reads_them() {
+        for (bytes, text) in [("foobar", "Zm9vYmFy"), ("\u{3fb}~>?", "z7t+Pj8="), ("", "")] {
+            let whole = &bytes.as_bytes()[..bytes.len() / 3 * 3];
+            assert_eq!(base64(whole), text[..whole.len() / 3 * 4], "{bytes}");
+        }
     }
 
     #[cfg(unix)]

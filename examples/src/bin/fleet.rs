@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         }),
         Command::Neighbors(options) => show(neighbors::run(&options)),
         // Reads the command line by itself.
-        Command::Serve { .. } => scale_coordinator::cli::main(),
+        Command::Serve { .. } => scale_server::cli::main(),
     }
 }
 

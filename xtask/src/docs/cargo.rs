@@ -12,7 +12,7 @@ use clap::Parser as _;
 use serde::Deserialize;
 
 use crate::command;
-use crate::demo::COORDINATOR;
+use crate::demo::{COORDINATOR, SERVER};
 
 /// What is done in place of `cargo ARGUMENTS`, and why.
 const TABLE: [(&str, Instead, &str); 4] = [
@@ -21,8 +21,16 @@ const TABLE: [(&str, Instead, &str); 4] = [
         Instead::Understand,
         "its flags are understood; running the tests from the tests would never end",
     ),
-    ("cargo run -p scale-coordinator -- serve …", Instead::Serve, "in the background, until its document ends"),
-    ("cargo run -p scale-coordinator -- …", Instead::Coordinator, "unoptimized: a release build takes minutes"),
+    (
+        "cargo run -p scale-server --bin scale-coordinator -- serve …",
+        Instead::Serve,
+        "in the background, until its document ends",
+    ),
+    (
+        "cargo run -p scale-server --bin scale-coordinator -- …",
+        Instead::Coordinator,
+        "unoptimized: a release build takes minutes",
+    ),
     ("cargo run|test|bench -p …", Instead::Exist, "package and target exist; the tests build and run them"),
 ];
 
@@ -132,10 +140,12 @@ impl<'a> Call<'a> {
             .find_map(|(kind, flag)| Some((kind, after(&[flag])?)));
         let instead = match own.first().map(String::as_str) {
             Some("xtask") => Instead::Understand,
-            Some("run") if package == Some(COORDINATOR) => match arguments.first().map(String::as_str) {
-                Some("serve") => Instead::Serve,
-                _ => Instead::Coordinator,
-            },
+            Some("run") if (package, target) == (Some(SERVER), Some(("bin", COORDINATOR))) => {
+                match arguments.first().map(String::as_str) {
+                    Some("serve") => Instead::Serve,
+                    _ => Instead::Coordinator,
+                }
+            }
             Some("run" | "test" | "bench") if package.is_some() => Instead::Exist,
             _ => bail!("nothing stands in for this; see the table in {}", file!()),
         };
@@ -186,8 +196,8 @@ mod tests {
         for (line, instead) in [
             ("xtask demo --light", Instead::Understand),
             ("xtask services cargo test -p scale-records", Instead::Understand),
-            ("run --release -p scale-coordinator -- serve --data x", Instead::Serve),
-            ("run --release -q -p scale-coordinator -- task list", Instead::Coordinator),
+            ("run --release -p scale-server --bin scale-coordinator -- serve --data x", Instead::Serve),
+            ("run --release -q -p scale-server --bin scale-coordinator -- task list", Instead::Coordinator),
             ("test -p scale-proto --test golden", Instead::Exist),
             ("run --release -p scale-examples --bin evaluate -- --model x", Instead::Exist),
         ] {
@@ -208,6 +218,7 @@ mod tests {
             ("test -p scale-proto --test no-such-test", false),
             ("run -p scale-nothing", false),
             ("run -p scale-examples --bin fleet", true),
+            ("run -p scale-server --bin scale-coordinator", true),
         ] {
             let words = words(line);
             assert_eq!(Call::read(&words).unwrap().exists().is_ok(), exists, "{line}");

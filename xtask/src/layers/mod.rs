@@ -45,11 +45,11 @@ pub(crate) fn run() -> Result<()> {
         format!("{} packages depend only on the layers below them", metadata.packages.len()),
         packages::directions(&metadata),
     );
-    let tree = command::output(command::cargo().args(packages::SERVER_TREE))?;
-    check(
-        format!("{} packages in the coordinator's tree, none of them for training", packages::names(&tree).len()),
-        packages::server_tree(&tree),
-    );
+    for tree in packages::TREES {
+        let listed = command::output(command::cargo().args(tree.arguments()))?;
+        let count = packages::names(&listed).len();
+        check(format!("{count} packages in the tree of {}: {}", tree.package, tree.why), tree.check(&listed));
+    }
     check("Cargo.lock: banned packages, packages with one version".into(), packages::locked(&Lockfile::read(root)?));
     for rule in source::RULES {
         let files = source::files(root, rule.folders)?;

@@ -21,14 +21,31 @@ const TESTING: &str = "testing";
 const LAYERS: &[Layer] = &[
     Layer { package: "scale-privacy", below: &[], dev: &[], testing: &[] },
     Layer { package: "scale-secagg", below: &[], dev: &["scale-privacy"], testing: &[] },
-    Layer { package: "scale-proto", below: &["scale-secagg"], dev: &[], testing: &[] },
-    Layer { package: "scale-records", below: &["scale-proto"], dev: &[], testing: &[] },
-    Layer { package: "scale-rest", below: &["scale-records", "scale-proto"], dev: &[], testing: &[] },
+    Layer { package: "scale-clock", below: &[], dev: &[], testing: &[] },
+    // Its own tests need its faults.
+    Layer { package: "scale-sql", below: &["scale-clock"], dev: &["scale-sql"], testing: &[] },
+    Layer { package: "scale-proto", below: &["scale-secagg", "scale-clock"], dev: &[], testing: &[] },
+    Layer { package: "scale-records", below: &["scale-sql", "scale-clock"], dev: &[], testing: &[] },
+    Layer { package: "scale-rest", below: &["scale-records", "scale-clock"], dev: &[], testing: &[] },
     Layer {
         package: "scale-coordinator",
-        below: &["scale-rest", "scale-records", "scale-proto", "scale-secagg", "scale-privacy"],
+        below: &["scale-sql", "scale-proto", "scale-clock", "scale-secagg", "scale-privacy"],
         // Its tests run whole rounds with the device that ships, not with one of their own.
         dev: &["scale-client-core"],
+        testing: &[],
+    },
+    Layer {
+        package: "scale-server",
+        below: &[
+            "scale-coordinator",
+            "scale-rest",
+            "scale-records",
+            "scale-proto",
+            "scale-clock",
+            "scale-secagg",
+            "scale-privacy",
+        ],
+        dev: &[],
         testing: &[],
     },
     Layer {
@@ -50,16 +67,70 @@ const LAYERS: &[Layer] = &[
 /// Look at every layer; no layer, and none of each other, looks at them.
 const OUTSIDE: &[&str] = &["scale-bindgen", "scale-examples", "scale-tests", "scale-benches", "xtask"];
 
-/// Layers that never train: no burn, not even as a dependency of a dependency.
-pub(super) const SERVER_TREE: &[&str] = &[
-    "tree",
-    "--locked",
-    "--package=scale-coordinator",
-    "--edges=normal",
-    "--prefix=none",
-    "--target=all",
-    "--all-features",
+/// A package and what it does without, not even as a dependency of a dependency.
+pub(super) struct Tree {
+    pub(super) package: &'static str,
+    /// Packages by name; one that ends with `-` stands for all that begin so.
+    without: &'static [&'static str],
+    pub(super) why: &'static str,
+}
+
+pub(super) const TREES: &[Tree] = &[
+    Tree { package: "scale-server", without: &["burn", "burn-", "scale-client-core"], why: "a server never trains" },
+    Tree {
+        package: "scale-coordinator",
+        without: &[
+            "burn",
+            "burn-",
+            "scale-client-core",
+            "scale-rest",
+            "scale-records",
+            "clap",
+            "jsonwebtoken",
+            "redis",
+            "utoipa",
+            "utoipa-axum",
+        ],
+        why: "rounds know neither people nor the process that serves them",
+    },
 ];
+
+impl Tree {
+    /// Arguments of cargo that list it, for every target and feature.
+    pub(super) fn arguments(&self) -> [&'static str; 8] {
+        [
+            "tree",
+            "--locked",
+            "--package",
+            self.package,
+            "--edges=normal",
+            "--prefix=none",
+            "--target=all",
+            "--all-features",
+        ]
+    }
+
+    /// Checks what [`Tree::arguments`] listed.
+    pub(super) fn check(&self, listed: &str) -> Vec<Violation> {
+        let names = names(listed);
+        let mut violations = Vec::new();
+        // A tree without its own root says nothing about the package.
+        if !names.contains(self.package) {
+            violations.push(Violation { place: self.package.into(), what: "is not in its own cargo tree".into() });
+        }
+        let banned = |name: &&str| {
+            self.without.iter().any(|without| without == name || without.ends_with('-') && name.starts_with(without))
+        };
+        violations.extend(names.into_iter().filter(banned).map(|name| Violation {
+            place: self.package.into(),
+            what: format!(
+                "has {name} in its dependency tree, but {}: `cargo tree -p {} -i {name}` shows the way",
+                self.why, self.package
+            ),
+        }));
+        violations
+    }
+}
 
 /// Not in Cargo.lock at all: phones and browsers cannot build the first four, and rsa has an open timing leak
 /// (RUSTSEC-2023-0071).
@@ -126,22 +197,6 @@ pub(super) fn names(tree: &str) -> BTreeSet<&str> {
     tree.lines().filter_map(|line| line.split_whitespace().next()).collect()
 }
 
-/// Checks the coordinator's normal dependencies, however far down.
-pub(super) fn server_tree(tree: &str) -> Vec<Violation> {
-    let names = names(tree);
-    let mut violations = Vec::new();
-    // A tree without its own root says nothing about the coordinator.
-    if !names.contains("scale-coordinator") {
-        violations.push(Violation { place: "scale-coordinator".into(), what: "is not in its own cargo tree".into() });
-    }
-    let training = |name: &&str| *name == "burn" || name.starts_with("burn-") || *name == "scale-client-core";
-    violations.extend(names.into_iter().filter(training).map(|name| Violation {
-        place: "scale-coordinator".into(),
-        what: format!("has {name} in its dependency tree: `cargo tree -p scale-coordinator -i {name}` shows the way"),
-    }));
-    violations
-}
-
 /// Checks what `Cargo.lock` holds, for every target and feature.
 pub(super) fn locked(lock: &Lockfile) -> Vec<Violation> {
     let violation = |what| Violation { place: "Cargo.lock".into(), what };
@@ -192,6 +247,7 @@ mod tests {
             ("scale-proto", &["scale-secagg"]),
             ("scale-coordinator", &["scale-proto", "scale-secagg", "dev:scale-client-core"]),
             ("scale-client-core", &["scale-proto", "scale-secagg", "scale-privacy", "burn"]),
+            ("scale-server", &["scale-coordinator", "scale-rest", "scale-records"]),
             ("scale-tests", &["dev:scale-coordinator", "dev:scale-client-core"]),
         ]);
         assert_eq!(directions(&metadata), []);
@@ -205,6 +261,9 @@ mod tests {
             ("a dev exception used in production", "scale-secagg", "scale-privacy"),
             ("server to device", "scale-coordinator", "scale-client-core"),
             ("device to server", "scale-client-core", "scale-coordinator"),
+            ("rounds to people", "scale-coordinator", "scale-rest"),
+            ("rounds to the process", "scale-coordinator", "scale-server"),
+            ("people to rounds", "scale-rest", "scale-coordinator"),
             ("inside to outside", "scale-proto", "scale-examples"),
             ("outside to outside", "scale-tests", "dev:xtask"),
             ("an unknown member", "scale-utils", "ring"),
@@ -246,12 +305,16 @@ mod tests {
     }
 
     #[test]
-    fn finds_training_in_the_server() {
-        let tree = "scale-coordinator v0.1.0 (/src/coordinator)\nring v0.17.14\nburning-ship v1.0.0\n";
-        assert_eq!(server_tree(tree), []);
-        assert_eq!(server_tree(&format!("{tree}burn-tensor v0.22.1\n")).len(), 1);
-        assert_eq!(server_tree(&format!("{tree}burn v0.22.1 (*)\n")).len(), 1);
-        assert_eq!(server_tree("").len(), 1, "an empty tree proves nothing");
+    fn finds_what_a_tree_does_without() {
+        for tree in TREES {
+            let listed = format!("{} v0.1.0 (/src/it)\nring v0.17.14\nburning-ship v1.0.0\n", tree.package);
+            assert_eq!(tree.check(&listed), []);
+            assert_eq!(tree.check(&format!("{listed}burn-tensor v0.22.1\n")).len(), 1);
+            assert_eq!(tree.check(&format!("{listed}burn v0.22.1 (*)\n")).len(), 1);
+            assert_eq!(tree.check("").len(), 1, "an empty tree proves nothing");
+            let people = tree.check(&format!("{listed}scale-rest v0.1.0 (/src/rest)\nutoipa v6.0.0\n"));
+            assert_eq!(people.len(), if tree.package == "scale-coordinator" { 2 } else { 0 });
+        }
     }
 
     #[test]

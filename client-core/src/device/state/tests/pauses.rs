@@ -16,7 +16,7 @@ pub(super) fn each_remedy_is_obeyed(device: &mut Device, state: &State) {
     let name = state.name();
 
     let copy = copy_of(device, state);
-    let (same, effects) = device.step(copy, refused("storage", Remedy::Resend(window)));
+    let (same, effects) = device.step(copy, refused("storage_unavailable", Remedy::Resend(window)));
     assert_eq!((same.name(), &names(&effects)[..]), (name, &["wake_at"][..]));
 
     let copy = copy_of(device, state);
