@@ -26,6 +26,8 @@ const REST: Duration = Duration::from_millis(10);
 const BEAT: Duration = Duration::from_millis(500);
 /// Devices that wait for the end of selection are noted in their rows this often.
 const NOTE: Duration = Duration::from_secs(20);
+/// What a process that died has left among the staged uploads is looked for this often, where there are several.
+const SWEEP: Duration = Duration::from_secs(3600);
 /// Pause after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -44,6 +46,7 @@ pub(crate) struct Clockwork {
 struct Done {
     refreshed: Option<Instant>,
     noted: Option<Instant>,
+    swept: Option<Instant>,
 }
 
 impl Clockwork {
@@ -108,13 +111,9 @@ impl Clockwork {
 
     /// Keeps time until the coordinator stops.
     pub(crate) async fn run(self: Arc<Self>) {
-        let listener = match self.context.settings.replicas {
-            true => self.context.store.database().listen(CHANNEL).await.unwrap_or_default(),
-            false => None,
-        };
-        if let Some(listener) = listener {
+        if self.context.settings.replicas {
             let clockwork = Arc::clone(&self);
-            self.context.tasks.spawn(async move { clockwork.listen(listener).await });
+            self.context.tasks.spawn(async move { clockwork.hear_others().await });
         }
         while !self.context.stop.is_cancelled() {
             let began = Instant::now();
@@ -148,6 +147,21 @@ impl Clockwork {
         if open { BEAT } else { LONGEST_SLEEP }
     }
 
+    /// Listens to other processes, from the moment on at which the database answers.
+    async fn hear_others(&self) {
+        while !self.context.stop.is_cancelled() {
+            match self.context.store.database().listen(CHANNEL).await {
+                Ok(Some(listener)) => return self.listen(listener).await,
+                Ok(None) => return,
+                Err(error) => tracing::debug!(%error, "other processes are not heard yet; the rows are read all the same"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = self.context.stop.cancelled() => {}
+            }
+        }
+    }
+
     async fn listen(&self, mut listener: Listener) {
         loop {
             let heard = tokio::select! {
@@ -174,7 +188,10 @@ impl Clockwork {
     /// # Errors
     /// [`Error::Store`].
     pub(crate) async fn tick_now(&self) -> Result<Option<Duration>, Error> {
-        *guard(&self.done) = Done::default();
+        {
+            let mut done = guard(&self.done);
+            *done = Done { swept: done.swept, ..Done::default() };
+        }
         self.tick().await
     }
 
@@ -230,9 +247,9 @@ impl Clockwork {
     /// Reads what others have written, if it is time. Whether it was.
     async fn refresh(&self) -> Result<bool, Error> {
         let is_due = |last: Option<Instant>, every: Duration| last.is_none_or(|last| last.elapsed() >= every);
-        let (refresh, note) = {
+        let (refresh, note, sweep) = {
             let done = guard(&self.done);
-            (is_due(done.refreshed, REFRESH), is_due(done.noted, NOTE))
+            (is_due(done.refreshed, REFRESH), is_due(done.noted, NOTE), is_due(done.swept, SWEEP))
         };
         if refresh {
             self.rounds.refresh().await?;
@@ -243,6 +260,10 @@ impl Clockwork {
                 self.selection.note_waiting(round).await?;
             }
             guard(&self.done).noted = Some(Instant::now());
+        }
+        if self.context.settings.replicas && sweep {
+            self.effects.sweep_staged().await?;
+            guard(&self.done).swept = Some(Instant::now());
         }
         Ok(refresh)
     }

@@ -42,12 +42,16 @@ impl Effects {
         Ok(())
     }
 
-    /// Deletes what no open round needs: staged files, segments that no row names, sums. Only where this process has the
-    /// rows and the blobs to itself: another one may be about to name what it has just written.
+    /// Deletes what is staged for sessions that are over, where other processes stage as well: only what is a day old.
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::Blob`], [`Error::Folder`].
-    pub(crate) async fn sweep(&self) -> Result<(), Error> {
+    /// [`Error::Blob`].
+    pub(crate) async fn sweep_staged(&self) -> Result<(), Error> {
+        Ok(self.intake.staging.retain(self.open_sessions()).await?)
+    }
+
+    /// Sessions of the rounds that are not over.
+    fn open_sessions(&self) -> HashSet<SessionId> {
         let mut sessions = HashSet::new();
         for active in self.rounds.known() {
             let view = active.view();
@@ -55,6 +59,16 @@ impl Effects {
                 sessions.extend(view.round.sessions.iter().map(|session| session.id));
             }
         }
+        sessions
+    }
+
+    /// Deletes what no open round needs: staged files, segments that no row names, sums. Only where this process has the
+    /// rows and the blobs to itself: another one may be about to name what it has just written.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::Blob`], [`Error::Folder`].
+    pub(crate) async fn sweep(&self) -> Result<(), Error> {
+        let sessions = self.open_sessions();
         let mut keep = HashSet::new();
         for &session in &sessions {
             let rows = self

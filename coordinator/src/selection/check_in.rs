@@ -36,7 +36,14 @@ impl Selection {
     /// # Errors
     /// [`Error::UnknownTask`] when it names tasks that are all unknown; [`Error::Store`].
     pub(crate) async fn check_in(&self, caller: &Caller, request: CheckIn) -> Result<CheckInAnswer, Error> {
-        let (tasks, mut wait) = self.candidates(&request)?;
+        let (tasks, mut wait) = match self.candidates(&request) {
+            // Another process may have made it a moment ago.
+            Err(Error::UnknownTask(_)) if self.context.settings.replicas => {
+                self.rounds.refresh().await?;
+                self.candidates(&request)?
+            }
+            candidates => candidates?,
+        };
         let device = caller.device;
         let own = self.context.store.read("participations", move |tx| {
             Box::pin(async move { Ok::<_, Error>(tx.open_participations(device).await?) })
@@ -73,6 +80,10 @@ impl Selection {
     /// [`Error::UnknownRound`], [`Error::NotParticipant`], [`Error::WrongIdentity`], [`Error::Store`].
     pub(crate) async fn leave(&self, caller: &Caller, request: Leave) -> Result<(), Error> {
         let active = self.rounds.get(request.round).await?.ok_or(Error::UnknownRound)?;
+        if self.context.settings.replicas {
+            // Whether its stage waits for the device depends on which stage is open.
+            self.rounds.read(active.id).await?;
+        }
         tracing::debug!(round = %active.id, device = %caller.device, reason = %request.reason, "leaves");
         let expected = self.expected(&active, caller).await?;
         let caller = *caller;
