@@ -153,7 +153,9 @@ impl Clockwork {
             match self.context.store.database().listen(CHANNEL).await {
                 Ok(Some(listener)) => return self.listen(listener).await,
                 Ok(None) => return,
-                Err(error) => tracing::debug!(%error, "other processes are not heard yet; the rows are read all the same"),
+                Err(error) => {
+                    tracing::debug!(%error, "other processes are not heard yet; the rows are read all the same")
+                }
             }
             tokio::select! {
                 () = tokio::time::sleep(PAUSE) => {}
