@@ -75,6 +75,8 @@ pub struct Replicas {
     all: Vec<CoordinatorProcess>,
     balancer: Balancer,
     arguments: Vec<Vec<String>>,
+    /// A folder among it goes with its last owner.
+    _shared: Shared,
 }
 
 impl Replicas {
@@ -85,7 +87,7 @@ impl Replicas {
     pub async fn start(binary: &str, count: usize, shared: &Shared) -> anyhow::Result<Self> {
         ensure!(count == 1 || shared.database.is_some(), "several coordinators need one database");
         let balancer = Balancer::start([]).await?;
-        let mut this = Self { all: vec![], balancer, arguments: vec![] };
+        let mut this = Self { all: vec![], balancer, arguments: vec![], _shared: shared.clone() };
         for number in 0..count {
             let mut replica = CoordinatorProcess::prepare(binary)?;
             if let Some(first) = this.all.first() {
