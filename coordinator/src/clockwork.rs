@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::context::{Context, guard};
 use crate::effects::Effects;
-use crate::error::Error;
+use crate::error::{Class, Error};
 use crate::intake::Intake;
 use crate::round::{Event, SessionStage};
 use crate::rounds::{ActiveRound, CHANNEL, Rounds, decision, is_selecting, work_of};
@@ -276,6 +276,11 @@ impl Clockwork {
             Error::Bug(_) => {
                 tracing::error!(round = %active.id, %error, "the round cannot go on and is abandoned");
                 self.rounds.quarantine(active.id).await
+            }
+            // What another process has just ended, for example: the next look finds it so.
+            error if !matches!(error.class(), Class::Unavailable | Class::Exhausted) => {
+                tracing::warn!(round = %active.id, %error, "the round is looked at again later");
+                Ok(())
             }
             error => Err(error),
         }

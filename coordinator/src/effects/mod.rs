@@ -110,7 +110,11 @@ impl Effects {
     /// Does work that is leased, and keeps the lease while it lasts.
     async fn perform(self: &Arc<Self>, work: &WorkRow, lease: &Lease) {
         let result = tokio::select! {
-            result = self.try_perform(work, lease) => result,
+            result = self.try_perform(work, lease) => match result {
+                // Its session was ended meanwhile, and what it works on is gone.
+                Err(Error::Abandoned { .. }) => self.done(lease).await,
+                result => result,
+            },
             lost = self.keep_lease(lease) => Err(lost),
             () = self.context.stop.cancelled() => Err(Error::Stopping),
         };

@@ -90,7 +90,15 @@ impl Rounds {
         if stage == SessionStage::Unmask {
             let fixed = self.fixed(active).await?;
             let secure = fixed.sessions.get(&session).ok_or(Error::UnknownSession)?;
-            ready = secure.whole(&self.context.store, stage).await?.ready();
+            ready = match secure.whole(&self.context.store, stage).await {
+                Ok(replica) => replica.ready(),
+                // Another process has ended the session meanwhile.
+                Err(Error::Abandoned { .. }) => {
+                    self.read(active.id).await?;
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            };
         }
         Ok(Some(Event::StageAnswered { session, stage, answered, ready }))
     }
