@@ -24,7 +24,7 @@ use super::cluster::Cluster;
 use crate::blobs::{Blobs, Cdn, ModelUrls};
 use crate::round::SessionStage;
 use crate::staging::Staging;
-use crate::store::Store;
+use crate::store::{Store, StoreError, Tx};
 use crate::*;
 use scale_clock::{Anchor, Clock as _, MockClock, SharedClock};
 
@@ -238,18 +238,22 @@ impl Site {
         }
     }
 
-    /// Waits until nothing is left to do for rounds that are over, and memory knows it.
-    pub(super) async fn until_settled(&self) {
-        let settling = async {
-            loop {
-                let due = self.store.read("work", |tx| Box::pin(async move { tx.next_work().await })).await;
-                if due.expect("rows").is_none() {
-                    return;
-                }
+    /// Waits until the rows are as wanted.
+    pub(super) async fn until_row<F>(&self, what: &str, wanted: F)
+    where
+        F: for<'t> Fn(&'t mut Tx) -> BoxFuture<'t, Result<bool, StoreError>> + Send + Sync,
+    {
+        let looking = async {
+            while !self.store.run_tx("look", &wanted).await.expect("rows") {
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, settling).await.expect("work ends");
+        tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("waited in vain until {what}"));
+    }
+
+    /// Waits until nothing is left to do for rounds that are over, and memory knows it.
+    pub(super) async fn until_settled(&self) {
+        self.until_row("work ends", |tx| Box::pin(async move { Ok(tx.next_work().await?.is_none()) })).await;
     }
 
     /// Weights of the version that is served.

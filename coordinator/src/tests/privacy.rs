@@ -143,7 +143,13 @@ async fn a_sum_that_is_ready_after_its_round_has_ended_is_counted_and_not_kept()
     store.config_mut(|config| config.wait_put_per_call = Duration::from_secs(1));
     let reveal = tokio::spawn(together(phones, act(*last)));
     let unmasking = |info: &RoundInfo| info.round.sessions.iter().any(|s| s.stage == *last && s.closing);
-    site.until("the end of stage 4", unmasking).await;
+    let info = site.until("the end of stage 4", unmasking).await;
+    // From then on the sum counts as seen.
+    let session = info.round.sessions[0].id;
+    site.until_row("the sum is paid for", move |tx| {
+        Box::pin(async move { Ok(tx.session(session).await?.is_some_and(|row| row.sum_blob.is_some())) })
+    })
+    .await;
     let back = site.now().rollback_model(&task_id(), ModelVersion(1)).await.expect("it is there");
     store.config_mut(|config| config.wait_put_per_call = Duration::ZERO);
     reveal.await.expect("no panic");
