@@ -23,7 +23,7 @@ pub(crate) struct Options {
 }
 
 /// What a change must pass.
-const CI_ROUNDS: u32 = 10_000;
+const CI_ROUNDS: u32 = 4_000;
 
 impl Options {
     /// What `ci` runs.
