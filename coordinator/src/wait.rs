@@ -6,7 +6,6 @@ use tokio::sync::watch;
 
 use crate::context::Context;
 use crate::error::Error;
-use crate::rounds::ActiveRound;
 
 /// A call that waits for a round to change, for the long-poll time at most.
 pub(crate) struct LongPoll<'c> {
@@ -18,9 +17,9 @@ pub(crate) struct LongPoll<'c> {
 
 impl<'c> LongPoll<'c> {
     /// Begins. What the answer depends on is looked at after this, so that no change is missed.
-    pub(crate) fn begin(context: &'c Context, round: &ActiveRound) -> Self {
+    pub(crate) fn begin(context: &'c Context, changed: watch::Receiver<u64>) -> Self {
         let until = context.clock.steady() + context.settings.long_poll;
-        Self { context, changed: round.subscribe(), until }
+        Self { context, changed, until }
     }
 
     /// Waits until looking again may help. `false`: the time is up, and what was found is all there is.

@@ -73,7 +73,7 @@ impl Committer {
         }
         self.uploads.set(session, devices.iter().copied(), UploadState::Committed);
         self.context.look_at(self.active.id);
-        self.active.wake();
+        self.active.wake(session);
         for queued in &uploads {
             if let Err(error) = self.staging.remove(&queued.upload).await {
                 tracing::debug!(%session, %error, "what was staged stays until the session ends");
@@ -90,7 +90,7 @@ impl Committer {
             .read("uploads", move |tx| Box::pin(async move { Ok::<_, Error>(tx.uploads(session).await?) }));
         let rows = read.await?.into_iter().filter(|row| row.state == UploadState::Committed);
         self.uploads.set(session, rows.map(|row| row.device), UploadState::Committed);
-        self.active.wake();
+        self.active.wake(session);
         Ok(())
     }
 }

@@ -50,7 +50,7 @@ impl Intake {
     }
 
     async fn stage(&self, seat: Seat, stage: SessionStage, payload: Bytes) -> Result<StageAnswer, Error> {
-        let mut poll = LongPoll::begin(&self.context, &seat.active);
+        let mut poll = LongPoll::begin(&self.context, seat.active.subscribe_in(seat.session));
         match self.take(&seat, stage, payload).await {
             // The session has ended meanwhile: the round as it is now says how.
             Err(Error::Abandoned { .. }) => drop(self.rounds.read(seat.active.id).await?),

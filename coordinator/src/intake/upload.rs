@@ -63,7 +63,7 @@ impl Intake {
         let active = self.rounds.of_session(session).await?.ok_or(Error::UnknownSession)?;
         self.catch_up(&active, Some(session), SessionStage::MaskedInput).await?;
         let seat = Arc::new(Seat::find_in(&self.rounds, active, caller, session).await?);
-        let mut poll = LongPoll::begin(&self.context, &seat.active);
+        let mut poll = LongPoll::begin(&self.context, seat.active.subscribe_in(session));
         let asks = piece.data.is_empty();
         let (this, here) = (Arc::clone(self), Arc::clone(&seat));
         let held = self.context.to_the_end(async move { this.take_piece(&here, piece).await }).await?;

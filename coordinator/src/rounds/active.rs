@@ -19,8 +19,11 @@ pub(crate) struct ActiveRound {
     pub(crate) id: RoundId,
     pub(crate) task: TaskId,
     view: Mutex<Arc<View>>,
-    /// Rises when a call that waits may get another answer.
+    /// Rises when the phase has changed.
     changed: watch::Sender<u64>,
+    /// Rises when a call that waits in this session may get another answer: of ten thousand that wait in a round, only those
+    /// whom it concerns look again.
+    in_session: Mutex<HashMap<SessionId, watch::Sender<u64>>>,
     pub(super) fixed: OnceCell<Arc<Fixed>>,
 }
 
@@ -68,6 +71,7 @@ impl ActiveRound {
             task: view.row.task.clone(),
             view: Mutex::new(Arc::new(view)),
             changed: watch::Sender::new(0),
+            in_session: Mutex::default(),
             fixed: OnceCell::new(),
         }
     }
@@ -83,31 +87,40 @@ impl ActiveRound {
         if view.row.revision <= current.row.revision {
             return false;
         }
-        let news = matters(&current.round, &view.round);
-        *current = Arc::new(view);
+        let before = std::mem::replace(&mut *current, Arc::new(view));
+        let after = Arc::clone(&current);
         drop(current);
-        if news {
-            self.wake();
+        if std::mem::discriminant(&before.round.phase) != std::mem::discriminant(&after.round.phase) {
+            self.changed.send_modify(|count| *count += 1);
+            guard(&self.in_session).values().for_each(|session| session.send_modify(|count| *count += 1));
+            return true;
+        }
+        let stage = |progress: &SessionProgress| (progress.stage, progress.closing);
+        for progress in &after.round.sessions {
+            // Only a stage, not a count or a time.
+            if before.round.session(progress.id).map(stage) != Some(stage(progress)) {
+                self.wake(progress.id);
+            }
         }
         true
     }
 
-    /// Hears of every change that calls may wait for; those before this call are not told.
+    /// Hears of every change of the phase after this call.
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
-    /// Makes every waiting call look again.
-    pub(crate) fn wake(&self) {
-        self.changed.send_modify(|count| *count += 1);
+    /// Hears of every change after this call that calls in a session may wait for.
+    pub(crate) fn subscribe_in(&self, session: SessionId) -> watch::Receiver<u64> {
+        guard(&self.in_session).entry(session).or_insert_with(|| watch::Sender::new(0)).subscribe()
     }
-}
 
-/// Whether calls may get another answer: the phase or a stage has changed, not only a count or a time.
-fn matters(before: &Round, after: &Round) -> bool {
-    let stage = |progress: &SessionProgress| (progress.stage, progress.closing);
-    std::mem::discriminant(&before.phase) != std::mem::discriminant(&after.phase)
-        || !before.sessions.iter().map(stage).eq(after.sessions.iter().map(stage))
+    /// Makes every call that waits in a session look again.
+    pub(crate) fn wake(&self, session: SessionId) {
+        if let Some(session) = guard(&self.in_session).get(&session) {
+            session.send_modify(|count| *count += 1);
+        }
+    }
 }
 
 /// Whether devices may still be admitted.

@@ -256,7 +256,7 @@ impl Selection {
         active: &Arc<ActiveRound>,
         seen_at: Timestamp,
     ) -> Result<CheckInAnswer, Error> {
-        let mut poll = LongPoll::begin(&self.context, active);
+        let mut poll = LongPoll::begin(&self.context, active.subscribe());
         let _waiting = is_selecting(&active.view().round).then(|| self.presence.wait(active.id, caller.device));
         let now = self.rounds.times.now(&*self.context.clock, active.id);
         if seen_at.plus(NOTED) < now {
