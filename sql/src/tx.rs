@@ -204,7 +204,7 @@ impl Tx {
     /// Undoes everything, and returns when that is so.
     pub async fn undo(mut self) {
         if let Some(connection) = self.connection.take_if(|_| self.open) {
-            undo(connection).await;
+            undo(Undoing(Some(connection))).await;
         }
     }
 
@@ -249,9 +249,9 @@ impl Tx {
 impl Drop for Tx {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take_if(|_| self.open) else { return };
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(undo(connection))),
-            Err(_) => connection.cut(),
+        let undoing = Undoing(Some(connection));
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            drop(runtime.spawn(undo(undoing)));
         }
     }
 }
@@ -262,12 +262,24 @@ impl std::fmt::Debug for Tx {
     }
 }
 
+/// A connection whose transaction is being undone. Where nobody waits for that, because the runtime ends, it is cut: nobody
+/// may get it with a transaction of another in it.
+struct Undoing(Option<Connection>);
+
+impl Drop for Undoing {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            connection.cut();
+        }
+    }
+}
+
 /// Waits for the statement that may still run, and undoes the transaction it belonged to.
-async fn undo(mut connection: Connection) {
-    let undone = within(UNDO_WITHIN, connection.batch("ROLLBACK".to_owned())).await;
-    if let Err(failure) = undone {
-        tracing::debug!(?failure, "the connection of an undone transaction is cut");
-        connection.cut();
+async fn undo(mut undoing: Undoing) {
+    let Some(connection) = &mut undoing.0 else { return };
+    match within(UNDO_WITHIN, connection.batch("ROLLBACK".to_owned())).await {
+        Ok(()) => drop(undoing.0.take()),
+        Err(failure) => tracing::debug!(?failure, "the connection of an undone transaction is cut"),
     }
 }
 
