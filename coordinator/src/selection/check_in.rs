@@ -242,8 +242,10 @@ impl Selection {
             Admitted::WrongIdentity => return Err(Error::WrongIdentity),
             Admitted::Refused(why) => {
                 let now = self.rounds.times.now(&*self.context.clock, active.id);
-                let until = active.view().round.next_deadline().map(|deadline| now.until(deadline));
-                let until = until.unwrap_or_default().max(Duration::from_secs(1));
+                let view = active.view();
+                // The window of selection says nothing of when a full round ends: it begins any moment.
+                let until = view.round.next_deadline().filter(|_| !is_selecting(&view.round));
+                let until = until.map(|deadline| now.until(deadline)).unwrap_or_default().max(Duration::from_secs(1));
                 let (code, sentence) = (why.code(), why.sentence());
                 Offer::Not(self.pace.turned_away(&task.id, self.context.now(), Some(until), code, sentence))
             }
