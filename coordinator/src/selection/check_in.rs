@@ -302,7 +302,11 @@ impl Selection {
                 _ => (Refused::Running.code().into(), "this device's round no longer takes keys".into()),
             };
             let now = self.rounds.times.now(&*self.context.clock, active.id);
-            let until = round.next_deadline().map(|deadline| now.until(deadline)).unwrap_or_default();
+            // Unmasking ends with its last answer, mostly within a moment: its window is not the time to wait for.
+            let ending =
+                session.is_some_and(|session| session.stage == SessionStage::Unmask || session.stage.is_over());
+            let until =
+                round.next_deadline().filter(|_| !ending).map(|deadline| now.until(deadline)).unwrap_or_default();
             let retry = pace(Some(until.max(Duration::from_millis(500))), round.cohort.into());
             return Ok(CheckInAnswer::Wait(Wait { retry, code, sentence }));
         };

@@ -93,6 +93,30 @@ async fn everybody_to_the_end() {
     assert_eq!(bytes, 192 + (80 * 11 + 32) + (13 + 7) + 64 + 32 * 11);
 }
 
+/// A device that has given its last answer asks for work at once; the round ends a moment later, not when its window does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_device_that_is_done_comes_again_soon() {
+    let site = manual_site().await;
+    let mut phones = gather(&site, 12).await;
+    for stage in [SessionStage::Keys, SessionStage::Shares, SessionStage::MaskedInput, SessionStage::Agreement] {
+        let (acted, errors) =
+            together(phones, move |mut phone| async move { phone.act(stage).await.map(|()| phone) }).await;
+        assert!(errors.is_empty(), "{stage:?}: {errors:?}");
+        phones = acted;
+    }
+    let (last, done) = (phones.split_off(11), phones);
+    let unmask = |mut phone: Phone| async move { phone.act(SessionStage::Unmask).await.map(|()| phone) };
+    let (done, errors) = together(done, unmask).await;
+    assert!(errors.is_empty(), "{errors:?}");
+    for phone in &done {
+        let answer = site.now().check_in(&phone.caller, CheckIn::default()).await.expect("an answer");
+        let CheckInAnswer::Wait(wait) = answer else { panic!("{answer:?}") };
+        assert!(wait.code == "round_running" && wait.retry.before <= Duration::from_secs(1), "{wait:?}");
+    }
+    assert!(together(last, unmask).await.1.is_empty());
+    site.until("the end", |info| info.round.phase.is_over()).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn losses_in_every_stage_leave_the_exact_sum_of_the_survivors() {
     for (name, lost, survivors) in [
