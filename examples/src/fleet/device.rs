@@ -265,9 +265,11 @@ pub async fn live<H: Host>(
             }
             // The next call waits for the stored time, or returns the same outcome.
             Some(Outcome::Paused { .. }) => {}
-            Some(Outcome::Waited { .. }) => {
-                if rounds_over.changed().await.is_err() {
-                    return Ok(());
+            // Until the stored time, even when rounds end before it: a round may be waiting for this device.
+            Some(Outcome::Waited { until, .. }) => {
+                tokio::select! {
+                    changed = rounds_over.changed() => if changed.is_err() { return Ok(()) },
+                    () = FleetClock.sleep(FleetClock.now().until(until)) => {}
                 }
             }
             Some(Outcome::EnrollmentNeeded { sentence, .. }) => {
