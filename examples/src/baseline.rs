@@ -1,8 +1,6 @@
 //! What the federated model is compared with: the same model, the same code, trained where all data lies together, and
 //! by one device on its own.
 
-use std::time::Duration;
-
 use scale_client_core::train::{Backend, Dataset, DatasetTrainer, fresh_weights};
 use scale_client_core::trainer::{TrainError, Trainer as _, run_to_end};
 use scale_proto::plan::Plan;
@@ -19,23 +17,6 @@ pub const CENTRAL_EPOCHS: u32 = 8;
 
 /// Passes of a device on its own: its data is a thirtieth, so it needs more of them.
 pub const ALONE_EPOCHS: u32 = 20;
-
-/// The plan of a task for one round. `seed` seeds shuffling.
-pub fn plan(task: &TaskConfig, seed: u64) -> Plan {
-    Plan {
-        model: task.model.clone(),
-        fingerprint: task.model.fingerprint(),
-        epochs: task.training.epochs,
-        batch_size: task.training.batch_size,
-        learning_rate: task.training.learning_rate,
-        proximal_mu: task.training.proximal_mu,
-        time_limit: Duration::from_millis(task.training.time_limit_ms),
-        max_weight: task.training.max_weight,
-        holdout_permille: task.training.holdout_permille,
-        seed,
-        privacy: task.privacy,
-    }
-}
 
 /// Trains the task's model on everybody's data in one place. Returns its weights.
 ///
@@ -66,7 +47,7 @@ fn train(task: &TaskConfig, dataset: Dataset, epochs: u32, seed: u64) -> Result<
         proximal_mu: 0.0,
         holdout_permille: 0,
         privacy: Privacy::None,
-        ..plan(task, seed)
+        ..Plan::of(task, seed)
     };
     let initial = fresh_weights(&task.model, seed);
     let mut trainer = DatasetTrainer::new(dataset, Backend::Flex);

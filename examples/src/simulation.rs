@@ -8,9 +8,9 @@ use scale_coordinator::aggregate::Optimizer;
 use scale_coordinator::noise::{self, Noise, NoiseError};
 use scale_privacy::accounting::AccountingError;
 use scale_privacy::accounting::dp_sgd::DpSgd;
+use scale_proto::plan::Plan;
 use scale_proto::task::TaskConfig;
 
-use crate::baseline::plan;
 use crate::random::Random;
 
 /// What happened in one round.
@@ -107,7 +107,7 @@ impl Simulation {
     /// The first device's that fails, the accountant's, the optimizer's.
     pub fn round(&mut self, lost: f64) -> anyhow::Result<Round> {
         self.round += 1;
-        let plan = plan(&self.task, self.round);
+        let plan = Plan::of(&self.task, self.round);
         let len = self.weights.len();
         let clip = self.task.quantization.clip;
         let unit = clip / f64::from(self.noise.grid);

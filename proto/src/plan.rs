@@ -9,6 +9,7 @@ use crate::ids::Digest;
 use crate::limits;
 use crate::model::ModelSpec;
 use crate::privacy::Privacy;
+use crate::task::TaskConfig;
 
 /// The training plan of one round.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +39,23 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The plan of one round of a task. `seed` seeds shuffling.
+    pub fn of(task: &TaskConfig, seed: u64) -> Self {
+        Self {
+            model: task.model.clone(),
+            fingerprint: task.model.fingerprint(),
+            epochs: task.training.epochs,
+            batch_size: task.training.batch_size,
+            learning_rate: task.training.learning_rate,
+            proximal_mu: task.training.proximal_mu,
+            time_limit: Duration::from_millis(task.training.time_limit_ms),
+            max_weight: task.training.max_weight,
+            holdout_permille: task.training.holdout_permille,
+            seed,
+            privacy: task.privacy,
+        }
+    }
+
     /// Whether a device could follow this plan. [`Plan::decode`] has checked it already.
     ///
     /// # Errors

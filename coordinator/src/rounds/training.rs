@@ -52,20 +52,7 @@ pub(super) fn prepare(
     round: &Round,
     members: &[ParticipantRow],
 ) -> Result<Start, Error> {
-    let plan = Plan {
-        model: task.model.clone(),
-        fingerprint: task.model.fingerprint(),
-        epochs: task.training.epochs,
-        batch_size: task.training.batch_size,
-        learning_rate: task.training.learning_rate,
-        proximal_mu: task.training.proximal_mu,
-        time_limit: Duration::from_millis(task.training.time_limit_ms),
-        max_weight: task.training.max_weight,
-        holdout_permille: task.training.holdout_permille,
-        seed: round.number,
-        privacy: task.privacy,
-    }
-    .encode();
+    let plan = Plan::of(task, round.number).encode();
     let largest = round.sessions.iter().map(|session| session.members).max().unwrap_or(0);
     let noise = noise::of(task)?;
     let mut server_nonce = [0; 32];

@@ -10,7 +10,6 @@ use scale_proto::privacy::{Privacy, Target};
 use scale_proto::task::TaskConfig;
 use scale_secagg::config::width_needed;
 
-use crate::baseline;
 use crate::people::Person;
 
 /// The privacy guarantee of the task's noise.
@@ -123,7 +122,7 @@ impl Promise {
 
 /// The costs of one round of training, as the devices compute them, without duplicates.
 fn prices(task: &TaskConfig, people: &[Person]) -> anyhow::Result<Vec<DpSgd>> {
-    let plan = baseline::plan(task, 0);
+    let plan = scale_proto::plan::Plan::of(task, 0);
     let mut prices: Vec<DpSgd> = Vec::new();
     for person in people {
         let price = DatasetTrainer::new(person.statement.clone(), Backend::Flex).price(&plan)?;
