@@ -4,6 +4,7 @@
 //! | part | what it is |
 //! |---|---|
 //! | [`setting`] | one small task: keys, plan, model, signed configuration |
+//! | [`inputs`] | uploads of masked inputs with the values that they carry |
 //! | [`Device`] | [`crate::device::State`] with its environment; its storage survives restarts |
 //! | [`Coordinator`] | one session of one round with the server's part of the protocol; its log survives restarts |
 //! | [`Simulation`] | devices and coordinator on one clock, driven by a list of [`Operation`]s |
@@ -15,6 +16,7 @@
 
 mod coordinator;
 mod device;
+pub mod inputs;
 pub mod setting;
 mod simulation;
 #[cfg(all(test, not(target_arch = "wasm32")))]

@@ -4,10 +4,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use scale_client_core::testing::inputs::{config, input, plain_sum};
 use scale_proto::ids::{DeviceId, Digest, SessionId};
-use scale_secagg::config::{Mechanism, RoundConfig, VectorSpec};
-use scale_secagg::pack;
-use scale_secagg::params::{Class, Profile};
+use scale_secagg::config::RoundConfig;
 
 use futures::future::BoxFuture;
 
@@ -17,51 +16,12 @@ use crate::error::Error;
 use crate::rows::SegmentRow;
 use crate::staging::{Held, Staging, Upload};
 
-const BITS: u8 = 13;
-
-fn config(len: u64) -> Arc<RoundConfig> {
-    let vector = |name: &str, len| VectorSpec { name: name.into(), len };
-    Arc::new(RoundConfig {
-        task_id: "demo".into(),
-        round: 1,
-        server_nonce: [1; 32],
-        model_digest: [2; 32],
-        plan_digest: [3; 32],
-        vectors: vec![vector("update", len), vector("statistics", 4)],
-        wire_bits: BITS,
-        clip: 1.0,
-        grid: 100,
-        rotation_seed: None,
-        mechanism: Mechanism::None,
-        policy_id: "none".into(),
-        profile: Profile::Standard,
-        class: Class::Default,
-        n_lo: 10,
-        n_hi: 20,
-        u3_min: 10,
-        closing: [1, 2, 3, 4, 5],
-        identity_root: [0; 32],
-    })
-}
-
 fn session() -> SessionId {
     SessionId::from_random([5; 16])
 }
 
 fn device(number: u8) -> DeviceId {
     DeviceId::from_random([number; 16])
-}
-
-/// The values that a device sends, and their packed form.
-fn input(number: u8, config: &RoundConfig) -> (Vec<u32>, Vec<u8>) {
-    let (mut values, mut packed) = (Vec::new(), Vec::new());
-    for vector in &config.vectors {
-        let part: Vec<u32> =
-            (0..vector.len as u32).map(|at| (at * 31 + u32::from(number) * 977) % (1 << BITS)).collect();
-        pack::pack(&part, BITS, &mut packed);
-        values.extend(part);
-    }
-    (values, packed)
 }
 
 fn announce(number: u8, packed: &[u8]) -> Upload {
@@ -71,7 +31,7 @@ fn announce(number: u8, packed: &[u8]) -> Upload {
 async fn stage(staging: &Staging, number: u8, config: &Arc<RoundConfig>) -> Queued {
     let (_, packed) = input(number, config);
     let upload = announce(number, &packed);
-    assert_eq!(staging.append(&upload, 0, packed.into()).await.expect("there is room"), Held::Whole);
+    assert_eq!(staging.append(&upload, 0, packed).await.expect("there is room"), Held::Whole);
     staging.verify(&upload, Arc::clone(config)).await.expect("a good upload");
     Queued { upload, index: number.into() }
 }
@@ -82,14 +42,6 @@ async fn stage_all(staging: &Staging, numbers: std::ops::Range<u8>, config: &Arc
         queued.push(stage(staging, number, config).await);
     }
     queued
-}
-
-fn plain_sum(numbers: impl Iterator<Item = u8>, config: &RoundConfig) -> Vec<u32> {
-    let mut sum = vec![0_u32; config.dim() as usize];
-    for number in numbers {
-        input(number, config).0.iter().zip(&mut sum).for_each(|(value, sum)| *sum = sum.wrapping_add(*value));
-    }
-    sum
 }
 
 /// Keeps what was committed; fails as often as it is told to.

@@ -6,40 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use scale_client_core::testing::inputs::{self, BITS, config, input, plain_sum};
 use scale_proto::ids::{DeviceId, Digest, SessionId};
-use scale_secagg::config::{Mechanism, RoundConfig, VectorSpec};
-use scale_secagg::pack;
-use scale_secagg::params::{Class, Profile};
+use scale_secagg::config::RoundConfig;
 
 use super::objects::Objects;
 use super::*;
-
-const BITS: u8 = 13;
-
-fn config(len: u64) -> Arc<RoundConfig> {
-    let vector = |name: &str, len| VectorSpec { name: name.into(), len };
-    Arc::new(RoundConfig {
-        task_id: "demo".into(),
-        round: 1,
-        server_nonce: [1; 32],
-        model_digest: [2; 32],
-        plan_digest: [3; 32],
-        vectors: vec![vector("update", len), vector("statistics", 4)],
-        wire_bits: BITS,
-        clip: 1.0,
-        grid: 100,
-        rotation_seed: None,
-        mechanism: Mechanism::None,
-        policy_id: "none".into(),
-        profile: Profile::Standard,
-        class: Class::Default,
-        n_lo: 10,
-        n_hi: 20,
-        u3_min: 10,
-        closing: [1, 2, 3, 4, 5],
-        identity_root: [0; 32],
-    })
-}
 
 fn session(number: u8) -> SessionId {
     SessionId::from_random([number; 16])
@@ -49,28 +21,8 @@ fn device(number: u8) -> DeviceId {
     DeviceId::from_random([number; 16])
 }
 
-/// The values that a device sends, and their packed form.
-fn input(number: u8, config: &RoundConfig) -> (Vec<u32>, Bytes) {
-    let (mut values, mut packed) = (Vec::new(), Vec::new());
-    for vector in &config.vectors {
-        let part: Vec<u32> =
-            (0..vector.len as u32).map(|at| (at * 31 + u32::from(number) * 977) % (1 << BITS)).collect();
-        pack::pack(&part, BITS, &mut packed);
-        values.extend(part);
-    }
-    (values, packed.into())
-}
-
 fn announce(number: u8, packed: &[u8]) -> Upload {
     Upload { session: session(5), device: device(number), digest: Digest::of(packed), total: packed.len() as u64 }
-}
-
-fn plain_sum(numbers: impl Iterator<Item = u8>, config: &RoundConfig) -> Vec<u32> {
-    let mut sum = vec![0_u32; config.dim() as usize];
-    for number in numbers {
-        input(number, config).0.iter().zip(&mut sum).for_each(|(value, sum)| *sum = sum.wrapping_add(*value));
-    }
-    sum
 }
 
 /// A place that several replicas work on. Each replica has a connection of its own to it where there is such a thing.
@@ -180,7 +132,7 @@ async fn bad_uploads_are_refused_and_forgotten() {
         assert_eq!(again, upload, "{kind:?}: and comes through");
 
         // 4 x 13 bits end within the last byte: its high bits must be zero. So do 1001 x 13 in the middle.
-        let config = self::config(1001);
+        let config = inputs::config(1001);
         let (_, good) = input(1, &config);
         let middle = (1001 * usize::from(BITS)).div_ceil(8) - 1;
         for at in [middle, good.len() - 1] {

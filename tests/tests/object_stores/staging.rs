@@ -4,52 +4,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use scale_client_core::testing::inputs::{config, input};
 use scale_coordinator::blobs::Put;
 use scale_coordinator::staging::{Error, Held, Staging, Upload};
 use scale_proto::ids::{DeviceId, Digest, SessionId};
-use scale_secagg::config::{Mechanism, RoundConfig, VectorSpec};
-use scale_secagg::pack;
-use scale_secagg::params::{Class, Profile};
 
 use super::stores::Store;
-
-const BITS: u8 = 13;
-
-fn config() -> Arc<RoundConfig> {
-    let vector = |name: &str, len| VectorSpec { name: name.into(), len };
-    Arc::new(RoundConfig {
-        task_id: "demo".into(),
-        round: 1,
-        server_nonce: [1; 32],
-        model_digest: [2; 32],
-        plan_digest: [3; 32],
-        vectors: vec![vector("update", 3001), vector("statistics", 4)],
-        wire_bits: BITS,
-        clip: 1.0,
-        grid: 100,
-        rotation_seed: None,
-        mechanism: Mechanism::None,
-        policy_id: "none".into(),
-        profile: Profile::Standard,
-        class: Class::Default,
-        n_lo: 10,
-        n_hi: 20,
-        u3_min: 10,
-        closing: [1, 2, 3, 4, 5],
-        identity_root: [0; 32],
-    })
-}
-
-fn input(number: u8, config: &RoundConfig) -> (Vec<u32>, Bytes) {
-    let (mut values, mut packed) = (Vec::new(), Vec::new());
-    for vector in &config.vectors {
-        let part: Vec<u32> =
-            (0..vector.len as u32).map(|at| (at * 31 + u32::from(number) * 977) % (1 << BITS)).collect();
-        pack::pack(&part, BITS, &mut packed);
-        values.extend(part);
-    }
-    (values, packed.into())
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_share_an_upload_and_the_sum_is_exact() {
@@ -74,7 +34,7 @@ async fn a_lost_answer_neither_loses_nor_doubles_a_piece() {
 /// Each piece goes to the other replica, each is sent to both at once now and then, and replicas that never saw a piece
 /// verify and add.
 async fn share(store: &Store) {
-    let (name, config) = (store.name, config());
+    let (name, config) = (store.name, config(3001));
     let replicas = [Staging::objects(store.blobs()), Staging::objects(store.blobs())];
     let session = SessionId::from_random([5; 16]);
     let mut expected = vec![0_u32; config.dim() as usize];
