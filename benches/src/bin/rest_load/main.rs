@@ -44,17 +44,7 @@ use settings::{Arguments, Part};
 const TOKEN: Duration = Duration::from_secs(24 * 3600);
 
 fn main() -> ExitCode {
-    if server::is_coordinator() {
-        return server::be_coordinator();
-    }
-    match run(&Arguments::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    scale_benches::coordinator::main_or(|| run(&Arguments::parse()))
 }
 
 /// Whether the figures are as they should be, if that was asked.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -12,22 +12,8 @@ use scale_benches::{clock, memory};
 use crate::place::Place;
 use crate::settings::Arguments;
 
-/// In the environment of a child: be the coordinator.
-const COORDINATOR: &str = "REST_LOAD_COORDINATOR";
 /// How long a coordinator may take to begin, and to end.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Whether this process is to be the coordinator.
-pub(crate) fn is_coordinator() -> bool {
-    std::env::var_os(COORDINATOR).is_some()
-}
-
-/// What `scale-coordinator` does.
-pub(crate) fn be_coordinator() -> ExitCode {
-    // It fails only when there is a default already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    scale_server::cli::main()
-}
 
 /// A coordinator that serves. Killed when dropped, and gone with this process: the other end of its input is here.
 pub(crate) struct Server {
@@ -117,10 +103,9 @@ impl Drop for Server {
 }
 
 fn coordinator(command: &str, config: &Path, folder: &Path, log: &Path) -> anyhow::Result<Command> {
-    let program = std::env::current_exe().context("the path of this program is not known")?;
     let log = std::fs::File::options().create(true).append(true).open(log)?;
-    let mut child = Command::new(program);
-    child.arg(command).arg("--config").arg(config).arg("--data").arg(folder).env(COORDINATOR, "1");
+    let mut child = scale_benches::coordinator::command().context("the path of this program is not known")?;
+    child.arg(command).arg("--config").arg(config).arg("--data").arg(folder);
     child.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     Ok(child)
 }

@@ -31,17 +31,7 @@ use server::Server;
 use settings::Arguments;
 
 fn main() -> ExitCode {
-    if server::is_coordinator() {
-        return server::be_coordinator();
-    }
-    match run(&Arguments::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    scale_benches::coordinator::main_or(|| run(&Arguments::parse()))
 }
 
 /// Whether the round published the sum.

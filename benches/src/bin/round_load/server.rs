@@ -1,29 +1,15 @@
 //! The server's processes: one coordinator of this program's own, as a child, or others whose ids were given.
 
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use scale_benches::{clock, memory};
+use scale_benches::{clock, coordinator, memory};
 
 use crate::settings::Arguments;
 
-/// In the environment of a child: be the coordinator.
-const COORDINATOR: &str = "ROUND_LOAD_COORDINATOR";
 const START: Duration = Duration::from_secs(30);
-
-/// Whether this process is to be the coordinator.
-pub(crate) fn is_coordinator() -> bool {
-    std::env::var_os(COORDINATOR).is_some()
-}
-
-/// What `scale-coordinator` does.
-pub(crate) fn be_coordinator() -> ExitCode {
-    // It fails only when there is a default already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    scale_server::cli::main()
-}
 
 /// Who serves. A child is killed when this is dropped, and gone with this process: the other end of its input is here.
 pub(crate) struct Server {
@@ -63,12 +49,12 @@ impl Server {
         )?;
         let log: PathBuf = folder.path().join("coordinator.log");
         let output = std::fs::File::create(&log)?;
-        let mut child = Command::new(std::env::current_exe().context("the path of this program is not known")?)
+        let mut child = coordinator::command()
+            .context("the path of this program is not known")?
             .args(["serve", "--until-stdin-ends", "--config"])
             .arg(&config)
             .arg("--data")
             .arg(folder.path().join("data"))
-            .env(COORDINATOR, "1")
             .stdin(Stdio::piped())
             .stdout(output.try_clone()?)
             .stderr(output)
