@@ -8,13 +8,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use operator::{Served, json, run, stderr};
+use operator::{Served, create, json, run, stderr};
 use serde_json::Value;
-
-fn create(data: &Path, privacy: &[&str]) {
-    let words = ["task", "create", "small", "--model", "mlp", "--inputs", "4", "--hidden", "3", "--labels", "a,b"];
-    json(data, &[&words[..], &["--schedule", "manual", "--privacy"], privacy].concat());
-}
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -37,7 +32,7 @@ fn a_running_coordinator_is_backed_up_and_another_folder_goes_on() {
     let at = |name: &str| folder.path().join(name);
     let (data, file) = (at("data"), at("today.backup"));
     let served = Served::start(&data);
-    create(&data, &["none"]);
+    json(&data, &create("small", &["none"]));
     let round = json(&data, &["rounds", "open", "small"]);
     let saved = json(&data, &["backup", text(&file), "--with-secrets"]);
     assert_eq!((&saved["blobs"], &saved["secrets"]), (&1.into(), &true.into()), "{saved}");
@@ -48,7 +43,7 @@ fn a_running_coordinator_is_backed_up_and_another_folder_goes_on() {
     let again = run(&data, &["backup", text(&file)]);
     assert!(stderr(&again).contains("is there already"), "{}", stderr(&again));
     // What comes after it is not in it.
-    create_second(&data);
+    json(&data, &create("later", &["none"]));
     served.stop();
 
     let other = at("other");
@@ -90,11 +85,6 @@ fn a_running_coordinator_is_backed_up_and_another_folder_goes_on() {
     Served::start(&third).stop();
 }
 
-fn create_second(data: &Path) {
-    let words = ["task", "create", "later", "--model", "mlp", "--inputs", "4", "--hidden", "3", "--labels", "a,b"];
-    json(data, &[&words[..], &["--schedule", "manual", "--privacy", "none"]].concat());
-}
-
 #[test]
 fn a_damaged_backup_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
@@ -105,7 +95,7 @@ fn a_damaged_backup_leaves_nothing_behind() {
     assert!(!data.exists() && !file.exists());
 
     let served = Served::start(&data);
-    create(&data, &["none"]);
+    json(&data, &create("small", &["none"]));
     json(&data, &["backup", text(&file), "--with-secrets"]);
     served.stop();
     // Also where nobody runs.
@@ -149,7 +139,7 @@ fn what_privacy_has_cost_since_the_backup_is_asked_for() {
     let served = Served::start(&data);
     let words =
         ["distributed", "--epsilon", "8", "--delta", "1e-6", "--privacy-rounds", "10", "--goal", "10", "--floor", "10"];
-    create(&data, &words);
+    json(&data, &create("small", &words));
     json(&data, &["backup", text(&file)]);
     served.stop();
     let told = json(&at("one"), &["restore", text(&file)]);
@@ -177,7 +167,7 @@ fn a_backup_goes_from_sqlite_to_postgres_and_back() {
     let at = |name: &str| folder.path().join(name);
     let (data, file) = (at("data"), at("today.backup"));
     let served = Served::start(&data);
-    create(&data, &["none"]);
+    json(&data, &create("small", &["none"]));
     json(&data, &["backup", text(&file), "--with-secrets"]);
     served.stop();
 

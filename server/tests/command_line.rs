@@ -7,7 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use operator::{BINARY, Served, json, run, stderr};
+use operator::{BINARY, Served, create, json, run, stderr};
 
 #[test]
 fn an_operator_starts_administers_and_stops_a_coordinator() {
@@ -21,22 +21,8 @@ fn an_operator_starts_administers_and_stops_a_coordinator() {
 
     assert_eq!(json(&data, &["health"])["status"], "serving");
     assert_eq!(json(&data, &["task", "list"]), serde_json::json!([]));
-    let create = [
-        "task",
-        "create",
-        "merchants",
-        "--model",
-        "mlp",
-        "--inputs",
-        "4",
-        "--hidden",
-        "3",
-        "--labels",
-        "a,b",
-        "--privacy",
-        "none",
-    ];
-    let task = json(&data, &[&create[..], &["--schedule", "manual"]].concat());
+    let create = create("merchants", &["none"]);
+    let task = json(&data, &create);
     assert_eq!((&task["state"], &task["model_version"]), (&"active".into(), &1.into()));
     assert_eq!(task["config"]["cohort"]["goal"], 20);
     let again = run(&data, &create);

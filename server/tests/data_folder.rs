@@ -9,28 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use operator::{BINARY, Served, json, run, stderr};
-
-const TASK: [&str; 14] = [
-    "task",
-    "create",
-    "small",
-    "--model",
-    "mlp",
-    "--inputs",
-    "4",
-    "--hidden",
-    "3",
-    "--labels",
-    "a,b",
-    "--schedule",
-    "manual",
-    "--privacy",
-];
-
-fn create(data: &Path) {
-    json(data, &[&TASK[..], &["none"]].concat());
-}
+use operator::{BINARY, Served, create, json, run, stderr};
 
 /// A start that must fail: what it says.
 fn refused(data: &Path, more: &[&str]) -> String {
@@ -89,7 +68,7 @@ fn nobody_else_can_read_a_folder_that_was_there() {
     while !run(&data, &["health"]).status.success() && started.elapsed().as_secs() < 60 {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    create(&data);
+    json(&data, &create("small", &["none"]));
     let mut seen = 0;
     let open = open_to_others(&data, &mut seen);
     let model = folder.path().join("model.safetensors");
@@ -112,7 +91,7 @@ fn secrets_that_are_lost_stop_the_start_until_told() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let served = Served::start(&data);
-    create(&data);
+    json(&data, &create("small", &["none"]));
     let key = task_key(&data);
     served.stop();
     let secrets = data.join("secrets.json");
@@ -163,7 +142,7 @@ fn a_database_that_is_lost_is_told_and_a_task_made_again_counts_on() {
         round["number"].as_u64().unwrap()
     };
     let served = Served::start(&data);
-    create(&data);
+    json(&data, &create("small", &["none"]));
     let first = abandon(&open());
     let seconds = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let now = seconds();
@@ -182,7 +161,7 @@ fn a_database_that_is_lost_is_told_and_a_task_made_again_counts_on() {
     }
     let served = Served::start(&data);
     assert_eq!(task_key(&data), key);
-    create(&data);
+    json(&data, &create("small", &["none"]));
     assert!(abandon(&open()) > last, "devices that joined round {last} would refuse");
     let (_, log) = served.stop();
     assert!(log.contains("WARN") && log.contains("the database is new"), "{log}");
@@ -196,7 +175,7 @@ fn a_task_that_no_device_would_join_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let _served = Served::start(&data);
-    let output = run(&data, &[&TASK[..], &["none", "--max-weight", "1000"]].concat());
+    let output = run(&data, &create("small", &["none", "--max-weight", "1000"]));
     assert_eq!(output.status.code(), Some(1));
     let said = stderr(&output);
     // 4 x 3 + 3 + 3 x 2 + 2 parameters and 4 statistics: ceil(64 sqrt 27).
@@ -204,6 +183,6 @@ fn a_task_that_no_device_would_join_is_refused() {
         assert!(said.contains(part), "{said}");
     }
     assert_eq!(json(&data, &["task", "list"]), serde_json::json!([]), "nothing was made");
-    create(&data);
+    json(&data, &create("small", &["none"]));
     assert_eq!(json(&data, &["task", "list"])[0]["config"]["training"]["max_weight"], 333);
 }

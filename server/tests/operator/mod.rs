@@ -9,6 +9,12 @@ use std::time::{Duration, Instant};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_scale-coordinator");
 
+/// Words that make a small task whose rounds an operator opens. `privacy`: what follows `--privacy`.
+pub fn create<'w>(task: &'w str, privacy: &[&'w str]) -> Vec<&'w str> {
+    let words = ["task", "create", task, "--model", "mlp", "--inputs", "4", "--hidden", "3", "--labels", "a,b"];
+    [&words[..], &["--schedule", "manual", "--privacy"], privacy].concat()
+}
+
 pub fn command(data: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
     for name in ["SCALE_SERVER", "SCALE_TOKEN", "SCALE_CONFIG", "SCALE_LISTEN", "SCALE_LOG"] {
