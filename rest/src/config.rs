@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use scale_records::store::Allowance;
+use scale_sql::SecretUrl;
 use serde::Deserialize;
 
 use crate::auth::AuthConfig;
@@ -199,30 +200,6 @@ pub struct ConfigError {
     pub setting: &'static str,
     /// What is wrong with it and what would be right.
     pub problem: String,
-}
-
-/// A URL that may hold a password: never printed.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct SecretUrl(String);
-
-impl SecretUrl {
-    /// The URL, for the one who connects.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for SecretUrl {
-    fn from(url: String) -> Self {
-        Self(url)
-    }
-}
-
-impl std::fmt::Debug for SecretUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SecretUrl(redacted)")
-    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::transport::server::Limits;
 
-pub use storage::{BlobStore, Database, SecretUrl};
+pub use storage::{BlobStore, Database};
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -9,6 +9,7 @@
 //! | the schema's history | [`Migrations`] |
 //! | what goes wrong, one word for each | [`Error`] |
 //! | to fail on purpose, in tests | `Database::inject`, feature `testing` |
+//! | an address with a password | [`SecretUrl`] |
 //! | to be told of what another process has kept | [`Database::listen`], [`Tx::notify`] |
 //!
 //! `sqlite.rs` and `postgres.rs` have what the engines do not share. ADR 18 (docs/adr/0018-one-sql-crate.md) says why this is
@@ -38,6 +39,7 @@ mod listen;
 mod migrations;
 mod postgres;
 mod row;
+mod secret_url;
 mod sqlite;
 mod statement;
 #[cfg(feature = "testing")]
@@ -58,6 +60,7 @@ pub use listen::{Heard, Listener};
 pub use migrations::{Migrations, Step};
 pub use postgres::{Isolation, PostgresOptions};
 pub use row::{Column, Row};
+pub use secret_url::SecretUrl;
 pub use sqlite::SqliteOptions;
 pub use statement::{Statement, by_engine, sql};
 pub use tx::{Access, Tx};

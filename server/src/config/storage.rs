@@ -5,6 +5,7 @@
 use reqwest::Url;
 use scale_coordinator::blobs::{BlobLocation, Cdn};
 use scale_proto::error::Invalid;
+use scale_sql::SecretUrl;
 use serde::Deserialize;
 
 use super::ConfigError;
@@ -39,35 +40,6 @@ pub struct BlobStore {
     pub cdn_url: String,
     /// Whether `endpoint` and `cdn_url` may be plain HTTP.
     pub allow_http: bool,
-}
-
-/// A URL that may hold a password. Not printed by accident.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct SecretUrl(String);
-
-impl SecretUrl {
-    /// The URL, for the one who connects.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl From<String> for SecretUrl {
-    fn from(url: String) -> Self {
-        Self(url)
-    }
-}
-
-impl std::fmt::Debug for SecretUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SecretUrl(redacted)")
-    }
 }
 
 fn wrong(setting: &'static str, problem: impl Into<String>) -> Result<(), ConfigError> {

@@ -26,7 +26,7 @@ const LAYERS: &[Layer] = &[
     Layer { package: "scale-sql", below: &["scale-clock"], dev: &["scale-sql"], testing: &[] },
     Layer { package: "scale-proto", below: &["scale-secagg", "scale-clock"], dev: &[], testing: &[] },
     Layer { package: "scale-records", below: &["scale-sql", "scale-clock"], dev: &[], testing: &[] },
-    Layer { package: "scale-rest", below: &["scale-records", "scale-clock"], dev: &[], testing: &[] },
+    Layer { package: "scale-rest", below: &["scale-records", "scale-sql", "scale-clock"], dev: &[], testing: &[] },
     Layer {
         package: "scale-coordinator",
         below: &["scale-sql", "scale-proto", "scale-clock", "scale-secagg", "scale-privacy"],
@@ -40,6 +40,7 @@ const LAYERS: &[Layer] = &[
             "scale-coordinator",
             "scale-rest",
             "scale-records",
+            "scale-sql",
             "scale-proto",
             "scale-clock",
             "scale-secagg",
