@@ -73,10 +73,14 @@ fn route(request: &Request) -> String {
     }
 }
 
-/// Whether the log tells of it by default: what people and operators do. Devices and probes call all the time.
+/// Whether the log tells of it by default: what people do, and what operators change. Devices, probes and watching
+/// operators call all the time.
 fn is_told(route: &str) -> bool {
-    cors::is_for_people(route) && !matches!(route, "/api/v1/health" | "/api/v1/ready")
-        || route.starts_with("/scale.fl.v1.Admin/")
+    if cors::is_for_people(route) {
+        return !matches!(route, "/api/v1/health" | "/api/v1/ready");
+    }
+    let looks = |method: &str| method.starts_with("List") || method.starts_with("Get");
+    route.strip_prefix("/scale.fl.v1.Admin/").is_some_and(|method| !looks(method))
 }
 
 /// The request's line in the log, which is written also when the caller hangs up.
@@ -113,4 +117,19 @@ impl Drop for Line {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_tells_of_what_people_do_and_operators_change() {
+        for told in ["/api/v1/transactions", "/scale.fl.v1.Admin/CreateTask", "/scale.fl.v1.Admin/AbandonRound"] {
+            assert!(is_told(told), "{told}");
+        }
+        for quiet in ["/api/v1/ready", "/scale.fl.v1.Admin/ListRounds", "/scale.fl.v1.Rounds/CheckIn", ""] {
+            assert!(!is_told(quiet), "{quiet}");
+        }
+    }
 }
