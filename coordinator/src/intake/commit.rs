@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::round::SessionStage;
 use crate::rounds::ActiveRound;
 use crate::rows::{Gate, SegmentRow, UploadState};
-use crate::staging::Staging;
+use crate::staging::{Staging, Upload};
 use crate::store::{StoreError, Tx};
 
 /// Commits the segments of a round's sessions.
@@ -42,6 +42,10 @@ impl From<StoreError> for Unmarked {
 impl Commit for Committer {
     fn commit(&self, segment: SegmentRow, uploads: Vec<Queued>) -> BoxFuture<'_, Result<Committed, Error>> {
         Box::pin(self.commit_segment(segment, uploads))
+    }
+
+    fn missing(&self, uploads: Vec<Upload>) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(self.look_for(uploads))
     }
 }
 
@@ -80,6 +84,41 @@ impl Committer {
             }
         }
         Ok(Committed::Done)
+    }
+
+    /// What became of uploads of which something is missing where they are staged, all of one session. Another process
+    /// has added them and removed what was staged; or they are lost, and nobody was told that they count: their senders
+    /// begin again.
+    pub(super) async fn look_for(&self, uploads: Vec<Upload>) -> Result<(), Error> {
+        let Some(session) = uploads.first().map(|upload| upload.session) else { return Ok(()) };
+        let devices: Arc<[DeviceId]> = uploads.iter().map(|upload| upload.device).collect();
+        let looked = self.context.store.run_tx("look_for_uploads", move |tx| {
+            let devices = Arc::clone(&devices);
+            Box::pin(async move {
+                let mut found = Vec::new();
+                for &device in devices.iter() {
+                    let state = tx.upload(session, device).await?.map(|row| row.state);
+                    if state == Some(UploadState::Complete) {
+                        tx.delete_upload(session, device).await?;
+                    }
+                    found.push((device, state));
+                }
+                Ok::<_, Error>(found)
+            })
+        });
+        for (device, state) in looked.await? {
+            match state {
+                Some(UploadState::Committed) => self.uploads.set(session, [device], UploadState::Committed),
+                state => {
+                    if state == Some(UploadState::Complete) {
+                        tracing::warn!(%session, %device, "a staged upload is lost; its device sends it again");
+                    }
+                    self.uploads.forget(session, device);
+                }
+            }
+        }
+        self.active.wake(session);
+        Ok(())
     }
 
     /// What another process has added is known here too from now on, and calls that wait for it are answered.

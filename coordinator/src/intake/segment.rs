@@ -14,7 +14,7 @@ use crate::blobs::Blobs;
 use crate::context::{blocking, guard};
 use crate::error::Error;
 use crate::rows::SegmentRow;
-use crate::staging::{Staging, Upload};
+use crate::staging::{self, Held, Staging, Upload};
 
 /// How long an upload waits for others: a segment is written for all of them, and it is larger than an upload.
 const GATHER: Duration = Duration::from_millis(200);
@@ -34,14 +34,32 @@ pub(super) struct Queued {
 pub(super) enum Committed {
     /// It is named, and its uploads are part of the sum; or they never can be, because the stage is over.
     Done,
-    /// It was thrown away: these of its uploads are part of the sum already.
+    /// It was thrown away, or not made: these of its uploads wait no more. They are part of the sum already, or gone.
     Already(Vec<DeviceId>),
+}
+
+/// Why there is no segment.
+#[derive(Debug)]
+pub(super) enum Unmade {
+    /// Not all of an upload is staged any more.
+    Missing(staging::Error),
+    /// The disk, the object store, or a damaged upload.
+    Failed(Error),
+}
+
+impl From<Error> for Unmade {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 /// Where segments go: one transaction that names the segment and marks its uploads.
 pub(super) trait Commit: Send + Sync {
     /// Commits. `Err`: it may be tried again, with another segment.
     fn commit(&self, segment: SegmentRow, uploads: Vec<Queued>) -> BoxFuture<'_, Result<Committed, Error>>;
+
+    /// Looks at what became of uploads of which something is missing where they are staged. `Ok`: they wait no more.
+    fn missing(&self, uploads: Vec<Upload>) -> BoxFuture<'_, Result<(), Error>>;
 }
 
 #[derive(Default)]
@@ -163,11 +181,7 @@ impl SegmentWriter {
                 batch
             };
             let session = self.session;
-            let committed = match self.segment(&batch).await {
-                Ok(segment) => self.commit.commit(segment, batch.clone()).await.map_err(|error| error.to_string()),
-                Err(error) => Err(error.to_string()),
-            };
-            match committed {
+            match self.add(&batch).await {
                 Ok(Committed::Done) => {
                     self.state().adding.clear();
                     (most, pause) = (most.saturating_mul(2), PAUSE[0]);
@@ -190,18 +204,50 @@ impl SegmentWriter {
         }
     }
 
+    /// Makes a segment of the uploads and commits it.
+    async fn add(&self, batch: &[Queued]) -> Result<Committed, Error> {
+        match self.segment(batch).await {
+            Ok(segment) => self.commit.commit(segment, batch.to_vec()).await,
+            Err(Unmade::Missing(error)) => {
+                let missing = self.not_staged(batch).await?;
+                if missing.is_empty() {
+                    return Err(error.into());
+                }
+                let devices = missing.iter().map(|upload| upload.device).collect();
+                self.commit.missing(missing).await?;
+                Ok(Committed::Already(devices))
+            }
+            Err(Unmade::Failed(error)) => Err(error),
+        }
+    }
+
+    /// Those of the uploads of which something is missing where they are staged.
+    async fn not_staged(&self, batch: &[Queued]) -> Result<Vec<Upload>, Error> {
+        let mut missing = Vec::new();
+        for Queued { upload, .. } in batch {
+            // An empty piece only asks.
+            if self.staging.append(upload, 0, Bytes::new()).await? != Held::Whole {
+                missing.push(*upload);
+            }
+        }
+        Ok(missing)
+    }
+
     /// Adds up the staged uploads and writes the segment durably. Nothing in the rows says so yet.
     ///
     /// # Errors
-    /// [`Error`]; the partial sum is gone then, the staged uploads stay.
-    pub(super) async fn segment(&self, batch: &[Queued]) -> Result<SegmentRow, Error> {
+    /// [`Unmade`]; the partial sum is gone then, the staged uploads stay.
+    pub(super) async fn segment(&self, batch: &[Queued]) -> Result<SegmentRow, Unmade> {
         let uploads: Vec<Upload> = batch.iter().map(|queued| queued.upload).collect();
-        let sum = self.staging.add_up(Arc::clone(&self.config), &uploads).await?;
+        let sum = self.staging.add_up(Arc::clone(&self.config), &uploads).await.map_err(|error| match error {
+            staging::Error::Missing { .. } => Unmade::Missing(error),
+            error => Unmade::Failed(error.into()),
+        })?;
         let bytes = blocking(move || Ok::<_, Error>(sum.to_bytes())).await?;
         // A name of its own for each try: a segment that no row names is never mistaken for another one.
         let id = uuid::Uuid::now_v7().to_string();
         let blob = segment_path(self.session, &id);
-        self.blobs.put_new(&blob, Bytes::from(bytes)).await?;
+        self.blobs.put_new(&blob, Bytes::from(bytes)).await.map_err(Error::from)?;
         let uploads = u32::try_from(uploads.len()).unwrap_or(u32::MAX);
         Ok(SegmentRow { id, session: self.session, blob, uploads })
     }

@@ -145,6 +145,12 @@ impl Intake {
             Some(UploadState::Complete) => {}
             _ => return Ok(None),
         }
+        match self.uploads.state(upload.session, upload.device) {
+            Some(UploadState::Complete) => {}
+            Some(UploadState::Committed) => return Ok(None),
+            // Something of it is gone again: its sender begins again.
+            Some(UploadState::Staging) | None => return Ok(Some(Held::Part(0))),
+        }
         self.writer(&seat.active, &seat.secure).enqueue(upload, index);
         Ok(Some(held))
     }
@@ -221,9 +227,13 @@ impl Intake {
             .await
     }
 
-    /// Verifies a whole upload and keeps the outcome: a bad one is forgotten, so that its sender may begin again.
-    async fn settle(&self, seat: &Seat, upload: &Upload) -> Result<(), Error> {
+    /// Verifies a whole upload and keeps the outcome: a bad one is forgotten, so that its sender may begin again, and so is
+    /// one that is gone. What it is now is tracked.
+    async fn settle(self: &Arc<Self>, seat: &Seat, upload: &Upload) -> Result<(), Error> {
         let verified = self.staging.verify(upload, Arc::clone(&seat.fixed.config)).await;
+        if matches!(verified, Err(staging::Error::Missing { .. })) {
+            return self.committer(&seat.active).look_for(vec![*upload]).await;
+        }
         let bad = matches!(verified, Err(staging::Error::BadDigest | staging::Error::Refused(_)));
         if verified.is_err() && !bad {
             return Ok(verified?);
@@ -253,15 +263,19 @@ impl Intake {
     /// The session's writer of segments.
     fn writer(self: &Arc<Self>, active: &Arc<ActiveRound>, secure: &Arc<SecureSession>) -> Arc<SegmentWriter> {
         self.uploads.writer(secure.id, || {
-            let commit = Arc::new(Committer {
-                context: Arc::clone(&self.context),
-                active: Arc::clone(active),
-                uploads: Arc::clone(&self.uploads),
-                staging: self.staging.clone(),
-            });
+            let commit = Arc::new(self.committer(active));
             let blobs = self.context.blobs.clone();
             SegmentWriter::new(secure.id, Arc::clone(&secure.config), self.staging.clone(), blobs, commit)
         })
+    }
+
+    fn committer(&self, active: &Arc<ActiveRound>) -> Committer {
+        Committer {
+            context: Arc::clone(&self.context),
+            active: Arc::clone(active),
+            uploads: Arc::clone(&self.uploads),
+            staging: self.staging.clone(),
+        }
     }
 
     /// Queues whole uploads of a session whose process has gone, after looking at them again: nobody was told that they
@@ -292,14 +306,8 @@ impl Intake {
                     writer.enqueue(upload, row.participant_index);
                 }
                 Err(error @ (staging::Error::Blob(_) | staging::Error::Io(_))) => return Err(error.into()),
-                Err(error) => {
-                    tracing::warn!(%session, device = %row.device, %error, "a staged upload is lost; its device sends it again");
-                    self.uploads.forget(session, row.device);
-                    let forget = self.context.store.run_tx("forget_upload", move |tx| {
-                        Box::pin(async move { Ok::<_, Error>(tx.delete_upload(session, row.device).await?) })
-                    });
-                    forget.await?;
-                }
+                // Damaged, or not there.
+                Err(_) => self.committer(active).look_for(vec![upload]).await?,
             }
         }
         Ok(())

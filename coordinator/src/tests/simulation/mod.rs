@@ -111,6 +111,18 @@ async fn devices_go_from_replica_to_replica() {
     assert_eq!((ends.finished, ends.gave_up.len()), (1, 0), "{ends:?}");
 }
 
+/// Another replica has added an upload and removed what was staged, between a piece and the look at the whole: the device
+/// hears where to go on, and of no error.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_is_removed_while_it_is_looked_at_begins_again() {
+    use operations::{Answers, ObjectFault, Operation};
+    let removed = ObjectFault { how: Answers::Removed, folder: Some("staging") };
+    let mut operations = vec![Operation::Objects(removed, 3)];
+    operations.extend(vec![Operation::Everybody; 9]);
+    let (ends, faults) = run(List { shared: true, operations }).await.expect("nothing is wrong");
+    assert_eq!((ends.finished, ends.gave_up.len(), faults), (1, 0, 3), "{ends:?}");
+}
+
 /// Whatever happens: exact sums or nothing, and nothing left behind.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(clippy::print_stderr, reason = "a long run says how far it is")]

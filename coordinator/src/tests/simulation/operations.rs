@@ -91,6 +91,8 @@ pub(super) enum Answers {
     GetFails,
     DeleteFails,
     ListFails,
+    /// What is staged has been removed when it is read, as if by another process.
+    Removed,
     /// Any call is done only after a while.
     Slowly,
 }
@@ -104,11 +106,11 @@ const NAMES: [&str; 19] = [
     "close_stage",
     "commit_segment",
     "finish_work",
-    "forget_upload",
     "freeze",
     "keep_messages",
     "lease_work",
     "look",
+    "look_for_uploads",
     "note_waiting",
     "open_round",
     "publish",
@@ -137,6 +139,7 @@ fn object_faults() -> impl Strategy<Value = ObjectFault> {
         1 => Just(Answers::GetFails),
         1 => Just(Answers::DeleteFails),
         1 => Just(Answers::ListFails),
+        1 => Just(Answers::Removed),
         2 => Just(Answers::Slowly),
     ];
     let folders = prop::sample::select(&["segments", "staging", "sums", "models"][..]).prop_map(Some);
