@@ -12,6 +12,7 @@ mod context;
 pub mod coordinator;
 mod effects;
 mod error;
+mod group;
 mod intake;
 pub mod noise;
 mod parts;

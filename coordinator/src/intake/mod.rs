@@ -7,12 +7,14 @@
 //! |---|---|
 //! | `stages.rs` | the calls of stages 0, 1, 3 and 4 |
 //! | `keeper.rs` | messages on their way into rows, many in one transaction |
+//! | `announce.rs` | new and whole uploads on their way into rows |
 //! | `answers.rs` | what a call gets, by the stage that is open |
 //! | `upload.rs` | the call of stage 2 |
 //! | `uploads.rs` | uploads that are under way here |
 //! | `segment.rs` | whole uploads on their way into a durable partial sum |
 //! | `commit.rs` | the transaction that names a partial sum and marks its uploads |
 
+mod announce;
 mod answers;
 mod commit;
 mod keeper;
@@ -25,16 +27,18 @@ mod uploads;
 
 use std::sync::Arc;
 
-use scale_proto::ids::SessionId;
+use scale_proto::ids::{DeviceId, SessionId};
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::group::Group;
 use crate::parts::Caller;
 use crate::round::SessionStage;
 use crate::rounds::{ActiveRound, Fixed, Member, Rounds, SecureSession};
 use crate::staging::Staging;
 
-use self::keeper::Keeper;
+use self::announce::{Announced, Begun, announcer, completer};
+use self::keeper::{Kept, Up, keeper};
 use self::uploads::Uploads;
 
 pub(crate) use segment::sum_segments;
@@ -44,14 +48,17 @@ pub(crate) struct Intake {
     context: Arc<Context>,
     rounds: Arc<Rounds>,
     pub(crate) staging: Staging,
-    keeper: Arc<Keeper>,
+    keeper: Arc<Group<Up, Kept>>,
+    announcer: Arc<Group<Announced, Begun>>,
+    completer: Arc<Group<(SessionId, DeviceId), ()>>,
     uploads: Arc<Uploads>,
 }
 
 impl Intake {
     pub(crate) fn new(rounds: Arc<Rounds>, staging: Staging) -> Self {
         let context = Arc::clone(&rounds.context);
-        Self { keeper: Arc::new(Keeper::new(Arc::clone(&context))), uploads: Arc::default(), staging, rounds, context }
+        let (keeper, announcer, completer) = (keeper(&context), announcer(&context), completer(&context));
+        Self { keeper, announcer, completer, uploads: Arc::default(), staging, rounds, context }
     }
 
     /// A device whose message is for a later stage than this process knows of has heard of it from another process: the

@@ -7,7 +7,7 @@ use scale_proto::stage::StageUp;
 use scale_secagg::error::Reason;
 
 use super::answers::POLL_AGAIN;
-use super::keeper::Kept;
+use super::keeper::{Kept, Up};
 use super::{Intake, Seat};
 use crate::error::Error;
 use crate::parts::Caller;
@@ -100,7 +100,7 @@ impl Intake {
         let digest = Digest::of(&payload);
         let device = seat.caller.device;
         let message = MessageRow { session: seat.session, stage: number, device, payload: payload.clone() };
-        match self.keeper.keep(seat.active.id, stage, message).await? {
+        match self.keeper.write(Up { round: seat.active.id, stage, message }).await? {
             Kept::Yes => {
                 let mut replica = seat.secure.at(store, stage).await?;
                 let taken = replica.protocol_mut().map(|protocol| protocol.take(checked));

@@ -10,6 +10,7 @@ use scale_proto::stage::UploadPiece;
 use scale_secagg::error::Reason;
 use scale_secagg::server::Stage;
 
+use super::announce::Announced;
 use super::answers::POLL_AGAIN;
 use super::commit::Committer;
 use super::segment::SegmentWriter;
@@ -19,7 +20,7 @@ use crate::error::Error;
 use crate::parts::Caller;
 use crate::round::{Round, SessionStage};
 use crate::rounds::{ActiveRound, SecureSession};
-use crate::rows::{Gate, UploadRow, UploadState};
+use crate::rows::UploadState;
 use crate::staging::{self, Held, Upload};
 use crate::wait::LongPoll;
 
@@ -179,52 +180,10 @@ impl Intake {
                 UploadState::Staging | UploadState::Complete => Ok(Met::Open(tracked, index)),
             };
         }
-        let Some(state) = self.announce(seat, upload, index).await? else { return Ok(Met::Done) };
+        let announced = Announced { round: seat.active.id, upload, index };
+        let Some(state) = self.announcer.write(announced).await?? else { return Ok(Met::Done) };
         let tracked = self.uploads.track(upload, state, now);
         if state == UploadState::Committed { Ok(Met::Done) } else { Ok(Met::Open(tracked, index)) }
-    }
-
-    /// Gives a new upload its row. How far the upload has come, which another process may have taken; `None`: the stage is
-    /// not open.
-    async fn announce(&self, seat: &Seat, upload: Upload, index: u32) -> Result<Option<UploadState>, Error> {
-        let (round, created_at) = (seat.active.id, self.context.now());
-        let Upload { session, device, digest, total } = upload;
-        self.context
-            .store
-            .run_tx("announce_upload", move |tx| {
-                Box::pin(async move {
-                    let session_row = tx.hold_session(session).await?.ok_or(Error::UnknownSession)?;
-                    if let Some(row) = tx.upload(session, device).await? {
-                        let same = (row.digest, row.total) == (digest, total);
-                        return if same { Ok(Some(row.state)) } else { Err(Error::DifferentUpload) };
-                    }
-                    if (session_row.stage, session_row.gate) != (SessionStage::MaskedInput, Gate::Open) {
-                        return Ok(None);
-                    }
-                    let participant = tx.participant(round, device).await?.ok_or(Error::NotParticipant)?;
-                    if participant.status == crate::rows::ParticipantStatus::Left {
-                        return Err(Error::HasLeft);
-                    }
-                    let row = UploadRow {
-                        session,
-                        device,
-                        participant_index: index,
-                        digest,
-                        total,
-                        state: UploadState::Staging,
-                        segment: None,
-                        created_at,
-                    };
-                    if tx.insert_upload(&row).await? {
-                        return Ok(Some(UploadState::Staging));
-                    }
-                    // Another process has announced it at the same moment.
-                    let kept =
-                        tx.upload(session, device).await?.filter(|row| (row.digest, row.total) == (digest, total));
-                    kept.map(|row| Some(row.state)).ok_or(Error::DifferentUpload)
-                })
-            })
-            .await
     }
 
     /// Verifies a whole upload and keeps the outcome: a bad one is forgotten, so that its sender may begin again, and so is
@@ -239,22 +198,14 @@ impl Intake {
             return Ok(verified?);
         }
         let Upload { session, device, .. } = *upload;
-        self.context
-            .store
-            .run_tx("verify_upload", move |tx| {
-                Box::pin(async move {
-                    if bad {
-                        tx.delete_upload(session, device).await?;
-                    } else {
-                        tx.set_upload_complete(session, device).await?;
-                    }
-                    Ok::<_, Error>(())
-                })
-            })
-            .await?;
         if bad {
+            let forget = self.context.store.run_tx("forget_upload", move |tx| {
+                Box::pin(async move { Ok::<_, Error>(tx.delete_upload(session, device).await?) })
+            });
+            forget.await?;
             self.uploads.forget(session, device);
         } else {
+            self.completer.write((session, device)).await?;
             self.uploads.set(session, [device], UploadState::Complete);
         }
         Ok(verified?)

@@ -2,20 +2,16 @@
 //! once for all of them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use scale_proto::ids::RoundId;
-use tokio::sync::oneshot;
 
-use crate::context::guard;
 use crate::error::Error;
+use crate::group::Group;
 use crate::parts::Caller;
 use crate::round::{Event, Refused};
 use crate::rounds::{Rounds, Step, decision};
 use crate::rows::{ParticipantRow, ParticipantStatus};
-
-/// Most devices of one step.
-const MOST: usize = 256;
 
 /// What became of a device that wants to take part.
 #[derive(Clone, Copy, Debug)]
@@ -30,90 +26,45 @@ pub(super) enum Admitted {
     Refused(Refused),
 }
 
-/// The queues, by round.
-pub(super) struct Admissions {
-    rounds: Arc<Rounds>,
-    queues: Mutex<HashMap<RoundId, Vec<Waiting>>>,
+/// Admits devices to rounds; of each, what became of it there.
+pub(super) fn admissions(rounds: &Arc<Rounds>) -> Arc<Group<(RoundId, Caller), Result<Admitted, Error>>> {
+    let here = Arc::clone(rounds);
+    Group::new(Arc::clone(&rounds.context), move |waiting| {
+        let rounds = Arc::clone(&here);
+        Box::pin(async move { Ok(admit(&rounds, waiting).await) })
+    })
 }
 
-struct Waiting {
-    caller: Caller,
-    answer: oneshot::Sender<Result<Admitted, Error>>,
-}
-
-impl Admissions {
-    pub(super) fn new(rounds: Arc<Rounds>) -> Self {
-        Self { rounds, queues: Mutex::default() }
+/// One step for each round, one beside the other.
+async fn admit(rounds: &Arc<Rounds>, waiting: Vec<(RoundId, Caller)>) -> Vec<Result<Admitted, Error>> {
+    let mut by_round: HashMap<RoundId, Vec<usize>> = HashMap::new();
+    for (at, (round, _)) in waiting.iter().enumerate() {
+        by_round.entry(*round).or_default().push(at);
     }
-
-    /// Admits a device, or says why not.
-    ///
-    /// # Errors
-    /// [`Error::UnknownRound`], [`Error::Store`].
-    pub(super) async fn admit(self: &Arc<Self>, round: RoundId, caller: &Caller) -> Result<Admitted, Error> {
-        if self.rounds.context.stop.is_cancelled() {
-            return Err(Error::Stopping);
-        }
-        let (answer, admitted) = oneshot::channel();
-        let start = {
-            let mut queues = guard(&self.queues);
-            let waiting = Waiting { caller: *caller, answer };
-            match queues.get_mut(&round) {
-                Some(queue) => {
-                    queue.push(waiting);
-                    false
+    let steps = by_round.into_iter().map(|(round, places)| {
+        let callers: Arc<[Caller]> = places.iter().map(|&at| waiting[at].1).collect();
+        let step = decision::<Vec<Admitted>, _>(move |step| {
+            let callers = Arc::clone(&callers);
+            Box::pin(async move {
+                let mut admitted = Vec::with_capacity(callers.len());
+                for caller in callers.iter() {
+                    admitted.push(admit_one(step, caller).await?);
                 }
-                None => queues.insert(round, vec![waiting]).is_none(),
-            }
-        };
-        if start {
-            let admissions = Arc::clone(self);
-            self.rounds.context.tasks.spawn(async move { admissions.work(round).await });
-        }
-        admitted.await.map_err(|_| Error::Stopping)?
-    }
-
-    async fn work(&self, round: RoundId) {
-        loop {
-            let batch = {
-                let mut queues = guard(&self.queues);
-                let Some(queue) = queues.get_mut(&round) else { return };
-                let count = queue.len().min(MOST);
-                if count == 0 {
-                    queues.remove(&round);
-                    return;
-                }
-                queue.drain(..count).collect::<Vec<_>>()
+                Ok(admitted)
+            })
+        });
+        async move { (rounds.step("admit", round, step).await, places) }
+    });
+    let mut answers: Vec<_> = waiting.iter().map(|_| Err(Error::Stopping)).collect();
+    for (admitted, places) in futures::future::join_all(steps).await {
+        for (nth, at) in places.into_iter().enumerate() {
+            answers[at] = match &admitted {
+                Ok(admitted) => Ok(admitted[nth]),
+                Err(error) => Err(error.again()),
             };
-            let callers: Arc<[Caller]> = batch.iter().map(|waiting| waiting.caller).collect();
-            let admit = decision::<Vec<Admitted>, _>(move |step| {
-                let callers = Arc::clone(&callers);
-                Box::pin(async move {
-                    let mut admitted = Vec::with_capacity(callers.len());
-                    for caller in callers.iter() {
-                        admitted.push(admit_one(step, caller).await?);
-                    }
-                    Ok(admitted)
-                })
-            });
-            match self.rounds.step("admit", round, admit).await {
-                Ok(admitted) => {
-                    batch.into_iter().zip(admitted).for_each(|(waiting, one)| drop(waiting.answer.send(Ok(one))));
-                }
-                Err(error) => {
-                    // Errors are told one by one; what a device does about it does not depend on the details.
-                    let mut batch = batch.into_iter();
-                    let first = batch.next().map(|waiting| waiting.answer);
-                    for waiting in batch {
-                        let _ = waiting.answer.send(Err(error.again()));
-                    }
-                    if let Some(first) = first {
-                        let _ = first.send(Err(error));
-                    }
-                }
-            }
         }
     }
+    answers
 }
 
 async fn admit_one(step: &mut Step<'_>, caller: &Caller) -> Result<Admitted, Error> {

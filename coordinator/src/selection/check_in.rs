@@ -234,7 +234,7 @@ impl Selection {
         let refusal = active.view().round.refusal();
         let admitted = match refusal {
             Some(why) => Admitted::Refused(why),
-            None => self.admissions.admit(active.id, caller).await?,
+            None => self.admissions.write((active.id, *caller)).await??,
         };
         Ok(match admitted {
             Admitted::In => Offer::In(active),

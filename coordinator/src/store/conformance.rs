@@ -480,8 +480,7 @@ async fn uploads(store: &Store, session: SessionId) {
         assert_eq!(tx!(store, |tx| tx.insert_upload(&row(n, UploadState::Complete)).await), Ok(false));
     }
     assert_eq!(tx!(store, |tx| tx.upload(session, device(3)).await), Ok(Some(row(3, UploadState::Staging))));
-    tx!(store, |tx| tx.set_upload_complete(session, device(1)).await).unwrap();
-    tx!(store, |tx| tx.set_upload_complete(session, device(2)).await).unwrap();
+    tx!(store, |tx| tx.set_uploads_complete(session, &[device(1), device(2)]).await).unwrap();
     let segment = move || SegmentRow { id: "s-0".into(), session, blob: "segments/s/0.bin".into(), uploads: 2 };
     let committed = tx!(store, |tx| tx.commit_uploads(session, &segment(), &[device(1), device(2), device(3)]).await);
     assert_eq!(committed, Ok(2), "only complete uploads become part of a sum");
@@ -490,7 +489,7 @@ async fn uploads(store: &Store, session: SessionId) {
 
     tx!(store, |tx| tx.delete_upload(session, device(1)).await).unwrap();
     tx!(store, |tx| tx.delete_upload(session, device(3)).await).unwrap();
-    tx!(store, |tx| tx.set_upload_complete(session, device(1)).await).unwrap();
+    tx!(store, |tx| tx.set_uploads_complete(session, &[device(1)]).await).unwrap();
     let left = tx!(store, |tx| tx.uploads(session).await).unwrap();
     let committed = |n| UploadRow { segment: Some("s-0".into()), ..row(n, UploadState::Committed) };
     assert_eq!(left, [committed(1), committed(2)], "what is in a sum stays there");

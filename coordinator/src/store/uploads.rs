@@ -83,16 +83,19 @@ impl Tx {
         Ok(self.one(query, |row| get(row, "uploads")).await?.unwrap_or(0))
     }
 
-    /// An upload is whole and verified. Nothing happens when it is so already.
+    /// These uploads are whole and verified. Nothing happens to those that are so already.
     ///
     /// # Errors
     /// [`StoreError`] from the database.
-    pub async fn set_upload_complete(&mut self, session: SessionId, device: DeviceId) -> Result<(), StoreError> {
-        let query =
-            sql("UPDATE uploads SET state = 'complete' WHERE session = $1 AND device = $2 AND state = 'staging'")
-                .bind(bytes(session.as_bytes()))
-                .bind(bytes(device.as_bytes()));
-        self.execute(query).await.map(drop)
+    pub async fn set_uploads_complete(&mut self, session: SessionId, devices: &[DeviceId]) -> Result<(), StoreError> {
+        let update = by_engine(
+            "UPDATE uploads SET state = 'complete'
+             WHERE session = $1 AND state = 'staging' AND device IN (SELECT unhex(value) FROM json_each($2))",
+            "UPDATE uploads SET state = 'complete' WHERE session = $1 AND state = 'staging' AND device = ANY ($2)",
+        )
+        .bind(bytes(session.as_bytes()))
+        .bind(Value::bytes_list(devices.iter().map(|device| device.as_bytes().to_vec())));
+        self.execute(update).await.map(drop)
     }
 
     /// Forgets an upload that is not part of a sum; one that is stays.

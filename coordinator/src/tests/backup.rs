@@ -110,7 +110,9 @@ async fn through(mut places: BTreeMap<usize, Place>, lost: [usize; 5], survivors
                 assert_eq!(phone.piece(0, half).await.unwrap(), UploadAnswer::Received(half as u64));
                 // As if it were whole and waited to be added.
                 let (session, device) = (phone.session.unwrap(), phone.caller.device);
-                let whole = site.store.run_tx("whole", move |tx| Box::pin(tx.set_upload_complete(session, device)));
+                let whole = site.store.run_tx("whole", move |tx| {
+                    Box::pin(async move { tx.set_uploads_complete(session, &[device]).await })
+                });
                 whole.await.unwrap();
             }
             let file = backup(&site).await;
