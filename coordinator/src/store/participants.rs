@@ -1,5 +1,7 @@
 //! Participants: the devices of a round.
 
+use std::collections::BTreeMap;
+
 use scale_proto::ids::{DeviceId, RoundId, SessionId};
 use scale_proto::time::Timestamp;
 use scale_sql::{Row, Value, by_engine, sql};
@@ -148,18 +150,22 @@ impl Tx {
         round: RoundId,
         assignments: &[(DeviceId, SessionId)],
     ) -> Result<(), StoreError> {
-        let of = |bytes: fn(&(DeviceId, SessionId)) -> Vec<u8>| Value::bytes_list(assignments.iter().map(bytes));
-        let query = by_engine(
-            "UPDATE participants SET session = unhex(s.value)
-             FROM json_each($2) AS d JOIN json_each($3) AS s ON s.key = d.key
-             WHERE round = $1 AND device = unhex(d.value)",
-            "UPDATE participants SET session = dealt.session FROM unnest($2, $3) AS dealt (device, session)
-             WHERE round = $1 AND participants.device = dealt.device",
-        )
-        .bind(bytes(round.as_bytes()))
-        .bind(of(|(device, _)| device.as_bytes().to_vec()))
-        .bind(of(|(_, session)| session.as_bytes().to_vec()));
-        let changed = self.execute(query).await?;
+        let mut dealt: BTreeMap<&[u8; 16], Vec<Vec<u8>>> = BTreeMap::new();
+        for (device, session) in assignments {
+            dealt.entry(session.as_bytes()).or_default().push(device.as_bytes().to_vec());
+        }
+        let mut changed = 0;
+        for (session, devices) in dealt {
+            let update = by_engine(
+                "UPDATE participants SET session = $3
+                 WHERE round = $1 AND device IN (SELECT unhex(value) FROM json_each($2))",
+                "UPDATE participants SET session = $3 WHERE round = $1 AND device = ANY ($2)",
+            )
+            .bind(bytes(round.as_bytes()))
+            .bind(Value::bytes_list(devices))
+            .bind(bytes(session));
+            changed += self.execute(update).await?;
+        }
         if changed == assignments.len() as u64 {
             Ok(())
         } else {
