@@ -82,6 +82,14 @@ pub fn pace(until_opening: Option<Duration>, waiting: u64) -> RetryWindow {
     RetryWindow { after, before: after + spread }
 }
 
+/// When a device that is in a round asks again whether it begins. The `cohort` is spread as [`pace`] spreads it, but nobody
+/// is away for longer than a call waits (`long_poll`): the round may begin at any moment, and its first stage ends without
+/// those who are late.
+pub fn pace_selected(cohort: u64, long_poll: Duration) -> RetryWindow {
+    let RetryWindow { after, before } = pace(Some(Duration::from_millis(100)), cohort);
+    RetryWindow { after, before: before.min(after + long_poll.max(NARROWEST)) }
+}
+
 /// When a device asks again for a task that is finished: an operator may let it go on, so some hours later, not never.
 /// `crowd`: devices that ask in a minute. If all that ask at this rate come back, they arrive at no more than
 /// [`ARRIVALS_PER_S`].
@@ -101,6 +109,16 @@ mod tests {
 
     fn at(millis: u64) -> Timestamp {
         Timestamp::from_millis(millis)
+    }
+
+    #[test]
+    fn who_is_selected_is_never_away_for_longer_than_a_call_waits() {
+        let long_poll = Duration::from_secs(10);
+        for (cohort, spread) in [(10, 500), (100, 2_000), (10_000, 10_000)] {
+            let RetryWindow { after, before } = pace_selected(cohort, long_poll);
+            assert_eq!(before - after, Duration::from_millis(spread), "{cohort} devices");
+        }
+        assert!(pace_selected(10, Duration::ZERO).before > pace_selected(10, Duration::ZERO).after);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::parts::Caller;
 use crate::round::{Event, Phase, Refused, SessionStage};
 use crate::rounds::{ActiveRound, decision, is_selecting};
 use crate::rows::{ParticipantRow, ParticipantStatus, TaskRow, TaskState};
-use crate::schedule::{Opening, next_opening, pace};
+use crate::schedule::{Opening, next_opening, pace, pace_selected};
 use crate::wait::LongPoll;
 
 /// A device that waits is noted in its row this often.
@@ -274,7 +274,7 @@ impl Selection {
             }
             if !poll.again().await? {
                 let sentence = "this device is selected; the round begins as soon as enough others are";
-                let retry = pace(Some(Duration::from_millis(100)), active.view().round.cohort.into());
+                let retry = pace_selected(active.view().round.cohort.into(), self.context.settings.long_poll);
                 return Ok(CheckInAnswer::Wait(Wait { retry, code: "selecting".into(), sentence: sentence.into() }));
             }
         }
