@@ -132,11 +132,9 @@ impl Intake {
             return Ok(());
         }
         let (session, device) = (seat.session, seat.caller.device);
-        let taken =
-            seat.secure.at(&self.context.store, SessionStage::OPEN[usize::from(open)]).await?.taken(device, asked);
-        let taken = match taken {
+        let taken = match seat.secure.known(device, asked) {
             Some(taken) => Some(taken),
-            // Of the open stage memory has what came here.
+            // The rows have every message until the session ends, and are fast to ask: memory may have to replay it first.
             None => {
                 let kept = self.context.store.read("message", move |tx| {
                     Box::pin(async move { Ok::<_, Error>(tx.message(session, asked, device).await?) })

@@ -55,6 +55,11 @@ impl SecureSession {
         Self { id, config, members, used_keys, replica: Mutex::default() }
     }
 
+    /// Digest of what a device sent in a stage, if memory has it at hand: it is not brought up to date for this.
+    pub(crate) fn known(&self, device: DeviceId, stage: u8) -> Option<Digest> {
+        self.replica.try_lock().ok()?.taken.get(&(device, stage)).copied()
+    }
+
     /// The replica, which has closed every stage before `stage`. The rows have to say that this stage is open.
     ///
     /// # Errors
@@ -230,11 +235,6 @@ impl Replica {
     /// The device's place in the roster.
     pub(crate) fn index(&self, device: DeviceId) -> Option<u32> {
         self.index.get(&device).copied()
-    }
-
-    /// Digest of what a device sent in a stage, if memory has it.
-    pub(crate) fn taken(&self, device: DeviceId, stage: u8) -> Option<Digest> {
-        self.taken.get(&(device, stage)).copied()
     }
 
     /// Notes what a device sent.

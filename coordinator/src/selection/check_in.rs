@@ -12,7 +12,7 @@ use super::Selection;
 use super::admission::Admitted;
 use crate::error::Error;
 use crate::parts::Caller;
-use crate::round::{Event, Phase, Refused, SessionStage};
+use crate::round::{Event, Phase, Refused, SessionProgress, SessionStage};
 use crate::rounds::{ActiveRound, decision, is_selecting};
 use crate::rows::{ParticipantRow, ParticipantStatus, TaskRow, TaskState};
 use crate::schedule::{Opening, next_opening, pace, pace_selected};
@@ -127,9 +127,12 @@ impl Selection {
         let session = fixed.members.get(&caller.device).and_then(|member| member.session);
         let Some(secure) = session.and_then(|session| fixed.sessions.get(&session)) else { return Ok(None) };
         let view = active.view();
-        let Some(progress) = view.round.session(secure.id).filter(|progress| !progress.stage.is_over()) else {
-            return Ok(None);
+        // Once a last answer was enough, nobody is waited for.
+        let open = |progress: &&SessionProgress| {
+            let enough = progress.closing && progress.stage == SessionStage::Unmask;
+            !(progress.stage.is_over() || enough)
         };
+        let Some(progress) = view.round.session(secure.id).filter(open) else { return Ok(None) };
         let replica = secure.at(&self.context.store, progress.stage).await?;
         Ok(replica.expects(caller.device).then_some(progress.stage))
     }

@@ -5,6 +5,7 @@ mod clocks;
 mod cluster;
 pub(crate) mod fleet;
 mod privacy;
+mod replay;
 mod replicas;
 mod simulation;
 
