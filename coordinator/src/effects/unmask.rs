@@ -13,6 +13,9 @@ use crate::intake::sum_segments;
 use crate::round::{Event, SessionStage};
 use crate::rounds::{ActiveRound, Lease, decision, failure};
 
+/// The number of the stage in which shares are revealed.
+const UNMASK: u8 = 4;
+
 impl Effects {
     pub(super) async fn release_sum(
         self: &Arc<Self>,
@@ -48,7 +51,10 @@ impl Effects {
                     if row.stage != SessionStage::Unmask {
                         return Ok::<_, Error>(None);
                     }
-                    tx.set_session_sum(session, Some(&sum_path(session))).await?;
+                    // Where nobody has revealed anything there is nothing to see.
+                    if tx.count_messages(session, UNMASK).await? > 0 {
+                        tx.set_session_sum(session, Some(&sum_path(session))).await?;
+                    }
                     Ok(Some(tx.segments(session).await?))
                 })
             })

@@ -32,13 +32,15 @@ impl Rounds {
         if view.round.phase.is_over() {
             return Ok(None);
         }
+        let now = self.times.now(&*self.context.clock, active.id);
+        let passed = view.round.next_deadline().is_some_and(|deadline| deadline <= now);
         let mut events = Vec::new();
+        // What closes now closes with all that have answered, whoever kept their answers.
+        let count = count || passed;
         for progress in view.round.sessions.iter().filter(|progress| count && !progress.stage.is_over()) {
             events.extend(self.answers(active, progress).await?);
         }
         events.extend(sending.iter().map(|&session| Event::StillSending { session }));
-        let now = self.times.now(&*self.context.clock, active.id);
-        let passed = view.round.next_deadline().is_some_and(|deadline| deadline <= now);
         if !events.is_empty() || passed || self.times.is_off(&self.context, &view.row, &view.round) {
             let events: Arc<[Event]> = events.into();
             let look = decision::<(), _>(move |step| {

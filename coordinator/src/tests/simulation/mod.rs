@@ -123,6 +123,16 @@ async fn an_upload_that_is_removed_while_it_is_looked_at_begins_again() {
     assert_eq!((ends.finished, ends.gave_up.len(), faults), (1, 0, 3), "{ends:?}");
 }
 
+/// Long runs have found these: an operator ended rounds whose last stage had closed without an answer, and they were paid for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_that_have_failed_before() {
+    for seed in [504_261, 504_547] {
+        for _ in 0..3 {
+            run(tree(seed).current()).await.unwrap_or_else(|why| panic!("list {seed}: {why:#?}"));
+        }
+    }
+}
+
 /// Whatever happens: exact sums or nothing, and nothing left behind.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[expect(clippy::print_stderr, reason = "a long run says how far it is")]
