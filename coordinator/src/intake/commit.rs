@@ -70,7 +70,7 @@ impl Committer {
             }
             Err(Unmarked::Already(devices)) => {
                 self.context.blobs.delete(&blob).await?;
-                self.note(session).await?;
+                self.note(session, &devices).await?;
                 return Ok(Committed::Already(devices));
             }
             Err(Unmarked::Store(error)) => return Err(error.into()),
@@ -91,7 +91,9 @@ impl Committer {
     /// begin again.
     pub(super) async fn look_for(&self, uploads: Vec<Upload>) -> Result<(), Error> {
         let Some(session) = uploads.first().map(|upload| upload.session) else { return Ok(()) };
-        let devices: Arc<[DeviceId]> = uploads.iter().map(|upload| upload.device).collect();
+        let mut devices: Vec<DeviceId> = uploads.iter().map(|upload| upload.device).collect();
+        devices.sort_unstable_by_key(|device| *device.as_bytes());
+        let devices: Arc<[DeviceId]> = devices.into();
         let looked = self.context.store.run_tx("look_for_uploads", move |tx| {
             let devices = Arc::clone(&devices);
             Box::pin(async move {
@@ -121,14 +123,19 @@ impl Committer {
         Ok(())
     }
 
-    /// What another process has added is known here too from now on, and calls that wait for it are answered.
-    async fn note(&self, session: SessionId) -> Result<(), Error> {
+    /// What another process has added, or has forgotten, is known here too from now on, and calls that wait for it are
+    /// answered.
+    async fn note(&self, session: SessionId, devices: &[DeviceId]) -> Result<(), Error> {
         let read = self
             .context
             .store
             .read("uploads", move |tx| Box::pin(async move { Ok::<_, Error>(tx.uploads(session).await?) }));
-        let rows = read.await?.into_iter().filter(|row| row.state == UploadState::Committed);
-        self.uploads.set(session, rows.map(|row| row.device), UploadState::Committed);
+        let rows = read.await?;
+        let committed = rows.iter().filter(|row| row.state == UploadState::Committed);
+        self.uploads.set(session, committed.map(|row| row.device), UploadState::Committed);
+        for &device in devices.iter().filter(|device| !rows.iter().any(|row| row.device == **device)) {
+            self.uploads.forget(session, device);
+        }
         self.active.wake(session);
         Ok(())
     }

@@ -81,6 +81,10 @@ impl Intake {
                 looked = context.clock.steady();
                 state = self.kept_state(session, device).await?.or(state);
             }
+            if held.is_some() && state.is_none() && seat.open_stage() == Some((SessionStage::MaskedInput, false)) {
+                // It was whole, and was lost while this call waited: its sender begins again.
+                return Ok(UploadAnswer::Received(0));
+            }
             let answer = match seat.upload_answer(&context.store, state, asks).await {
                 // The stage may have closed since the upload was looked at: what its row says by now is final.
                 Err(Error::Late | Error::Refused(_)) => {

@@ -18,7 +18,7 @@ use super::time::Times;
 use super::training::{self, Start};
 use crate::context::Context;
 use crate::error::Error;
-use crate::round::{Effect, Event, Round};
+use crate::round::{Effect, Event, Round, SessionProgress};
 use crate::rows::{Gate, LeaseToken, ModelRow, RoundRow, TaskRow, WorkKind, WorkRow};
 use crate::store::Tx;
 
@@ -257,7 +257,10 @@ impl<'s> Step<'s> {
         if round == before && effects.is_empty() && published.is_none() && anchor.is_none() && !unheard {
             return Ok(None);
         }
-        for new in &round.sessions {
+        // In the order in which messages hold them (`intake/keeper.rs`), so that no two transactions wait for each other.
+        let mut sessions: Vec<&SessionProgress> = round.sessions.iter().collect();
+        sessions.sort_unstable_by_key(|session| *session.id.as_bytes());
+        for new in sessions {
             // The start of training has inserted those that are new.
             let Some(old) = before.session(new.id) else { continue };
             if (old.stage, old.closing) != (new.stage, new.closing) {

@@ -141,7 +141,7 @@ impl Tx {
         self.execute(query).await.map(drop)
     }
 
-    /// Puts devices into sessions, all in one statement.
+    /// Puts devices into sessions, one statement for each session.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when one of the devices is not in the round.
