@@ -36,7 +36,7 @@ impl Effects {
         let secure = fixed.sessions.get(&session).ok_or(Error::UnknownSession)?;
         // Paid before it is seen: whoever ends the round from here on finds the sum in the account.
         let held = lease.clone();
-        let segments = self
+        let begun = self
             .context
             .store
             .run_tx("unmask", move |tx| {
@@ -51,15 +51,16 @@ impl Effects {
                     if row.stage != SessionStage::Unmask {
                         return Ok::<_, Error>(None);
                     }
-                    // Where nobody has revealed anything there is nothing to see.
-                    if tx.count_messages(session, UNMASK).await? > 0 {
+                    // Where nobody has revealed anything there is nothing to see. The stage takes no message any more.
+                    let paid = tx.count_messages(session, UNMASK).await? > 0;
+                    if paid {
                         tx.set_session_sum(session, Some(&sum_path(session))).await?;
                     }
-                    Ok(Some(tx.segments(session).await?))
+                    Ok(Some((paid, tx.segments(session).await?)))
                 })
             })
             .await?;
-        let Some(segments) = segments else { return self.done(lease).await };
+        let Some((paid, segments)) = begun else { return self.done(lease).await };
         let sum = sum_segments(&self.context.blobs, &fixed.config, &segments).await?;
         let mut protocol = secure.take(&self.context.store).await?;
         let threads = self.context.settings.threads;
@@ -69,6 +70,7 @@ impl Effects {
         })
         .await?;
         let outcome = match closed {
+            Ok(Closed::Released(_)) if !paid => return Err(Error::Bug("a sum came off that was not paid for".into())),
             Ok(Closed::Released(sum)) => {
                 self.context.blobs.put_new(&sum_path(session), sum_to_bytes(&sum.vectors)).await?;
                 Ok(())
