@@ -227,6 +227,9 @@ impl Error {
         match self {
             Self::Store(error) => Self::Store(error.clone()),
             Self::UnknownRound => Self::UnknownRound,
+            Self::UnknownTask(task) => Self::UnknownTask(task.clone()),
+            Self::UnknownModel { task, version } => Self::UnknownModel { task: task.clone(), version: *version },
+            Self::Bug(what) => Self::Bug(what.clone()),
             Self::Stopping => Self::Stopping,
             other => Self::Bug(other.to_string()),
         }

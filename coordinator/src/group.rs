@@ -59,6 +59,7 @@ impl<T: Send + 'static, A: Send + 'static> Group<T, A> {
     }
 
     async fn work(&self) {
+        let _at_a_panic = Left(self);
         loop {
             let batch = {
                 let mut queue = guard(&self.queue);
@@ -75,6 +76,17 @@ impl<T: Send + 'static, A: Send + 'static> Group<T, A> {
                 Ok(written) => answers.into_iter().zip(written).for_each(|(answer, one)| drop(answer.send(Ok(one)))),
                 Err(error) => answers.into_iter().for_each(|answer| drop(answer.send(Err(error.again())))),
             }
+        }
+    }
+}
+
+/// Ends a worker that panics: who waits for it is told, and the next item has a new one.
+struct Left<'g, T, A>(&'g Group<T, A>);
+
+impl<T, A> Drop for Left<'_, T, A> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            *guard(&self.0.queue) = Queue { waiting: Vec::new(), running: false };
         }
     }
 }

@@ -2,10 +2,11 @@
 //! once for all of them.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use scale_proto::ids::RoundId;
 
+use crate::context::guard;
 use crate::error::Error;
 use crate::group::Group;
 use crate::parts::Caller;
@@ -26,45 +27,48 @@ pub(super) enum Admitted {
     Refused(Refused),
 }
 
-/// Admits devices to rounds; of each, what became of it there.
-pub(super) fn admissions(rounds: &Arc<Rounds>) -> Arc<Group<(RoundId, Caller), Result<Admitted, Error>>> {
-    let here = Arc::clone(rounds);
-    Group::new(Arc::clone(&rounds.context), move |waiting| {
-        let rounds = Arc::clone(&here);
-        Box::pin(async move { Ok(admit(&rounds, waiting).await) })
-    })
+/// A queue for each round, so that none waits for another one.
+pub(super) struct Admissions {
+    rounds: Arc<Rounds>,
+    groups: Mutex<HashMap<RoundId, Arc<Group<Caller, Admitted>>>>,
 }
 
-/// One step for each round, one beside the other.
-async fn admit(rounds: &Arc<Rounds>, waiting: Vec<(RoundId, Caller)>) -> Vec<Result<Admitted, Error>> {
-    let mut by_round: HashMap<RoundId, Vec<usize>> = HashMap::new();
-    for (at, (round, _)) in waiting.iter().enumerate() {
-        by_round.entry(*round).or_default().push(at);
+impl Admissions {
+    pub(super) fn new(rounds: Arc<Rounds>) -> Self {
+        Self { rounds, groups: Mutex::default() }
     }
-    let steps = by_round.into_iter().map(|(round, places)| {
-        let callers: Arc<[Caller]> = places.iter().map(|&at| waiting[at].1).collect();
-        let step = decision::<Vec<Admitted>, _>(move |step| {
-            let callers = Arc::clone(&callers);
-            Box::pin(async move {
-                let mut admitted = Vec::with_capacity(callers.len());
-                for caller in callers.iter() {
-                    admitted.push(admit_one(step, caller).await?);
-                }
-                Ok(admitted)
-            })
-        });
-        async move { (rounds.step("admit", round, step).await, places) }
-    });
-    let mut answers: Vec<_> = waiting.iter().map(|_| Err(Error::Stopping)).collect();
-    for (admitted, places) in futures::future::join_all(steps).await {
-        for (nth, at) in places.into_iter().enumerate() {
-            answers[at] = match &admitted {
-                Ok(admitted) => Ok(admitted[nth]),
-                Err(error) => Err(error.again()),
-            };
-        }
+
+    /// Admits a device, or says why not.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRound`], [`Error::Store`], [`Error::Stopping`].
+    pub(super) async fn admit(&self, round: RoundId, caller: &Caller) -> Result<Admitted, Error> {
+        let group = Arc::clone(guard(&self.groups).entry(round).or_insert_with(|| self.group(round)));
+        group.write(*caller).await
     }
-    answers
+
+    /// Forgets the queue of a round that admits nobody any more.
+    pub(super) fn forget(&self, round: RoundId) {
+        guard(&self.groups).remove(&round);
+    }
+
+    fn group(&self, round: RoundId) -> Arc<Group<Caller, Admitted>> {
+        let rounds = Arc::clone(&self.rounds);
+        Group::new(Arc::clone(&self.rounds.context), move |callers| {
+            let (rounds, callers): (_, Arc<[Caller]>) = (Arc::clone(&rounds), callers.into());
+            let step = decision::<Vec<Admitted>, _>(move |step| {
+                let callers = Arc::clone(&callers);
+                Box::pin(async move {
+                    let mut admitted = Vec::with_capacity(callers.len());
+                    for caller in callers.iter() {
+                        admitted.push(admit_one(step, caller).await?);
+                    }
+                    Ok(admitted)
+                })
+            });
+            Box::pin(async move { rounds.step("admit", round, step).await })
+        })
+    }
 }
 
 async fn admit_one(step: &mut Step<'_>, caller: &Caller) -> Result<Admitted, Error> {

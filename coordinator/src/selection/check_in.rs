@@ -127,7 +127,7 @@ impl Selection {
         let session = fixed.members.get(&caller.device).and_then(|member| member.session);
         let Some(secure) = session.and_then(|session| fixed.sessions.get(&session)) else { return Ok(None) };
         let view = active.view();
-        // Once a last answer was enough, nobody is waited for.
+        // Once its last stage is being closed, nobody is waited for.
         let open = |progress: &&SessionProgress| {
             let enough = progress.closing && progress.stage == SessionStage::Unmask;
             !(progress.stage.is_over() || enough)
@@ -167,7 +167,13 @@ impl Selection {
         let now = self.rounds.times.now(&*self.context.clock, round);
         let note = self.context.store.run_tx("note_waiting", move |tx| {
             let here = Arc::clone(&here);
-            Box::pin(async move { Ok::<_, Error>(tx.touch_participants(round, &here, now).await?) })
+            Box::pin(async move {
+                // As a step does that writes many of these rows: no two transactions wait for each other's.
+                if tx.lock_round(round).await?.is_some() {
+                    tx.touch_participants(round, &here, now).await?;
+                }
+                Ok::<_, Error>(())
+            })
         });
         note.await
     }
@@ -236,8 +242,11 @@ impl Selection {
         let Some(active) = active else { return Ok(Offer::Not(self.no_round(task))) };
         let refusal = active.view().round.refusal();
         let admitted = match refusal {
-            Some(why) => Admitted::Refused(why),
-            None => self.admissions.write((active.id, *caller)).await??,
+            Some(why) => {
+                self.admissions.forget(active.id);
+                Admitted::Refused(why)
+            }
+            None => self.admissions.admit(active.id, caller).await?,
         };
         Ok(match admitted {
             Admitted::In => Offer::In(active),

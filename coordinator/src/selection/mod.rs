@@ -14,15 +14,10 @@ mod presence;
 
 use std::sync::Arc;
 
-use scale_proto::ids::RoundId;
-
 use crate::context::Context;
-use crate::error::Error;
-use crate::group::Group;
-use crate::parts::Caller;
 use crate::rounds::Rounds;
 
-use self::admission::{Admitted, admissions};
+use self::admission::Admissions;
 use self::pace::Pace;
 use self::presence::Presence;
 
@@ -30,7 +25,7 @@ use self::presence::Presence;
 pub(crate) struct Selection {
     context: Arc<Context>,
     rounds: Arc<Rounds>,
-    admissions: Arc<Group<(RoundId, Caller), Result<Admitted, Error>>>,
+    admissions: Admissions,
     presence: Arc<Presence>,
     pace: Pace,
 }
@@ -38,6 +33,12 @@ pub(crate) struct Selection {
 impl Selection {
     pub(crate) fn new(rounds: Arc<Rounds>) -> Self {
         let context = Arc::clone(&rounds.context);
-        Self { admissions: admissions(&rounds), presence: Arc::default(), pace: Pace::default(), rounds, context }
+        Self {
+            admissions: Admissions::new(Arc::clone(&rounds)),
+            presence: Arc::default(),
+            pace: Pace::default(),
+            rounds,
+            context,
+        }
     }
 }
