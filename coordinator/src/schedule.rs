@@ -10,6 +10,8 @@ const MINUTE_MS: u64 = 60 * 1000;
 
 /// Check-ins per second that devices are spread to: far under what one coordinator answers.
 const ARRIVALS_PER_S: u64 = 50;
+/// Check-ins per second of devices that are in a round and wait for its begin.
+const SELECTED_PER_S: u64 = 1000;
 /// Nobody is sent away for longer, so that a changed schedule is noticed the same day.
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 /// Where no opening is in sight.
@@ -84,10 +86,11 @@ pub fn pace(until_opening: Option<Duration>, waiting: u64) -> RetryWindow {
 
 /// When a device that is in a round asks again whether it begins. The `cohort` is spread as [`pace`] spreads it, but nobody
 /// is away for longer than a call waits (`long_poll`): the round may begin at any moment, and its first stage ends without
-/// those who are late.
+/// those who are late. That is paid for with more calls, up to [`SELECTED_PER_S`] a second, which is half of a core.
 pub fn pace_selected(cohort: u64, long_poll: Duration) -> RetryWindow {
     let RetryWindow { after, before } = pace(Some(Duration::from_millis(100)), cohort);
-    RetryWindow { after, before: before.min(after + long_poll.max(NARROWEST)) }
+    let most = Duration::from_millis(cohort.saturating_mul(1000) / SELECTED_PER_S).max(NARROWEST);
+    RetryWindow { after, before: before.min(after + long_poll.max(most)) }
 }
 
 /// When a device asks again for a task that is finished: an operator may let it go on, so some hours later, not never.
@@ -118,6 +121,11 @@ mod tests {
             let RetryWindow { after, before } = pace_selected(cohort, long_poll);
             assert_eq!(before - after, Duration::from_millis(spread), "{cohort} devices");
         }
+        assert_eq!(
+            pace_selected(30_000, long_poll).before,
+            Duration::from_millis(30_100),
+            "they would be too many at once"
+        );
         assert!(pace_selected(10, Duration::ZERO).before > pace_selected(10, Duration::ZERO).after);
     }
 
