@@ -18,7 +18,8 @@ const OFTEN: Duration = Duration::from_millis(250);
 
 impl Rounds {
     /// Looks at a round and makes the step that is due, if one is. `sending`: sessions of which an upload gets on here, that
-    /// would close on silence. `count`: there may be answers that the round does not know of. How long nothing is due if nothing comes; `None`: only calls can change anything.
+    /// would close on silence. `count`: there may be answers that the round does not know of. How long nothing is due if
+    /// nothing comes; `None`: only calls can change anything.
     ///
     /// # Errors
     /// [`Error::Store`]; [`Error::Bug`] when the round's rows are damaged.
@@ -35,7 +36,7 @@ impl Rounds {
         let now = self.times.now(&*self.context.clock, active.id);
         let passed = view.round.next_deadline().is_some_and(|deadline| deadline <= now);
         let mut events = Vec::new();
-        // What closes now closes with all that have answered, whoever kept their answers.
+        // What closes now closes with those that have answered by now, whoever kept their answers.
         let count = count || passed;
         for progress in view.round.sessions.iter().filter(|progress| count && !progress.stage.is_over()) {
             events.extend(self.answers(active, progress).await?);

@@ -98,7 +98,7 @@ pub(super) enum Answers {
 }
 
 /// Every transaction that writes rows of rounds.
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 20] = [
     "abandon",
     "abandon_round",
     "admit",
@@ -106,6 +106,7 @@ const NAMES: [&str; 19] = [
     "close_stage",
     "commit_segment",
     "finish_work",
+    "forget_upload",
     "freeze",
     "keep_messages",
     "lease_work",
