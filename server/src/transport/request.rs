@@ -18,6 +18,8 @@ use super::cors::{self, Cors};
 
 /// The request's name in answers and logs.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Where operators call.
+const ADMIN: &str = "/scale.fl.v1.Admin/";
 /// Longest id that is taken over from a client.
 const ID_LEN: usize = 64;
 /// Longest name of a gRPC method that stands in a log.
@@ -33,7 +35,8 @@ pub(super) async fn one_request(State(cors): State<Arc<Cors>>, mut request: Requ
     let shown = id.to_str().unwrap_or_default();
     let span = tracing::info_span!("request", id = shown, %method, route, code = Empty, user = Empty);
     async move {
-        let mut line = Line { started: Instant::now(), told: is_told(&route), answered: false };
+        let (told, of_operators) = (is_told(&route), route.starts_with(ADMIN));
+        let mut line = Line { started: Instant::now(), told, of_operators, answered: false };
         let mut response = match cors::preflight(&method, request.headers(), origin.is_some()) {
             Some(response) => response,
             None => next.run(request).await,
@@ -80,13 +83,15 @@ fn is_told(route: &str) -> bool {
         return !matches!(route, "/api/v1/health" | "/api/v1/ready");
     }
     let looks = |method: &str| method.starts_with("List") || method.starts_with("Get");
-    route.strip_prefix("/scale.fl.v1.Admin/").is_some_and(|method| !looks(method))
+    route.strip_prefix(ADMIN).is_some_and(|method| !looks(method))
 }
 
 /// The request's line in the log, which is written also when the caller hangs up.
 struct Line {
     started: Instant,
     told: bool,
+    /// A refusal is told then: somebody may be guessing a token.
+    of_operators: bool,
     answered: bool,
 }
 
@@ -95,12 +100,13 @@ impl Line {
         self.answered = true;
         let fields = response.headers();
         let text = |name: &str| fields.get(name).and_then(|value| value.to_str().ok());
-        if let Some(code) = text(ERROR_CODE) {
+        let refused = text(ERROR_CODE);
+        if let Some(code) = refused {
             tracing::Span::current().record("code", code);
         }
         let (status, grpc_status) = (response.status().as_u16(), text("grpc-status"));
         let ms = millis(self.started.elapsed());
-        match self.told {
+        match self.told || self.of_operators && refused.is_some() {
             true => tracing::info!(status, grpc_status, ms, "answered"),
             false => tracing::debug!(status, grpc_status, ms, "answered"),
         }
