@@ -12,6 +12,7 @@
 //! | [`crate::effects`] | closing, unmasking, publishing, deleting |
 //! | [`crate::admin`] | operators, and models for devices |
 //! | `clockwork.rs` | what happens by itself |
+//! | `group.rs` | what comes at the same time is written together |
 
 use std::sync::Arc;
 
