@@ -31,8 +31,12 @@ before(async () => {
 });
 
 after(async () => {
-  await chromium?.close();
-  await scene?.close();
+  // Whatever becomes of the one, the other ends: this process waits for it.
+  try {
+    await chromium?.close();
+  } finally {
+    await scene?.close();
+  }
 });
 
 async function call(method, ...args) {

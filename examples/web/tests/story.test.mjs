@@ -3,13 +3,14 @@
 // The test that deletes everything comes last: all of them share one profile, as the tabs of one browser do.
 
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
 import { FLAGS } from "../../../wasm/tests/support/chromium.mjs";
+import { removeProfile } from "../../../wasm/tests/support/folders.mjs";
 
 const url = needed("SCALE_WEB_URL").replace(/\/$/, "");
 const executablePath = needed("SCALE_PAGE_CHROMIUM");
@@ -38,7 +39,7 @@ before(async () => {
 
 after(async () => {
   await browser?.close();
-  if (profile) rmSync(profile, { recursive: true, force: true });
+  if (profile) await removeProfile(profile);
 });
 
 // A page with the model ready, and what went wrong on it so far.

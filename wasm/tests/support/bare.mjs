@@ -2,11 +2,12 @@
 // bodies of all answers in the page's process: there, memory cannot be measured.
 
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { FLAGS } from "./chromium.mjs";
+import { removeProfile } from "./folders.mjs";
 import { chromiumPath } from "./places.mjs";
 
 export class BareChromium {
@@ -65,7 +66,7 @@ export class BareChromium {
     const closed = new Promise((resolve) => this.#process.once("close", resolve));
     this.#process.kill("SIGKILL");
     await closed;
-    rmSync(this.#profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+    await removeProfile(this.#profile);
   }
 
   #send(method, params = {}, sessionId = undefined) {

@@ -5,11 +5,12 @@
 // platform's storage.
 
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { startChromium, startProfile, watch } from "./chromium.mjs";
+import { removeProfile } from "./folders.mjs";
 import { Proxy } from "./proxy.mjs";
 import { Site } from "./site.mjs";
 import { World } from "./world.mjs";
@@ -110,8 +111,7 @@ export class Person {
 
   async close() {
     await this.context.close();
-    // The last processes of Chromium may still write.
-    if (this.folder) rmSync(this.folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+    if (this.folder) await removeProfile(this.folder);
   }
 }
 
