@@ -11,6 +11,8 @@ mod support;
 mod certificates;
 #[path = "known_answers/config.rs"]
 mod config;
+#[path = "known_answers/graphs.rs"]
+mod graphs;
 #[path = "known_answers/primitives.rs"]
 mod primitives;
 #[path = "known_answers/quantizer.rs"]
