@@ -12,6 +12,11 @@ pub(super) fn bytes(bytes: &[u8]) -> Value {
     bytes.to_vec().into()
 }
 
+/// Devices as a list, for `IN` and `ANY`.
+pub(super) fn ids(devices: &[DeviceId]) -> Value {
+    Value::bytes_list(devices.iter().map(|device| device.as_bytes().to_vec()))
+}
+
 /// A moment as a column.
 pub(super) fn moment(moment: Timestamp) -> Value {
     moment.as_millis().into()

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use scale_proto::ids::{DeviceId, RoundId, SessionId};
 use scale_proto::time::Timestamp;
-use scale_sql::{Row, Value, by_engine, sql};
+use scale_sql::{Row, by_engine, sql};
 
-use super::column::{bytes, get, maybe, moment, word};
+use super::column::{bytes, get, ids, maybe, moment, word};
 use super::{StoreError, Tx};
 use crate::rows::{ParticipantRow, ParticipantStatus};
 
@@ -107,7 +107,7 @@ impl Tx {
             "UPDATE participants SET seen_at = $3 WHERE round = $1 AND seen_at < $3 AND device = ANY ($2)",
         )
         .bind(bytes(round.as_bytes()))
-        .bind(Value::bytes_list(devices.iter().map(|device| device.as_bytes().to_vec())))
+        .bind(ids(devices))
         .bind(moment(seen_at));
         self.execute(update).await.map(drop)
     }
@@ -150,9 +150,9 @@ impl Tx {
         round: RoundId,
         assignments: &[(DeviceId, SessionId)],
     ) -> Result<(), StoreError> {
-        let mut dealt: BTreeMap<&[u8; 16], Vec<Vec<u8>>> = BTreeMap::new();
-        for (device, session) in assignments {
-            dealt.entry(session.as_bytes()).or_default().push(device.as_bytes().to_vec());
+        let mut dealt: BTreeMap<SessionId, Vec<DeviceId>> = BTreeMap::new();
+        for &(device, session) in assignments {
+            dealt.entry(session).or_default().push(device);
         }
         let mut changed = 0;
         for (session, devices) in dealt {
@@ -162,8 +162,8 @@ impl Tx {
                 "UPDATE participants SET session = $3 WHERE round = $1 AND device = ANY ($2)",
             )
             .bind(bytes(round.as_bytes()))
-            .bind(Value::bytes_list(devices))
-            .bind(bytes(session));
+            .bind(ids(&devices))
+            .bind(bytes(session.as_bytes()));
             changed += self.execute(update).await?;
         }
         if changed == assignments.len() as u64 {

@@ -2,9 +2,9 @@
 //! names its segment: these rows are the survivor set.
 
 use scale_proto::ids::{DeviceId, SessionId};
-use scale_sql::{Row, Value, by_engine, sql};
+use scale_sql::{Row, by_engine, sql};
 
-use super::column::{bytes, get, maybe, moment, word};
+use super::column::{bytes, get, ids, maybe, moment, word};
 use super::{StoreError, Tx};
 use crate::rows::{SegmentRow, UploadRow, UploadState};
 
@@ -94,7 +94,7 @@ impl Tx {
             "UPDATE uploads SET state = 'complete' WHERE session = $1 AND state = 'staging' AND device = ANY ($2)",
         )
         .bind(bytes(session.as_bytes()))
-        .bind(Value::bytes_list(devices.iter().map(|device| device.as_bytes().to_vec())));
+        .bind(ids(devices));
         self.execute(update).await.map(drop)
     }
 
@@ -133,7 +133,7 @@ impl Tx {
         )
         .bind(bytes(session.as_bytes()))
         .bind(segment.id.as_str())
-        .bind(Value::bytes_list(devices.iter().map(|device| device.as_bytes().to_vec())));
+        .bind(ids(devices));
         Ok(u32::try_from(self.execute(mark).await?).unwrap_or(u32::MAX))
     }
 
