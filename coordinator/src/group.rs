@@ -13,7 +13,7 @@ use crate::error::Error;
 const MOST: usize = 256;
 
 /// Writes items, and says of each, in the same order, what became of it.
-type Write<T, A> = dyn Fn(Vec<T>) -> BoxFuture<'static, Result<Vec<A>, Error>> + Send + Sync;
+type Write<T, A> = dyn Fn(Arc<Context>, Vec<T>) -> BoxFuture<'static, Result<Vec<A>, Error>> + Send + Sync;
 
 /// A queue of `T` and its one worker. `A` is what became of an item.
 pub(crate) struct Group<T, A> {
@@ -29,12 +29,12 @@ struct Queue<T, A> {
 
 impl<T: Send + 'static, A: Send + 'static> Group<T, A> {
     /// An empty queue. What fails in `write` fails for all of its items.
-    pub(crate) fn new<F>(context: Arc<Context>, write: F) -> Arc<Self>
+    pub(crate) fn new<F>(context: &Arc<Context>, write: F) -> Arc<Self>
     where
-        F: Fn(Vec<T>) -> BoxFuture<'static, Result<Vec<A>, Error>> + Send + Sync + 'static,
+        F: Fn(Arc<Context>, Vec<T>) -> BoxFuture<'static, Result<Vec<A>, Error>> + Send + Sync + 'static,
     {
         let queue = Mutex::new(Queue { waiting: Vec::new(), running: false });
-        Arc::new(Self { context, write: Box::new(write), queue })
+        Arc::new(Self { context: Arc::clone(context), write: Box::new(write), queue })
     }
 
     /// Writes one item, together with others. Once it is in the queue it is written even if the caller hangs up.
@@ -72,7 +72,7 @@ impl<T: Send + 'static, A: Send + 'static> Group<T, A> {
             };
             let (items, answers): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
             // Where nobody listens any more, the caller has hung up.
-            match (self.write)(items).await {
+            match (self.write)(Arc::clone(&self.context), items).await {
                 Ok(written) => answers.into_iter().zip(written).for_each(|(answer, one)| drop(answer.send(Ok(one)))),
                 Err(error) => answers.into_iter().for_each(|answer| drop(answer.send(Err(error.again())))),
             }

@@ -28,18 +28,15 @@ pub(super) type Begun = Result<Option<UploadState>, Error>;
 
 /// Gives new uploads their rows.
 pub(super) fn announcer(context: &Arc<Context>) -> Arc<Group<Announced, Begun>> {
-    let here = Arc::clone(context);
-    Group::new(Arc::clone(context), move |announced| {
-        let context = Arc::clone(&here);
-        let announced: Arc<[Announced]> = announced.into();
-        Box::pin(async move {
-            let begin = context.store.run_tx("announce_upload", |tx| {
-                let (context, announced) = (Arc::clone(&context), Arc::clone(&announced));
-                Box::pin(async move { Ok::<_, Error>(announce_all(tx, &context, &announced).await?) })
-            });
-            begin.await
-        })
-    })
+    Group::new(context, |context, announced| Box::pin(begin(context, announced.into())))
+}
+
+async fn begin(context: Arc<Context>, announced: Arc<[Announced]>) -> Result<Vec<Begun>, Error> {
+    let begin = context.store.run_tx("announce_upload", |tx| {
+        let (context, announced) = (Arc::clone(&context), Arc::clone(&announced));
+        Box::pin(async move { Ok::<_, Error>(announce_all(tx, &context, &announced).await?) })
+    });
+    begin.await
 }
 
 async fn announce_all(tx: &mut Tx, context: &Context, announced: &[Announced]) -> Result<Vec<Begun>, StoreError> {
@@ -47,12 +44,10 @@ async fn announce_all(tx: &mut Tx, context: &Context, announced: &[Announced]) -
     let mut begun: Vec<Begun> = announced.iter().map(|_| Ok(None)).collect();
     // In one order for everybody, so that no two transactions wait for each other.
     let mut order: Vec<usize> = (0..announced.len()).collect();
-    order.sort_unstable_by_key(|&at| {
-        (*announced[at].upload.session.as_bytes(), *announced[at].upload.device.as_bytes())
-    });
+    order.sort_unstable_by_key(|&at| (announced[at].upload.session, announced[at].upload.device));
     for at in order {
         let one = &announced[at];
-        begun[at] = match sessions.get(one.upload.session.as_bytes()) {
+        begun[at] = match sessions.get(&one.upload.session) {
             Some(session) => announce(tx, context, session, one).await?,
             None => Err(Error::UnknownSession),
         };
@@ -100,27 +95,24 @@ async fn announce(
 
 /// Notes which uploads are whole and verified.
 pub(super) fn completer(context: &Arc<Context>) -> Arc<Group<(SessionId, DeviceId), ()>> {
-    let here = Arc::clone(context);
-    Group::new(Arc::clone(context), move |whole: Vec<(SessionId, DeviceId)>| {
-        let context = Arc::clone(&here);
+    Group::new(context, |context, whole| Box::pin(complete(context, whole)))
+}
+
+async fn complete(context: Arc<Context>, whole: Vec<(SessionId, DeviceId)>) -> Result<Vec<()>, Error> {
+    let mut devices: BTreeMap<SessionId, Vec<DeviceId>> = BTreeMap::new();
+    for &(session, device) in &whole {
+        devices.entry(session).or_default().push(device);
+    }
+    let devices = Arc::new(devices);
+    let complete = context.store.run_tx("verify_upload", move |tx| {
+        let devices = Arc::clone(&devices);
         Box::pin(async move {
-            let answers = vec![(); whole.len()];
-            let mut devices: BTreeMap<[u8; 16], (SessionId, Vec<DeviceId>)> = BTreeMap::new();
-            for (session, device) in whole {
-                devices.entry(*session.as_bytes()).or_insert_with(|| (session, Vec::new())).1.push(device);
+            for (session, devices) in devices.iter() {
+                tx.set_uploads_complete(*session, devices).await?;
             }
-            let devices = Arc::new(devices);
-            let complete = context.store.run_tx("verify_upload", move |tx| {
-                let devices = Arc::clone(&devices);
-                Box::pin(async move {
-                    for (session, devices) in devices.values() {
-                        tx.set_uploads_complete(*session, devices).await?;
-                    }
-                    Ok::<_, Error>(())
-                })
-            });
-            complete.await?;
-            Ok(answers)
+            Ok::<_, Error>(())
         })
-    })
+    });
+    complete.await?;
+    Ok(vec![(); whole.len()])
 }

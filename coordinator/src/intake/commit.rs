@@ -92,7 +92,7 @@ impl Committer {
     pub(super) async fn look_for(&self, uploads: Vec<Upload>) -> Result<(), Error> {
         let Some(session) = uploads.first().map(|upload| upload.session) else { return Ok(()) };
         let mut devices: Vec<DeviceId> = uploads.iter().map(|upload| upload.device).collect();
-        devices.sort_unstable_by_key(|device| *device.as_bytes());
+        devices.sort_unstable();
         let devices: Arc<[DeviceId]> = devices.into();
         let looked = self.context.store.run_tx("look_for_uploads", move |tx| {
             let devices = Arc::clone(&devices);

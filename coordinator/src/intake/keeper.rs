@@ -1,6 +1,6 @@
 //! Messages on their way into rows, many in one transaction.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use scale_proto::ids::{RoundId, SessionId};
@@ -34,14 +34,10 @@ pub(super) struct Up {
 
 /// Keeps messages whose stage is open.
 pub(super) fn keeper(context: &Arc<Context>) -> Arc<Group<Up, Kept>> {
-    let here = Arc::clone(context);
-    Group::new(Arc::clone(context), move |messages| {
-        let context = Arc::clone(&here);
-        Box::pin(async move { keep(&context, messages.into()).await })
-    })
+    Group::new(context, |context, messages| Box::pin(keep(context, messages.into())))
 }
 
-async fn keep(context: &Context, messages: Arc<[Up]>) -> Result<Vec<Kept>, Error> {
+async fn keep(context: Arc<Context>, messages: Arc<[Up]>) -> Result<Vec<Kept>, Error> {
     let writing = Arc::clone(&messages);
     let kept = context.store.run_tx("keep_messages", move |tx| {
         let messages = Arc::clone(&writing);
@@ -56,14 +52,11 @@ async fn keep_all(tx: &mut Tx, messages: &[Up]) -> Result<Vec<Kept>, StoreError>
     let sessions = hold_sessions(tx, messages.iter().map(|up| up.message.session)).await?;
     // In one order for everybody, so that no two transactions wait for each other.
     let mut order: Vec<usize> = (0..messages.len()).collect();
-    order.sort_unstable_by_key(|&at| {
-        let message = &messages[at].message;
-        (*message.session.as_bytes(), *message.device.as_bytes())
-    });
+    order.sort_unstable_by_key(|&at| (messages[at].message.session, messages[at].message.device));
     let mut kept = vec![Kept::Closed; messages.len()];
     for at in order {
         let Up { round, stage, message } = &messages[at];
-        let session = sessions.get(message.session.as_bytes());
+        let session = sessions.get(&message.session);
         if !session.is_some_and(|row| (row.stage, row.gate) == (*stage, Gate::Open)) {
             continue;
         }
@@ -79,17 +72,15 @@ async fn keep_all(tx: &mut Tx, messages: &[Up]) -> Result<Vec<Kept>, StoreError>
     Ok(kept)
 }
 
-/// Sessions by the bytes of their id, which no step moves on until the transaction ends. All processes hold several in the
-/// same order.
+/// Sessions, which no step moves on until the transaction ends. Everybody holds several in the order of their ids.
 pub(super) async fn hold_sessions(
     tx: &mut Tx,
     ids: impl Iterator<Item = SessionId>,
-) -> Result<BTreeMap<[u8; 16], SessionRow>, StoreError> {
-    let ids: BTreeMap<[u8; 16], SessionId> = ids.map(|id| (*id.as_bytes(), id)).collect();
+) -> Result<BTreeMap<SessionId, SessionRow>, StoreError> {
     let mut held = BTreeMap::new();
-    for (bytes, id) in ids {
+    for id in ids.collect::<BTreeSet<_>>() {
         if let Some(row) = tx.hold_session(id).await? {
-            held.insert(bytes, row);
+            held.insert(id, row);
         }
     }
     Ok(held)

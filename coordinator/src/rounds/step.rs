@@ -259,7 +259,7 @@ impl<'s> Step<'s> {
         }
         // In the order in which messages hold them (`intake/keeper.rs`), so that no two transactions wait for each other.
         let mut sessions: Vec<&SessionProgress> = round.sessions.iter().collect();
-        sessions.sort_unstable_by_key(|session| *session.id.as_bytes());
+        sessions.sort_unstable_by_key(|session| session.id);
         for new in sessions {
             // The start of training has inserted those that are new.
             let Some(old) = before.session(new.id) else { continue };

@@ -54,7 +54,7 @@ impl Admissions {
 
     fn group(&self, round: RoundId) -> Arc<Group<Caller, Admitted>> {
         let rounds = Arc::clone(&self.rounds);
-        Group::new(Arc::clone(&self.rounds.context), move |callers| {
+        Group::new(&self.rounds.context, move |_, callers| {
             let (rounds, callers): (_, Arc<[Caller]>) = (Arc::clone(&rounds), callers.into());
             let step = decision::<Vec<Admitted>, _>(move |step| {
                 let callers = Arc::clone(&callers);
