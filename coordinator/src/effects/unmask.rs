@@ -13,9 +13,6 @@ use crate::intake::sum_segments;
 use crate::round::{Event, SessionStage};
 use crate::rounds::{ActiveRound, Lease, decision, failure};
 
-/// The number of the stage in which shares are revealed.
-const UNMASK: u8 = 4;
-
 impl Effects {
     pub(super) async fn release_sum(
         self: &Arc<Self>,
@@ -48,11 +45,11 @@ impl Effects {
                     }
                     // Whoever had this work before may have ended the session meanwhile, and taken back what was paid.
                     let row = tx.hold_session(session).await?.ok_or(Error::UnknownSession)?;
-                    if row.stage != SessionStage::Unmask {
+                    let Some(stage) = row.stage.number().filter(|_| row.stage == SessionStage::Unmask) else {
                         return Ok::<_, Error>(None);
-                    }
+                    };
                     // Where nobody has revealed anything there is nothing to see. The stage takes no message any more.
-                    let paid = tx.count_messages(session, UNMASK).await? > 0;
+                    let paid = tx.count_messages(session, stage).await? > 0;
                     if paid {
                         tx.set_session_sum(session, Some(&sum_path(session))).await?;
                     }

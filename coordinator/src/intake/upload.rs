@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use scale_clock::Timestamp;
 use scale_proto::answer::{UploadAnswer, Wait};
-use scale_proto::ids::SessionId;
+use scale_proto::ids::{DeviceId, SessionId};
 use scale_proto::stage::UploadPiece;
 use scale_secagg::error::Reason;
 use scale_secagg::server::Stage;
@@ -76,12 +76,13 @@ impl Intake {
         loop {
             let mut state = self.uploads.state(session, device);
             let elsewhere = context.settings.replicas && context.clock.steady() >= looked + LOOK_AGAIN;
-            let over = seat.open_stage().is_none_or(|(stage, _)| stage != SessionStage::MaskedInput);
+            let open = seat.open_stage();
+            let over = open.is_none_or(|(stage, _)| stage != SessionStage::MaskedInput);
             if state != Some(UploadState::Committed) && (state.is_none() || over || elsewhere) {
                 looked = context.clock.steady();
                 state = self.kept_state(session, device).await?.or(state);
             }
-            if held.is_some() && state.is_none() && seat.open_stage() == Some((SessionStage::MaskedInput, false)) {
+            if held.is_some() && state.is_none() && open == Some((SessionStage::MaskedInput, false)) {
                 // It was whole, and was lost while this call waited: its sender begins again.
                 return Ok(UploadAnswer::Received(0));
             }
@@ -119,11 +120,7 @@ impl Intake {
     }
 
     /// How far the upload has come, as its row says.
-    async fn kept_state(
-        &self,
-        session: SessionId,
-        device: scale_proto::ids::DeviceId,
-    ) -> Result<Option<UploadState>, Error> {
+    async fn kept_state(&self, session: SessionId, device: DeviceId) -> Result<Option<UploadState>, Error> {
         let row = self
             .context
             .store
@@ -145,19 +142,19 @@ impl Intake {
         if matches!(held, Held::Part(_)) {
             return Ok(Some(held));
         }
-        match self.uploads.state(upload.session, upload.device) {
-            Some(UploadState::Staging) => self.settle(seat, &upload).await?,
-            Some(UploadState::Complete) => {}
-            _ => return Ok(None),
+        let state = || self.uploads.state(upload.session, upload.device);
+        if state() == Some(UploadState::Staging) {
+            self.settle(seat, &upload).await?;
         }
-        match self.uploads.state(upload.session, upload.device) {
-            Some(UploadState::Complete) => {}
-            Some(UploadState::Committed) => return Ok(None),
+        match state() {
+            Some(UploadState::Complete) => {
+                self.writer(&seat.active, &seat.secure).enqueue(upload, index);
+                Ok(Some(held))
+            }
+            Some(UploadState::Committed) => Ok(None),
             // Something of it is gone again: its sender begins again.
-            Some(UploadState::Staging) | None => return Ok(Some(Held::Part(0))),
+            Some(UploadState::Staging) | None => Ok(Some(Held::Part(0))),
         }
-        self.writer(&seat.active, &seat.secure).enqueue(upload, index);
-        Ok(Some(held))
     }
 
     /// Whether this piece may be taken, by what the rows know; a new upload gets its row.
